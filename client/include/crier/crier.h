@@ -1,0 +1,314 @@
+/* crier/crier.h: one `on`, `once` and `emit`, from a function call to a cluster.
+ *
+ *     crier *bus;
+ *     int rc = crier_open("crier://127.0.0.1:27437", NULL, &bus);
+ *     crier_on(bus, "orders.placed", on_order, NULL);
+ *     crier_emit(bus, "orders.placed", "hello", 5);
+ *     crier_close(bus);
+ *
+ * CONNECTING. crier_open() waits up to options.connect_timeout_ms for a first connection; after that the bus
+ * reconnects by itself, with growing, jittered delays, and listeners go on from their position.
+ *
+ * THREADS. A bus has one I/O thread of its own (default), or lives on the caller's libevent base. Any thread may call any
+ * function on a bus, except where noted. Handlers and callbacks run one at a time, on the I/O thread (or the caller's
+ * loop). Blocking calls made there return CRIER_EDEADLK. The library never exits, prints or installs signal handlers.
+ *
+ * DELIVERY. An emit is acknowledged, by default, when it is on the broker's disk (fdatasync). Events with the same key keep
+ * their order; a producer's events to one partition keep theirs. A listener sees only durable events, in log order.
+ * Without a group it sees each once within a connection's life; with a group, at least once: the position is committed
+ * after the handler succeeded, every commit_interval_ms.
+ *
+ * OWNERSHIP. Four words: borrowed (valid during the call), copied, taken (the library frees), returned (the caller frees).
+ *
+ * ERRORS. 0 is success; errors are negative, from the table below; crier_strerror() says what to do. What goes wrong
+ * without a caller to tell (an emit without `done` that failed, a handler that failed, a listener that ended) becomes an
+ * event on the local topic "error". With nobody listening there, the code is returned by the next crier_flush() or by
+ * crier_close(): an error is never silent. */
+#ifndef CRIER_CRIER_H
+#define CRIER_CRIER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define CRIER_API __attribute__((visibility("default")))
+#else
+#define CRIER_API
+#endif
+
+#define CRIER_VERSION        "0.1.0"
+#define CRIER_DEFAULT_PORT   27437
+#define CRIER_TOPIC_NAME_MAX 255 /* bytes of UTF-8, levels split by '.', no '*'; a leading '$' is reserved */
+
+enum crier_error {
+    CRIER_OK = 0,
+    CRIER_EINVAL = -1,
+    CRIER_EAGAIN = -2,
+    CRIER_ECLOSED = -3,
+    CRIER_ENOMEM = -4,
+    CRIER_ETIMEDOUT = -5,
+    CRIER_ECONNECT = -6,
+    CRIER_EPROTO = -7,
+    CRIER_EVERSION = -8,
+    CRIER_ETOOBIG = -9,
+    CRIER_ECORRUPT = -10,
+    CRIER_ENOTOPIC = -11,
+    CRIER_EEXIST = -12,
+    CRIER_EFULL = -13,
+    CRIER_EIO = -14,
+    CRIER_ESEQUENCE = -15,
+    CRIER_EFENCED = -16,
+    CRIER_EBUSY = -17,
+    CRIER_EDEADLK = -18,
+    CRIER_ESHUTDOWN = -19,
+    CRIER_ENOTSUP = -20,
+    CRIER_EUNKNOWN = -21,
+    CRIER_ELIMIT = -22,
+    CRIER_EHANDLER = -23
+};
+
+/** What a code means and what to do about it. Static text, never NULL. Any thread. */
+CRIER_API const char *crier_strerror(int code);
+
+/** A bus: a connection to a broker (later also an emitter in this process, or an embedded broker). */
+typedef struct crier crier;
+/** A subscription made by crier_listen(). */
+typedef struct crier_listener crier_listener;
+struct event_base;
+
+/* ---- events ---- */
+
+typedef struct crier_header {
+    const char *name; /* not NULL; not NUL-terminated when received */
+    size_t name_size;
+    const void *value; /* may be NULL */
+    size_t value_size;
+} crier_header;
+
+/** An event as a handler sees it. Borrowed for the call, with everything it points to. */
+typedef struct crier_event {
+    const char *topic;      /* NUL-terminated */
+    uint32_t partition;     /* 0-based within the topic */
+    uint64_t offset;        /* its number in the partition */
+    int64_t timestamp_ms;   /* the producer's time, since 1970 UTC */
+    const void *key;        /* NULL: none */
+    size_t key_size;        /* bytes */
+    const void *value;      /* NULL: null */
+    size_t value_size;      /* bytes */
+    int32_t header_count;   /* crier_event_header() reads them */
+    uint64_t high_watermark; /* of its partition when it was sent: offset + 1 == high_watermark is the end */
+    int error;              /* on the topic "error": the code; the value is the text. 0 otherwise */
+    const void *internal;
+} crier_event;
+
+/** The header `index` (0-based) of an event. 0, or CRIER_EINVAL (no such header). Only inside the handler. */
+CRIER_API int crier_event_header(const crier_event *event, int32_t index, crier_header *ret_header);
+/** The last header called `name`. 0, or CRIER_EINVAL if there is none. Only inside the handler. */
+CRIER_API int crier_event_header_find(const crier_event *event, const char *name, crier_header *ret_header);
+
+/**
+ * Called for every event. Returns 0, or < 0 for "failed": the failure becomes an event on "error"; if nobody listens
+ * there, this listener stops, and a group's position stays before the failed event. May call any crier_ function
+ * except those marked as blocking.
+ */
+typedef int crier_handler(crier *bus, const crier_event *event, void *ctx);
+
+/* ---- the bus ---- */
+
+enum crier_durability {
+    CRIER_DURABLE = 0, /* acknowledged after fdatasync: the default */
+    CRIER_MEMORY = 1   /* acknowledged when accepted; on disk a few milliseconds later; no offset is told */
+};
+enum crier_compression { CRIER_COMPRESSION_NONE = 0, CRIER_COMPRESSION_LZ4 = 3, CRIER_COMPRESSION_ZSTD = 4 };
+
+struct crier_options {
+    size_t struct_size;           /* set by crier_options_default() */
+    const char *name;             /* for people, in the broker's log; copied; default NULL */
+    struct event_base *base;      /* run on this loop instead of an own thread; the caller's; default NULL */
+    int connect_timeout_ms;       /* crier_open() waits so long for the first connection; default 5000; 0: not at all */
+    int reconnect_delay_ms_min;   /* default 50 */
+    int reconnect_delay_ms_max;   /* default 2000 */
+    int request_timeout_ms;       /* blocking requests; default 10000 */
+    int close_timeout_ms;         /* crier_close() flushes so long; default 10000 */
+    int linger_us;                /* a partly filled batch waits so long for more while one is in flight; default 1000 */
+    size_t batch_size_max;        /* bytes of a batch before compression; default 256 KiB; 1 KiB .. 8 MiB */
+    size_t buffer_size_max;       /* bytes of events not yet acknowledged; above: CRIER_EAGAIN or blocking; default 32 MiB */
+    int commit_interval_ms;       /* positions of groups; default 100 */
+    size_t listen_credit;         /* bytes a listener is ready to take before it has handled them; default 4 MiB */
+    enum crier_compression compression; /* default none */
+    bool emit_blocks;             /* true: emit waits for room (never on the I/O thread); default false: CRIER_EAGAIN */
+    void (*drain)(crier *bus, void *ctx);  /* after CRIER_EAGAIN: there is room again; default NULL */
+    void (*connection)(crier *bus, bool connected, const char *text, void *ctx); /* state changes; default NULL */
+    void *ctx;                    /* for drain and connection */
+};
+
+static inline struct crier_options crier_options_default(void)
+{
+    struct crier_options options = {0};
+    options.struct_size = sizeof(options);
+    options.connect_timeout_ms = 5000;
+    options.reconnect_delay_ms_min = 50;
+    options.reconnect_delay_ms_max = 2000;
+    options.request_timeout_ms = 10000;
+    options.close_timeout_ms = 10000;
+    options.linger_us = 1000;
+    options.batch_size_max = 256u * 1024;
+    options.buffer_size_max = 32u * 1024 * 1024;
+    options.commit_interval_ms = 100;
+    options.listen_credit = 4u * 1024 * 1024;
+    return options;
+}
+
+/**
+ * Open a bus.
+ *
+ * url      copied; "crier://HOST:PORT[,HOST2:PORT2...]" or "unix:/PATH"; the port defaults to 27437
+ * options  copied; NULL: the defaults
+ *
+ * Returns 0, or CRIER_EINVAL (URL or options), CRIER_ECONNECT (nobody answered in connect_timeout_ms), CRIER_EVERSION,
+ * CRIER_ENOTSUP (a scheme that is not there yet), CRIER_ENOMEM. *ret_bus is written on success only. Blocking.
+ */
+CRIER_API int crier_open(const char *url, const struct crier_options *options, crier **ret_bus);
+
+/**
+ * Flush what was emitted, commit positions, disconnect, free. No handler runs after it returns. Blocking; on a caller's
+ * loop it runs that loop meanwhile. From inside a handler: CRIER_EDEADLK, nothing happens.
+ * Returns 0, CRIER_ETIMEDOUT (close_timeout_ms passed; some emits have no known outcome) or the first unheard error.
+ */
+CRIER_API int crier_close(crier *bus);
+
+/* ---- listening ---- */
+
+/** Call `handler` for every event on `topic` from now on, until crier_off(). "error" is local. topic: copied.
+ *  0, CRIER_EINVAL (name), CRIER_ENOMEM, CRIER_ECLOSED. */
+CRIER_API int crier_on(crier *bus, const char *topic, crier_handler *handler, void *ctx);
+/** The same for the next event only, exactly once for the life of the bus, also across reconnects. */
+CRIER_API int crier_once(crier *bus, const char *topic, crier_handler *handler, void *ctx);
+/** Remove the newest listener of `topic` with this handler and ctx. Never waits: the handler may still be running on its
+ *  thread. 0 or CRIER_EINVAL (no such listener). */
+CRIER_API int crier_off(crier *bus, const char *topic, crier_handler *handler, void *ctx);
+
+enum crier_from { CRIER_LIVE = 0, CRIER_EARLIEST = 1, CRIER_OFFSET = 2, CRIER_TIME = 3 };
+
+struct crier_listen_options {
+    size_t struct_size;
+    const char *group;     /* durable position under this name; one member at a time so far; copied; default NULL */
+    enum crier_from from;  /* where to start if the group has no position yet (or without one); default CRIER_LIVE */
+    int64_t from_value;    /* CRIER_OFFSET: the offset; CRIER_TIME: microseconds since 1970 UTC */
+    uint64_t count;        /* stop after so many events; 0: never */
+    size_t credit;         /* bytes; 0: the bus's listen_credit */
+    /* Called once, when no handler of this listener can run any more: free ctx here. code: 0 (off, count reached, close)
+     * or why it ended. */
+    void (*released)(void *ctx, int code, const char *text);
+    /* Called when the broker has confirmed the listener (again after each reconnect): its first events follow. */
+    void (*listening)(void *ctx);
+};
+
+static inline struct crier_listen_options crier_listen_options_default(void)
+{
+    struct crier_listen_options options = {0};
+    options.struct_size = sizeof(options);
+    return options;
+}
+
+/** Listen with options (NULL: as crier_on). *ret_listener (may be NULL) is valid until `released` has run. */
+CRIER_API int crier_listen(crier *bus, const char *topic, const struct crier_listen_options *options,
+                           crier_handler *handler, void *ctx, crier_listener **ret_listener);
+CRIER_API int crier_unlisten(crier_listener *listener); /* never waits; `released` follows */
+
+struct crier_listener_stats {
+    uint64_t delivered; /* events whose handler returned */
+    uint64_t failed;    /* of those, < 0 */
+    uint64_t lag;       /* events between the position and the last high watermark heard, all partitions */
+};
+CRIER_API int crier_listener_stats(crier_listener *listener, struct crier_listener_stats *ret_stats);
+
+/* ---- emitting ---- */
+
+/** Called once when the outcome of an emit is known: code 0 and the offset (UINT64_MAX: not told, for memory emits and
+ *  duplicates), or why not. */
+typedef void crier_emitted(crier *bus, int code, uint64_t offset, void *ctx);
+
+struct crier_emit_options {
+    size_t struct_size;
+    const void *key; /* events with one key keep their order; NULL: none; copied */
+    size_t key_size;
+    const crier_header *headers; /* copied */
+    size_t header_count;
+    int64_t timestamp_ms; /* 0: now */
+    int32_t partition;    /* -1: by key, else by turns; default -1 */
+    enum crier_durability durability;
+    crier_emitted *done; /* default NULL: a failure becomes an "error" event */
+    void *ctx;
+};
+
+static inline struct crier_emit_options crier_emit_options_default(void)
+{
+    struct crier_emit_options options = {0};
+    options.struct_size = sizeof(options);
+    options.partition = -1;
+    return options;
+}
+
+/**
+ * Emit an event. Returns as soon as it is in the batch being built; the value is copied.
+ *
+ * Returns 0, CRIER_EAGAIN (buffer_size_max reached: retry after drain), CRIER_ETOOBIG, CRIER_EINVAL (topic name,
+ * reserved name), CRIER_ECLOSED, CRIER_ENOMEM. On an error nothing was emitted and done is not called.
+ */
+CRIER_API int crier_emit(crier *bus, const char *topic, const void *value, size_t value_size);
+CRIER_API int crier_emit_with(crier *bus, const char *topic, const void *value, size_t value_size,
+                              const struct crier_emit_options *options);
+/** Wait until everything emitted so far has an outcome. 0, CRIER_ETIMEDOUT (timeout_ms; -1: no limit), CRIER_EDEADLK, or
+ *  the first error nobody heard. Blocking. */
+CRIER_API int crier_flush(crier *bus, int timeout_ms);
+
+struct crier_stats {
+    uint64_t emitted;   /* accepted by crier_emit */
+    uint64_t acked;     /* outcome ok */
+    uint64_t failed;    /* outcome not ok */
+    uint64_t delivered; /* handed to handlers */
+    uint64_t pending_bytes;
+    uint64_t reconnects;
+    bool connected;
+};
+CRIER_API void crier_stats(crier *bus, struct crier_stats *ret_stats);
+
+/* ---- topics ---- */
+
+struct crier_topic_options {
+    size_t struct_size;
+    uint32_t partitions; /* default 0: the broker's default (1) */
+    enum crier_durability durability;
+};
+
+struct crier_partition_info {
+    uint64_t log_start, high_watermark;
+};
+
+struct crier_topic_info {
+    const char *name;
+    uint32_t partition_count;
+    const struct crier_partition_info *partitions;
+    enum crier_durability durability;
+    int64_t created_us;
+};
+
+/** Create a topic. 0, CRIER_EEXIST, CRIER_EINVAL, ... Blocking. options: borrowed, NULL: defaults. */
+CRIER_API int crier_topic_create(crier *bus, const char *name, const struct crier_topic_options *options);
+/** Calls each(ctx, info) for the topic (or for every topic, name NULL); info is borrowed for the call. Blocking. */
+CRIER_API int crier_topic_describe(crier *bus, const char *name,
+                                   void (*each)(void *ctx, const struct crier_topic_info *info), void *ctx);
+/** One round trip to the broker's core. Blocking. */
+CRIER_API int crier_ping(crier *bus, int64_t *ret_round_trip_us);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,199 @@
+/* store.h: the log of one shard, as the broker sees it: append, read, look up, flush state, recover.
+ *
+ * Two fillings stand behind this table of functions: storage/lmdb/ (segments in LMDB, docs/disk-format.md) and
+ * storage/store_memory.c (the twin for the simulator and unit tests: same rules, no disk, seeded faults).
+ *
+ * Life:    open (takes the folder's lock, checks the files) → load_state → replay → start → append/read/lookup/flush →
+ *          stop (finishes what is queued, sets the clean-stop mark) → close.
+ * Thread:  all functions here are called by the one owner thread (the reactor) and never wait for a disk once start()
+ *          has returned. Work happens on the store's own threads; finished requests come back through poll(),
+ *          which calls each request's `done` on the owner thread. completion_fd() is readable when poll() has work.
+ * Requests are allocated by the caller, owned by the store from acceptance until `done` runs, and carry their own
+ *          queue node, so that neither direction allocates. Slices in a request stay referenced by the caller until done.
+ *
+ * Codes are those of proto/error.h's table by number; storage itself knows no protocol. */
+#ifndef CRIER_STORAGE_STORE_H
+#define CRIER_STORAGE_STORE_H
+
+#include "base/buffer.h"
+#include "base/queue.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct log;
+
+enum store_code {
+    STORE_OK = 0,
+    STORE_EAGAIN = -2,    /* queue full: nothing happened, try after the next completion */
+    STORE_ENOMEM = -4,
+    STORE_ECORRUPT = -10, /* a checksum or format error; named in the log */
+    STORE_EFULL = -13,    /* refused: no space; nothing was stored, later attempts may succeed */
+    STORE_EIO = -14,      /* outcome unknown: the write began and failed; the shard is read-only until restart */
+    STORE_EREFUSED = -15, /* refused: an earlier entry of the same append epoch was refused */
+    STORE_EREADONLY = -16 /* refused: the shard is read-only */
+};
+
+/* ---- entries and their parts (docs/disk-format.md) ---- */
+
+enum entry_type { ENTRY_NORMAL = 1, ENTRY_CONFIG = 2, ENTRY_NOOP = 3 };
+enum part_kind { PART_DATA = 1, PART_COMMAND = 2 };
+#define PART_NO_SEQUENCE 0x01 /* written by the broker: skips producer windows */
+
+struct entry_part {
+    uint8_t kind;
+    uint8_t flags;
+    uint16_t command; /* which command; 0 for data */
+    uint32_t span;    /* offsets it takes: lastOffsetDelta + 1; 0 for commands */
+    uint64_t partition;
+    uint64_t base_offset;
+    struct slice payload; /* data: the batch, base offset already patched; command: its bytes */
+};
+
+/* ---- requests ---- */
+
+struct store_append {
+    struct queue_node node; /* the store's */
+    void (*done)(struct store_append *append, void *ctx);
+    void *ctx;
+    uint8_t type;
+    bool durable_wanted; /* false: nobody waits for it, yet it is in the next commit all the same */
+    uint64_t epoch;      /* append epoch; refusal of one entry refuses its epoch's rest */
+    uint64_t term;
+    int64_t append_time_us; /* shard time */
+    struct entry_part *parts;
+    uint32_t part_count;
+    /* results */
+    int status;
+    uint64_t index; /* assigned by the writer, contiguous */
+};
+
+#define STORE_READ_BATCHES_MAX 64
+
+struct store_batch {
+    uint64_t base_offset;
+    uint32_t span;
+    uint64_t index;
+    int64_t append_time_us;
+    struct slice batch; /* referenced; whoever takes it out unrefs it */
+};
+
+struct store_read {
+    struct queue_node node;
+    void (*done)(struct store_read *read, void *ctx);
+    void *ctx;
+    uint64_t partition;
+    uint64_t offset;  /* the first one wanted; the first batch returned holds it or, over a gap, follows it */
+    uint64_t until;   /* exclusive: the high watermark at the request */
+    size_t bytes_max; /* stops after the batch that passes it: at least one batch is returned if there is one */
+    /* results: status 0 and count batches in offset order (0: nothing in [offset, until)) */
+    int status;
+    uint32_t count;
+    struct store_batch batches[STORE_READ_BATCHES_MAX];
+};
+
+struct store_lookup {
+    struct queue_node node;
+    void (*done)(struct store_lookup *lookup, void *ctx);
+    void *ctx;
+    uint64_t partition;
+    int64_t time_us; /* the first batch of an entry appended at or after this */
+    /* results */
+    int status;
+    bool found; /* false: everything is older */
+    uint64_t offset;
+};
+
+/* A row of state.mdb: keys and values are the core's; storage only keeps them. */
+struct store_row {
+    const uint8_t *key; /* 1..STORE_KEY_SIZE_MAX bytes, first byte is the table */
+    size_t key_size;
+    const uint8_t *value; /* NULL: delete */
+    size_t value_size;
+};
+#define STORE_KEY_SIZE_MAX 500
+
+struct store_flush {
+    struct queue_node node;
+    void (*done)(struct store_flush *flush, void *ctx);
+    void *ctx;
+    uint64_t applied_index; /* the cut: the rows are the state at exactly this index */
+    const struct store_row *rows; /* the caller's until done */
+    size_t row_count;
+    int status; /* result */
+};
+
+struct store_stats {
+    uint64_t last_index;      /* last durable */
+    uint64_t flushed_index;   /* F of state.mdb */
+    uint64_t commits, entries, bytes;
+    uint64_t segments;
+    uint64_t reads, read_bytes;
+    uint64_t refused, errors;
+    int64_t commit_us_last, commit_us_max;
+    bool read_only, full;
+};
+
+/* Called during recovery; returns 0 to go on or a negative code to stop (which is then returned). */
+typedef int store_row_fn(void *ctx, const struct store_row *row);
+struct store_entry {
+    uint8_t type;
+    uint64_t index, term;
+    int64_t append_time_us;
+    const struct entry_part *parts; /* payload slices have buffer NULL: borrowed for the call */
+    uint32_t part_count;
+};
+typedef int store_entry_fn(void *ctx, const struct store_entry *entry);
+
+struct store;
+
+struct store_ops {
+    /* Calls fn for every state row, then sets *ret_applied_index to F (0 in a new folder). */
+    int (*load_state)(struct store *store, store_row_fn *fn, void *ctx, uint64_t *ret_applied_index);
+    /* Calls fn for every entry above F, in order. CRCs are checked; a bad one in a committed entry is STORE_ECORRUPT. */
+    int (*replay)(struct store *store, store_entry_fn *fn, void *ctx);
+    int (*start)(struct store *store);
+    int (*append)(struct store *store, struct store_append *append); /* 0 or STORE_EAGAIN */
+    int (*read)(struct store *store, struct store_read *read);       /* 0 or STORE_EAGAIN */
+    int (*lookup)(struct store *store, struct store_lookup *lookup); /* 0 or STORE_EAGAIN */
+    int (*flush)(struct store *store, struct store_flush *flush);    /* one at a time; 0 or STORE_EAGAIN */
+    int (*completion_fd)(const struct store *store);                 /* -1: none (memory twin) */
+    unsigned (*poll)(struct store *store, unsigned count_max);       /* runs up to so many `done`s; returns how many */
+    void (*stats)(struct store *store, struct store_stats *ret_stats); /* a copy, consistent enough to show */
+    /* Finishes everything accepted (their `done`s run inside), writes the clean-stop mark unless there was an I/O
+     * error, joins the threads. */
+    void (*stop)(struct store *store);
+    void (*close)(struct store *store); /* frees; also right after open. Accepts a store that never started */
+};
+
+struct store {
+    const struct store_ops *ops;
+    uint8_t cluster_id[16]; /* made when the folder was created */
+    uint32_t node_id;
+};
+
+struct store_options {
+    const char *path;          /* the data folder; created if missing */
+    uint64_t segment_size;     /* map size of a segment in bytes; default 256 MiB, at least 4 frames (64 MiB); tests go lower */
+    size_t commit_bytes_max;   /* gathered into one transaction; default 8 MiB */
+    unsigned reader_threads;   /* default 1 */
+    unsigned append_queue_max; /* entries; default 256 */
+    bool create;               /* false: a missing folder is an error */
+    struct log *log;           /* borrowed; NULL: silent */
+};
+
+static inline struct store_options store_options_default(void)
+{
+    return (struct store_options){.segment_size = 256u << 20,
+                                  .commit_bytes_max = 8u << 20,
+                                  .reader_threads = 1,
+                                  .append_queue_max = 256,
+                                  .create = true};
+}
+
+/* Opens the folder. 0, or a code with one clear sentence in error (in use, other version, unreadable, damaged);
+ * nothing is touched then. */
+int store_lmdb_open(const struct store_options *options, struct store **ret_store, char *error, size_t error_size);
+
+#endif
