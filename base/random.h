@@ -27,7 +27,8 @@ static inline uint64_t random_next(struct random *random)
 /* 0 .. bound - 1; bound > 0. The bias for bounds far below 2^64 is below anything a test could see. */
 static inline uint64_t random_below(struct random *random, uint64_t bound)
 {
-    return (uint64_t)(((unsigned __int128)random_next(random) * bound) >> 64);
+    __extension__ typedef unsigned __int128 wide; /* gcc and clang have it on every 64-bit machine */
+    return (uint64_t)(((wide)random_next(random) * bound) >> 64);
 }
 
 /* Fills `size` <= 256 bytes from the operating system. 0 or -errno. */
