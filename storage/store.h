@@ -11,7 +11,8 @@
  * Requests are allocated by the caller, owned by the store from acceptance until `done` runs, and carry their own
  *          queue node, so that neither direction allocates. Slices in a request stay referenced by the caller until done.
  *
- * Codes are those of proto/error.h's table by number; storage itself knows no protocol. */
+ * Codes that have a namesake in proto/error.h share its number; EREFUSED and EREADONLY never leave the broker under
+ * these numbers. Storage itself knows no protocol. */
 #ifndef CRIER_STORAGE_STORE_H
 #define CRIER_STORAGE_STORE_H
 
@@ -26,11 +27,11 @@ struct log;
 
 enum store_code {
     STORE_OK = 0,
-    STORE_EAGAIN = -2,    /* queue full: nothing happened, try after the next completion */
+    STORE_EAGAIN = -2, /* queue full: nothing happened, try after the next completion */
     STORE_ENOMEM = -4,
     STORE_ECORRUPT = -10, /* a checksum or format error; named in the log */
     STORE_EFULL = -13,    /* refused: no space; nothing was stored, later attempts may succeed */
-    STORE_EIO = -14,      /* outcome unknown: the write began and failed; the shard is read-only until restart */
+    STORE_EIO = -14, /* outcome unknown: the write began and failed; the shard is read-only until restart */
     STORE_EREFUSED = -15, /* refused: an earlier entry of the same append epoch was refused */
     STORE_EREADONLY = -16 /* refused: the shard is read-only */
 };
@@ -84,9 +85,10 @@ struct store_read {
     void (*done)(struct store_read *read, void *ctx);
     void *ctx;
     uint64_t partition;
-    uint64_t offset;  /* the first one wanted; the first batch returned holds it or, over a gap, follows it */
-    uint64_t until;   /* exclusive: the high watermark at the request */
-    size_t bytes_max; /* stops after the batch that passes it: at least one batch is returned if there is one */
+    uint64_t offset; /* the first one wanted; the first batch returned holds it or, over a gap, follows it */
+    uint64_t until;  /* exclusive: the high watermark at the request */
+    size_t
+        bytes_max; /* stops after the batch that passes it: at least one batch is returned if there is one */
     /* results: status 0 and count batches in offset order (0: nothing in [offset, until)) */
     int status;
     uint32_t count;
@@ -118,15 +120,15 @@ struct store_flush {
     struct queue_node node;
     void (*done)(struct store_flush *flush, void *ctx);
     void *ctx;
-    uint64_t applied_index; /* the cut: the rows are the state at exactly this index */
+    uint64_t applied_index;       /* the cut: the rows are the state at exactly this index */
     const struct store_row *rows; /* the caller's until done */
     size_t row_count;
     int status; /* result */
 };
 
 struct store_stats {
-    uint64_t last_index;      /* last durable */
-    uint64_t flushed_index;   /* F of state.mdb */
+    uint64_t last_index;    /* last durable */
+    uint64_t flushed_index; /* F of state.mdb */
     uint64_t commits, entries, bytes;
     uint64_t segments;
     uint64_t reads, read_bytes;
@@ -159,7 +161,8 @@ struct store_ops {
     int (*lookup)(struct store *store, struct store_lookup *lookup); /* 0 or STORE_EAGAIN */
     int (*flush)(struct store *store, struct store_flush *flush);    /* one at a time; 0 or STORE_EAGAIN */
     int (*completion_fd)(const struct store *store);                 /* -1: none (memory twin) */
-    unsigned (*poll)(struct store *store, unsigned count_max);       /* runs up to so many `done`s; returns how many */
+    unsigned (*poll)(struct store *store,
+                     unsigned count_max); /* runs up to so many `done`s; returns how many */
     void (*stats)(struct store *store, struct store_stats *ret_stats); /* a copy, consistent enough to show */
     /* Finishes everything accepted (their `done`s run inside), writes the clean-stop mark unless there was an I/O
      * error, joins the threads. */
@@ -174,8 +177,9 @@ struct store {
 };
 
 struct store_options {
-    const char *path;          /* the data folder; created if missing */
-    uint64_t segment_size;     /* map size of a segment in bytes; default 256 MiB, at least 4 frames (64 MiB); tests go lower */
+    const char *path; /* the data folder; created if missing */
+    uint64_t
+        segment_size; /* map size of a segment in bytes; default 256 MiB, at least 4 frames (64 MiB); tests go lower */
     size_t commit_bytes_max;   /* gathered into one transaction; default 8 MiB */
     unsigned reader_threads;   /* default 1 */
     unsigned append_queue_max; /* entries; default 256 */
@@ -194,6 +198,7 @@ static inline struct store_options store_options_default(void)
 
 /* Opens the folder. 0, or a code with one clear sentence in error (in use, other version, unreadable, damaged);
  * nothing is touched then. */
-int store_lmdb_open(const struct store_options *options, struct store **ret_store, char *error, size_t error_size);
+int store_lmdb_open(const struct store_options *options, struct store **ret_store, char *error,
+                    size_t error_size);
 
 #endif
