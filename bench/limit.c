@@ -250,6 +250,10 @@ static void run_broker(struct broker *broker)
     receive_batches(broker);
     pthread_join(writer, NULL);
     pthread_join(deliverer, NULL);
+    for (struct batch *next, *batch = broker->spare.first; batch; batch = next) {
+        next = batch->next;
+        free(batch);
+    }
 }
 
 static void wait_for(pid_t child)
