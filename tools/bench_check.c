@@ -1,0 +1,83 @@
+/* bench_check.c: the history of a measurement: each event noted as it comes, and all of it summed up. See bench.h.
+ *
+ * Thread:    bench_listener_note() the one that receives; bench_sum() the parent's, when the workers have ended.
+ * Failures:  none: an event that is not of this run is counted as a stranger, so it never fills another's place. */
+#include "tools/bench.h"
+
+bool bench_listener_note(const struct bench *bench, struct bench_listener *result, const void *value,
+                         size_t size, int64_t (*now_us)(void))
+{
+    if (size != bench->options->event_size) {
+        result->strangers++;
+        return false;
+    }
+    uint64_t word = le64_get(value), sent_us = le64_get((const uint8_t *)value + 8);
+    uint64_t producer = word >> 40 & 0xff, sequence = word & (BENCH_EVENTS_MAX - 1);
+    if (word >> 48 != bench->run || producer >= bench->options->producers ||
+        sequence >= bench_share(bench->options, producer)) {
+        result->strangers++;
+        return false;
+    }
+    if (!history_note(&result->histories[producer], sequence))
+        return false;
+    if (sent_us != 0)
+        histogram_add(&result->latency_us, (uint64_t)now_us() - sent_us);
+
+    uint64_t received = atomic_load_explicit(&result->received, memory_order_relaxed) + 1;
+    atomic_store_explicit(&result->received, received, memory_order_relaxed);
+    if (received != bench->options->events)
+        return false;
+    result->finished_us = now_us();
+    return true;
+}
+
+static void sum_listener(const struct bench *bench, const struct bench_listener *listener,
+                         struct bench_summary *sum)
+{
+    sum->received += atomic_load(&listener->received);
+    sum->strangers += listener->strangers;
+    histogram_merge(&sum->latency_us, &listener->latency_us);
+    for (uint64_t producer = 0; producer < bench->options->producers; producer++) {
+        const struct history *history = &listener->histories[producer];
+        sum->lost += history_lost(history, bench_share(bench->options, producer));
+        sum->duplicated += history->duplicated;
+        sum->reordered += history->reordered;
+    }
+}
+
+/* The first emit and the last thing that happened. */
+static int64_t elapsed_us(const struct bench *bench, int64_t end_us)
+{
+    int64_t first_us = INT64_MAX, last_us = 0;
+
+    for (uint64_t i = 0; i < bench->options->producers; i++) {
+        const struct bench_producer *producer = &bench->results->producers[i];
+        int64_t acked_us = producer->acked_us != 0 ? producer->acked_us : end_us;
+        if (producer->started_us != 0 && producer->started_us < first_us)
+            first_us = producer->started_us;
+        last_us = acked_us > last_us ? acked_us : last_us;
+    }
+    for (uint64_t i = 0; i < bench->options->listeners; i++) {
+        int64_t finished_us = bench->results->listeners[i].finished_us;
+        finished_us = finished_us != 0 ? finished_us : end_us;
+        last_us = finished_us > last_us ? finished_us : last_us;
+    }
+    return first_us < last_us ? last_us - first_us : 1;
+}
+
+void bench_sum(const struct bench *bench, int64_t end_us, struct bench_summary *ret_summary)
+{
+    struct bench_summary *sum = ret_summary;
+
+    *sum = (struct bench_summary){.elapsed_s = (double)elapsed_us(bench, end_us) / 1e6};
+    for (uint64_t i = 0; i < bench->options->listeners; i++)
+        sum_listener(bench, &bench->results->listeners[i], sum);
+    sum->deliveries_per_s = (double)sum->received / sum->elapsed_s;
+    sum->events_per_s = sum->deliveries_per_s / (double)bench->options->listeners;
+    sum->mb_per_s = sum->events_per_s * (double)bench->options->event_size / 1e6;
+}
+
+bool bench_summary_ok(const struct bench_summary *summary)
+{
+    return summary->lost == 0 && summary->duplicated == 0 && summary->reordered == 0;
+}

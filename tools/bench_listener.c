@@ -1,0 +1,99 @@
+/* bench_listener.c: a listener of `crier bench e2e`: receives every event and checks the history.
+ *
+ * Thread:      libcrier's I/O thread runs the handler, which alone writes the result; main waits for it.
+ * Happy path:  open -> listen -> ready -> on_event notes each -> after the last one a ping, so that whatever the broker
+ *              had sent beyond it (a duplicate) has been noted too -> close.
+ *              Per event: one comparison. The clock is read for sampled events only.
+ * Failures:    the listener ends: said, exit 1. An event that never comes: the parent's patience ends the run. */
+#include "tools/bench.h"
+#include "tools/bench_workers.h"
+#include "tools/command.h"
+
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <semaphore.h>
+
+struct receiver {
+    const struct bench *bench;
+    struct bench_listener *result;
+    sem_t changed; /* posted when listening, finished or ended */
+    atomic_bool listening, finished, ended;
+};
+
+static void tell(struct receiver *receiver, atomic_bool *what)
+{
+    atomic_store(what, true);
+    sem_post(&receiver->changed);
+}
+
+static int on_event(crier *bus, const crier_event *event, void *ctx)
+{
+    struct receiver *receiver = ctx;
+    (void)bus;
+    if (bench_listener_note(receiver->bench, receiver->result, event->value, event->value_size,
+                            clock_monotonic_us))
+        tell(receiver, &receiver->finished);
+    return 0;
+}
+
+static void on_listening(void *ctx)
+{
+    struct receiver *receiver = ctx;
+    tell(receiver, &receiver->listening);
+}
+
+static void on_released(void *ctx, int code, const char *text)
+{
+    struct receiver *receiver = ctx;
+    if (code < 0)
+        command_failed("the listener ended: %s", text != NULL ? text : crier_strerror(code));
+    tell(receiver, &receiver->ended);
+}
+
+/* Waits until the flag is set. False if the listener ended instead. */
+static bool wait_for(struct receiver *receiver, const atomic_bool *flag)
+{
+    while (!atomic_load(flag)) {
+        if (atomic_load(&receiver->ended))
+            return false;
+        while (sem_wait(&receiver->changed) < 0)
+            ; /* a signal */
+    }
+    return true;
+}
+
+static int receive_all(struct receiver *receiver, crier *bus, struct worker *worker)
+{
+    struct crier_listen_options options = crier_listen_options_default();
+    int64_t round_trip_us;
+
+    options.listening = on_listening;
+    options.released = on_released;
+    int rc = crier_listen(bus, receiver->bench->topic, &options, on_event, receiver, NULL);
+    if (rc < 0)
+        return command_failed("cannot listen to '%s': %s", receiver->bench->topic, crier_strerror(rc));
+    if (!wait_for(receiver, &receiver->listening))
+        return STATUS_FAILED;
+    if (!worker_ready(worker))
+        return STATUS_DONE;
+    if (!wait_for(receiver, &receiver->finished))
+        return STATUS_FAILED;
+    rc = crier_ping(bus, &round_trip_us);
+    return rc < 0 ? command_failed("no answer after the last event: %s", crier_strerror(rc)) : STATUS_DONE;
+}
+
+int bench_listener_run(const struct bench *bench, uint64_t number, struct worker *worker)
+{
+    struct receiver receiver = {.bench = bench, .result = &bench->results->listeners[number]};
+    struct crier_options options = command_bus_options("crier bench listener");
+    crier *bus;
+
+    if (sem_init(&receiver.changed, 0, 0) < 0)
+        return command_failed("cannot make a semaphore");
+    int status = command_open(bench->options->url, &options, &bus);
+    if (status == STATUS_DONE)
+        status = command_close(bus, receive_all(&receiver, bus, worker));
+    sem_destroy(&receiver.changed);
+    return status;
+}

@@ -1,0 +1,124 @@
+/* command.c: what the commands of `crier` share. See command.h.
+ *
+ * Thread:    main.
+ * Failures:  everything a person can get wrong ends in one sentence that says what to do next. */
+#include "tools/command.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A broker is ready within 100 ms of its start: enough for a script that has only just started one. */
+#define CONNECT_TIMEOUT_MS 2000
+
+static void command_help(const struct command *command)
+{
+    printf("usage: crier %s [OPTION]... %s\n\n%s\n\nOptions:\n", command->name, command->arguments,
+           command->text);
+    options_help(command->rows, command->row_count, stdout);
+}
+
+bool command_parse(const struct command *command, int argc, char **argv, void *target, int *ret_first,
+                   int *ret_status)
+{
+    char asked = 0, error[256];
+    int first =
+        options_parse(command->rows, command->row_count, argc, argv, target, &asked, error, sizeof(error));
+
+    if (first == -ECANCELED) {
+        if (asked == 'h')
+            command_help(command);
+        else
+            printf("crier %s\n", CRIER_VERSION);
+        *ret_status = STATUS_DONE;
+        return false;
+    }
+    if (first < 0) {
+        *ret_status = command_usage_error(command, "%s", error);
+        return false;
+    }
+    *ret_first = first;
+    return true;
+}
+
+int command_usage_error(const struct command *command, const char *format, ...)
+{
+    va_list arguments;
+
+    fprintf(stderr, "crier %s: ", command->name);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\nusage: crier %s [OPTION]... %s\nMore: crier %s --help\n", command->name,
+            command->arguments, command->name);
+    return STATUS_USAGE;
+}
+
+int command_failed(const char *format, ...)
+{
+    va_list arguments;
+
+    fputs("crier: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    return STATUS_FAILED;
+}
+
+struct crier_options command_bus_options(const char *name)
+{
+    struct crier_options options = crier_options_default();
+    options.name = name;
+    options.connect_timeout_ms = CONNECT_TIMEOUT_MS;
+    return options;
+}
+
+int command_open(const char *url, const struct crier_options *options, crier **ret_bus)
+{
+    int rc = crier_open(url, options, ret_bus);
+
+    switch (rc) {
+    case CRIER_OK:
+        return STATUS_DONE;
+    case CRIER_ECONNECT:
+    case CRIER_ETIMEDOUT:
+        return command_failed("no broker answers at %s; start one with: crierd --data ./data", url);
+    case CRIER_EINVAL:
+        command_failed("'%s' is not the URL of a broker; write crier://HOST:PORT or unix:/PATH", url);
+        return STATUS_USAGE;
+    case CRIER_ENOTSUP:
+        command_failed("'%s' is not supported by this command; write crier://HOST:PORT or unix:/PATH", url);
+        return STATUS_USAGE;
+    default:
+        return command_failed("%s: %s", url, crier_strerror(rc));
+    }
+}
+
+int command_close(crier *bus, int status)
+{
+    int rc = crier_close(bus);
+    if (rc < 0 && status == STATUS_DONE)
+        return command_failed("while closing: %s", crier_strerror(rc));
+    return status;
+}
+
+static const char *const durability_names[] = {[CRIER_DURABLE] = "durable", [CRIER_MEMORY] = "memory"};
+
+int option_durability(void *target, const char *text, char *error, size_t error_size)
+{
+    for (size_t i = 0; i < sizeof(durability_names) / sizeof(durability_names[0]); i++) {
+        if (strcmp(text, durability_names[i]) == 0) {
+            *(enum crier_durability *)target = (enum crier_durability)i;
+            return 0;
+        }
+    }
+    snprintf(error, error_size, "'%s' is no durability; it is one of: durable, memory", text);
+    return -EINVAL;
+}
+
+const char *durability_name(enum crier_durability durability)
+{
+    return durability == CRIER_MEMORY ? durability_names[CRIER_MEMORY] : durability_names[CRIER_DURABLE];
+}

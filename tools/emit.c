@@ -1,0 +1,354 @@
+/* emit.c: `crier emit`: one event from the command line, or one per line of standard input.
+ *
+ * Role:    reads lines in large pieces and emits each; at the end waits for every ack and prints `acked N`.
+ * Thread:  main reads and emits; libcrier's I/O thread sends, and calls on_drain, on_connection and on_error.
+ * Owns:    struct emitter, on main's stack, until the bus is closed.
+ *
+ * Happy path:  line -> crier_emit_with; buffer full: wait for drain, so a slow broker slows the reading;
+ *              end of input -> crier_flush -> "acked N".
+ * Failures:    a line over the limit, a refused event: reading stops there, so the events acked are the first N lines.
+ *              SIGINT, SIGTERM: the same, but no failure. No broker for --patience: give up, exit 1. */
+#include "tools/command.h"
+#include "tools/line_reader.h"
+#include "tools/text.h"
+#include "tools/waiter.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LINE_SIZE_MAX        (16u * 1024 * 1024) /* a frame's limit: no broker takes a larger event */
+#define HEADERS_MAX          64
+#define PROGRESS_INTERVAL_MS 200
+
+struct header_list {
+    size_t count;
+    crier_header headers[HEADERS_MAX]; /* point into argv */
+};
+
+struct emit_options {
+    const char *url, *key;
+    struct header_list headers;
+    enum crier_durability durability;
+    int64_t patience_us;
+};
+
+struct emitter {
+    crier *bus;
+    struct waiter waiter;
+    struct crier_emit_options event; /* key, headers and durability, the same for every event */
+    const char *topic;
+    int64_t patience_us;
+    atomic_int_least64_t disconnected_us; /* when the connection was lost; 0: it is there */
+    atomic_bool failed;                   /* an event was refused */
+    bool progress;                        /* shown, because standard error is a terminal */
+    bool progress_shown;                  /* there is a line to clear */
+    int64_t progress_us;                  /* when it was last shown, or started_us */
+    int64_t started_us;
+    uint64_t bytes;
+};
+
+static int option_header(void *target, const char *text, char *error, size_t error_size)
+{
+    struct header_list *list = target;
+    const char *equals = strchr(text, '=');
+
+    if (equals == NULL || equals == text) {
+        snprintf(error, error_size, "'%s' is no header; write NAME=VALUE", text);
+        return -EINVAL;
+    }
+    if (list->count == HEADERS_MAX) {
+        snprintf(error, error_size, "more than %d headers", HEADERS_MAX);
+        return -EINVAL;
+    }
+    list->headers[list->count++] = (crier_header){.name = text,
+                                                  .name_size = (size_t)(equals - text),
+                                                  .value = equals + 1,
+                                                  .value_size = strlen(equals + 1)};
+    return 0;
+}
+
+static const struct option_row emit_rows[] = {
+    COMMAND_URL_ROW(struct emit_options),
+    {"key", 'k', NULL, "KEY", NULL, "Events with one key keep their order and share a partition.",
+     options_string, offsetof(struct emit_options, key)},
+    {"header", 'H', NULL, "NAME=VALUE", NULL, "A header; may be given again.", option_header,
+     offsetof(struct emit_options, headers)},
+    {"durability", 'd', NULL, "LEVEL", "durable",
+     "durable: acked once it is on the broker's disk; memory: acked once accepted.", option_durability,
+     offsetof(struct emit_options, durability)},
+    {"patience", 0, NULL, "DURATION", "30s", "Give up after so long without a broker.", options_duration,
+     offsetof(struct emit_options, patience_us)},
+};
+
+/* ---- callbacks, on libcrier's I/O thread ---- */
+
+static void on_drain(crier *bus, void *ctx)
+{
+    (void)bus;
+    waiter_wake(&((struct emitter *)ctx)->waiter);
+}
+
+static void on_connection(crier *bus, bool connected, const char *text, void *ctx)
+{
+    struct emitter *emitter = ctx;
+    (void)bus;
+    (void)text;
+    atomic_store(&emitter->disconnected_us, connected ? 0 : clock_monotonic_us());
+    waiter_wake(&emitter->waiter);
+}
+
+static int on_error(crier *bus, const crier_event *event, void *ctx)
+{
+    struct emitter *emitter = ctx;
+    (void)bus;
+    if (!atomic_exchange(&emitter->failed, true))
+        command_failed("an event was not stored: %.*s",
+                       event->value_size > 0 ? (int)event->value_size
+                                             : (int)strlen(crier_strerror(event->error)),
+                       event->value_size > 0 ? (const char *)event->value : crier_strerror(event->error));
+    waiter_wake(&emitter->waiter);
+    return 0;
+}
+
+/* ---- main thread ---- */
+
+static void show_progress(struct emitter *emitter)
+{
+    int64_t now_us = clock_monotonic_us();
+    char acked[TEXT_SIZE], rate[TEXT_SIZE], waiting[TEXT_SIZE], bytes[TEXT_SIZE];
+    struct crier_stats stats;
+
+    if (!emitter->progress || now_us - emitter->progress_us < PROGRESS_INTERVAL_MS * 1000)
+        return;
+    emitter->progress_us = now_us;
+    emitter->progress_shown = true;
+    crier_stats(emitter->bus, &stats);
+    double seconds = (double)(now_us - emitter->started_us) / 1e6;
+    fprintf(stderr, "\r%s acked, %s/s, %s read, %s waiting%s\033[K", text_count(stats.acked, acked),
+            text_count((uint64_t)((double)stats.acked / seconds), rate), text_bytes(emitter->bytes, bytes),
+            text_bytes(stats.pending_bytes, waiting),
+            atomic_load(&emitter->disconnected_us) != 0 ? " (no broker, trying again)" : "");
+}
+
+static void clear_progress(struct emitter *emitter)
+{
+    if (emitter->progress_shown)
+        fputs("\r\033[K", stderr);
+}
+
+/* How long there may still be no broker, in ms; INT64_MAX while there is one; 0: patience is over. */
+static int64_t patience_left_ms(struct emitter *emitter)
+{
+    int64_t since_us = atomic_load(&emitter->disconnected_us);
+    if (since_us == 0)
+        return INT64_MAX;
+    int64_t left_us = since_us + emitter->patience_us - clock_monotonic_us();
+    return left_us > 0 ? left_us / 1000 + 1 : 0;
+}
+
+static bool gave_up(struct emitter *emitter)
+{
+    return patience_left_ms(emitter) == 0;
+}
+
+/* A reason to read no further. */
+static bool is_over(struct emitter *emitter)
+{
+    return waiter_stopped() || atomic_load(&emitter->failed) || gave_up(emitter);
+}
+
+/* Waits for input (or -1: for room), but not beyond anybody's patience. True if there is input. */
+static bool wait_for(struct emitter *emitter, int input_fd)
+{
+    int64_t timeout_ms = patience_left_ms(emitter);
+    if (emitter->progress && timeout_ms > PROGRESS_INTERVAL_MS)
+        timeout_ms = PROGRESS_INTERVAL_MS;
+    bool input = waiter_wait(&emitter->waiter, input_fd, timeout_ms > INT32_MAX ? -1 : (int)timeout_ms);
+    show_progress(emitter);
+    return input;
+}
+
+/* Emits one event, waiting for room. 0 (also when it is over and the event was not emitted), or the error. */
+static int emit_event(struct emitter *emitter, const char *value, size_t size)
+{
+    int rc;
+    while ((rc = crier_emit_with(emitter->bus, emitter->topic, value, size, &emitter->event)) ==
+           CRIER_EAGAIN) {
+        if (is_over(emitter))
+            return 0;
+        wait_for(emitter, -1);
+    }
+    return rc;
+}
+
+/* Says why the line at hand cannot be emitted. Returns STATUS_FAILED. */
+static int line_failed(uint64_t number, const char *why)
+{
+    return command_failed("line %" PRIu64 " %s; it and what follows were not emitted", number, why);
+}
+
+/* Emits what the reader holds. */
+static int emit_lines(struct emitter *emitter, struct line_reader *reader)
+{
+    const char *line;
+    size_t size;
+
+    while (!is_over(emitter) && line_reader_next(reader, &line, &size)) {
+        int rc = emit_event(emitter, line, size);
+        if (rc == CRIER_ETOOBIG) {
+            char why[96];
+            snprintf(why, sizeof(why), "has %zu bytes, more than an event may have", size);
+            return line_failed(reader->lines, why);
+        }
+        if (rc < 0)
+            return line_failed(reader->lines, crier_strerror(rc));
+    }
+    return STATUS_DONE;
+}
+
+static int emit_input(struct emitter *emitter, int fd)
+{
+    struct line_reader reader;
+    int status = STATUS_DONE;
+
+    if (line_reader_init(&reader, fd, LINE_SIZE_MAX) < 0)
+        return command_failed("out of memory");
+    while (!reader.ended && status == STATUS_DONE && !is_over(emitter)) {
+        if (!wait_for(emitter, fd))
+            continue;
+        ssize_t size = line_reader_fill(&reader);
+        if (size == -EINTR || size == -EAGAIN)
+            continue;
+        if (size == -EMSGSIZE) {
+            status = line_failed(reader.lines + 1, "has more than 16 MiB, more than an event may have");
+        } else if (size < 0) {
+            status = command_failed("cannot read standard input: %s", strerror((int)-size));
+        } else {
+            emitter->bytes += (uint64_t)size;
+            status = emit_lines(emitter, &reader);
+        }
+    }
+    line_reader_finish(&reader);
+    return status;
+}
+
+/* Waits until every event has an outcome, or there is no broker for too long. */
+static void flush(struct emitter *emitter)
+{
+    while (!gave_up(emitter) && crier_flush(emitter->bus, PROGRESS_INTERVAL_MS) == CRIER_ETIMEDOUT)
+        show_progress(emitter);
+}
+
+/* The last line, and the exit status it stands for. */
+static int report(struct emitter *emitter, const char *url, int status)
+{
+    struct crier_stats stats;
+    crier_stats(emitter->bus, &stats);
+    clear_progress(emitter);
+
+    if (gave_up(emitter))
+        status = command_failed(
+            "no broker at %s for %" PRId64 " s: gave up, %" PRIu64 " events have no known outcome", url,
+            emitter->patience_us / 1000000, stats.emitted - stats.acked - stats.failed);
+    else if (atomic_load(&emitter->failed) || stats.acked != stats.emitted)
+        status = STATUS_FAILED;
+    printf("acked %" PRIu64 "\n", stats.acked);
+    if (fflush(stdout) != 0)
+        status = STATUS_FAILED;
+    return status;
+}
+
+static int emit_open(struct emitter *emitter, const struct emit_options *options)
+{
+    struct crier_options bus_options = command_bus_options("crier emit");
+    bus_options.drain = on_drain;
+    bus_options.connection = on_connection;
+    bus_options.ctx = emitter;
+    bus_options.close_timeout_ms = 1000; /* what could be flushed has been flushed before */
+
+    int rc = waiter_open(&emitter->waiter);
+    if (rc < 0)
+        return command_failed("cannot open a pipe: %s", strerror(-rc));
+    int status = command_open(options->url, &bus_options, &emitter->bus);
+    if (status != STATUS_DONE)
+        waiter_close(&emitter->waiter);
+    return status;
+}
+
+static void emit_close(struct emitter *emitter)
+{
+    crier_close(emitter->bus); /* its outcome is known: report() told it */
+    waiter_close(&emitter->waiter);
+}
+
+static int emit_run(const struct command *command, const char *url, int argc, char **argv)
+{
+    struct emit_options options = {.url = url};
+    int first, status;
+
+    if (!command_parse(command, argc, argv, &options, &first, &status))
+        return status;
+    if (first == argc)
+        return command_usage_error(command, "which topic?");
+    if (argc - first > 2)
+        return command_usage_error(command, "one VALUE at most; quote it if it has spaces");
+
+    const char *value = first + 1 < argc ? argv[first + 1] : NULL;
+    bool stream = value != NULL && strcmp(value, "-") == 0;
+    int64_t now_us = clock_monotonic_us();
+    struct emitter emitter = {.topic = argv[first],
+                              .patience_us = options.patience_us,
+                              .progress = stream && isatty(STDERR_FILENO),
+                              .progress_us = now_us,
+                              .started_us = now_us,
+                              .event = crier_emit_options_default()};
+    emitter.event.key = options.key;
+    emitter.event.key_size = options.key != NULL ? strlen(options.key) : 0;
+    emitter.event.headers = options.headers.headers;
+    emitter.event.header_count = options.headers.count;
+    emitter.event.durability = options.durability;
+
+    status = emit_open(&emitter, &options);
+    if (status != STATUS_DONE) {
+        if (status == STATUS_FAILED)
+            puts("acked 0");
+        return status;
+    }
+    crier_on(emitter.bus, "error", on_error, &emitter);
+    if (stream) {
+        status = emit_input(&emitter, STDIN_FILENO);
+    } else {
+        int rc = emit_event(&emitter, value, value != NULL ? strlen(value) : 0);
+        if (rc < 0)
+            status = command_failed("cannot emit to '%s': %s", emitter.topic, crier_strerror(rc));
+    }
+    flush(&emitter);
+    status = report(&emitter, options.url, status);
+    emit_close(&emitter);
+    return status;
+}
+
+const struct command emit_command = {
+    .name = "emit",
+    .arguments = "TOPIC [VALUE | -]",
+    .summary = "Emit an event, or one per line of standard input",
+    .text = "Emits VALUE to TOPIC; with -, every line of standard input; without a VALUE, an event\n"
+            "that has none. Waits until the broker has acknowledged all of it, then prints\n"
+            "'acked N'. If something fails or stops it in between, reading ends there; in a topic\n"
+            "with one partition the events acknowledged are then the first N.\n"
+            "\n"
+            "Examples:\n"
+            "  crier emit orders.placed 'order 1' --key customer-7\n"
+            "  crier emit orders.placed '{\"id\":1}' --header type=json --header source=shop\n"
+            "  tail -F access.log | crier emit web.requests - --durability memory",
+    .rows = emit_rows,
+    .row_count = ARRAY_SIZE(emit_rows),
+    .run = emit_run,
+};

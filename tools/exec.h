@@ -1,0 +1,18 @@
+/* exec.h: runs a command for one event: bytes on its standard input, where they came from in its environment.
+ *
+ *   CRIER_TOPIC  CRIER_PARTITION  CRIER_OFFSET  CRIER_TIMESTAMP_MS  CRIER_KEY (unset if there is none)
+ *
+ * Thread: main, with no other thread reading the environment. Blocks until the command ends. */
+#ifndef CRIER_TOOLS_EXEC_H
+#define CRIER_TOOLS_EXEC_H
+
+#include "client/include/crier/crier.h"
+
+#include <stddef.h>
+
+/* command: a line for /bin/sh. 0 if it ended with status 0, else -1 with the reason, "ended with status 3". A command
+ * that does not read all of its input is fine: only its status counts. */
+int exec_command(const char *command, const crier_event *event, const void *input, size_t input_size,
+                 char *reason, size_t reason_size);
+
+#endif

@@ -1,0 +1,428 @@
+/* on.c: `crier on` and `crier once`: prints the events of topics as they come, or hands each to a command.
+ *
+ * Role:    listens, prints through stdio's large buffer, and decides when it is enough.
+ * Thread:  main only: the bus runs on an event loop of our own, so printing, signals and timers need no locks, and
+ *          the buffer is flushed after each turn of the loop: at once when idle, in large pieces when busy.
+ * Owns:    struct printer, on main's stack, until the bus is closed.
+ *
+ * Happy path:  crier_listen per topic -> on_event prints -> count, timeout or signal -> crier_close commits positions.
+ * Failures:    output gone, or the command failed: the handler fails, so that a group's position stays before that
+ *              event, and it ends with exit 1. A listener ended by the broker: its reason, exit 1.
+ *              Connection lost: libcrier tries again for ever. */
+#include "tools/command.h"
+#include "tools/exec.h"
+#include "tools/format.h"
+#include "tools/from.h"
+#include "tools/waiter.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define OUTPUT_BUFFER_SIZE (256u * 1024)
+
+struct on_options {
+    const char *url, *group;
+    const char *format; /* NULL: "%v", and for a command the value as it is */
+    const char *command;
+    struct from from;
+    uint64_t count;     /* 0: no limit */
+    int64_t timeout_us; /* 0: none */
+    bool verbose;
+};
+
+struct printer {
+    const struct on_options *options;
+    struct format format;
+    struct event_base *base;
+    struct event *timer, *wake;
+    uint64_t handled;
+    uint64_t handled_before; /* as of the last turn of the loop */
+    int listener_count;      /* not yet released */
+    int status;
+    bool disconnected;
+    bool over; /* enough: what still comes is not handled */
+};
+
+struct topic_listener {
+    struct printer *printer;
+    const char *topic;
+};
+
+static int option_from(void *target, const char *text, char *error, size_t error_size)
+{
+    if (from_parse(text, clock_wall_us(), target) == 0)
+        return 0;
+    snprintf(
+        error, error_size,
+        "'%s' is no place to start; write earliest, latest, an offset, a time like 2026-01-31T12:00:00Z, or "
+        "15m for fifteen minutes ago",
+        text);
+    return -EINVAL;
+}
+
+#define ON_TIMEOUT_ROW                                                                                       \
+    {                                                                                                        \
+        "timeout", 't', NULL, "DURATION", NULL, "End after so long without an event: 500ms, 10s, 5m.",       \
+            options_duration, offsetof(struct on_options, timeout_us)                                        \
+    }
+#define ON_FORMAT_ROW                                                                                        \
+    {                                                                                                        \
+        "format", 'f', NULL, "FORMAT", NULL,                                                                 \
+            "How to print an event: json, or a template (above). Default: %v.", options_string,              \
+            offsetof(struct on_options, format)                                                              \
+    }
+#define ON_VERBOSE_ROW                                                                                       \
+    {                                                                                                        \
+        "verbose", 'v', NULL, NULL, NULL,                                                                    \
+            "Say on standard error when it listens (on a terminal it always does).", options_flag,           \
+            offsetof(struct on_options, verbose)                                                             \
+    }
+
+static const struct option_row on_rows[] = {
+    COMMAND_URL_ROW(struct on_options),
+    {"group", 'g', NULL, "GROUP", NULL, "Keep the position under this name and go on from it next time.",
+     options_string, offsetof(struct on_options, group)},
+    {"from", 0, NULL, "PLACE", "latest",
+     "Where to start, unless the group has a position: earliest, latest, an offset, a time "
+     "(2026-01-31T12:00:00Z), or 15m for so long ago.",
+     option_from, offsetof(struct on_options, from)},
+    {"count", 'n', NULL, "N", NULL, "End after N events.", options_uint64,
+     offsetof(struct on_options, count)},
+    ON_TIMEOUT_ROW,
+    ON_FORMAT_ROW,
+    {"exec", 'x', NULL, "COMMAND", NULL, "Run COMMAND for each event, instead of printing it.",
+     options_string, offsetof(struct on_options, command)},
+    ON_VERBOSE_ROW,
+};
+
+static const struct option_row once_rows[] = {COMMAND_URL_ROW(struct on_options), ON_TIMEOUT_ROW,
+                                              ON_FORMAT_ROW, ON_VERBOSE_ROW};
+
+/* ---- callbacks: all on main's loop ---- */
+
+static void stop(struct printer *printer, int status)
+{
+    printer->over = true;
+    if (status != STATUS_DONE)
+        printer->status = status;
+    event_base_loopbreak(printer->base);
+}
+
+/* The event as --format says, in memory the caller frees; or NULL. */
+static char *event_text(const struct format *format, const crier_event *event, size_t *ret_size)
+{
+    char *text = NULL;
+    FILE *memory = open_memstream(&text, ret_size);
+
+    if (memory == NULL)
+        return NULL;
+    int printed = format_print(format, event, memory);
+    if (fclose(memory) == 0 && printed == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+/* Runs --exec's command. 0, or -1 when it failed and that was said. */
+static int run_command(const struct printer *printer, const crier_event *event)
+{
+    const struct on_options *options = printer->options;
+    char reason[128] = "did not get its input (out of memory)";
+    size_t size = event->value_size;
+    char *text = NULL;
+    int rc = -1;
+
+    if (options->format != NULL)
+        text = event_text(&printer->format, event, &size);
+    if (options->format == NULL || text != NULL)
+        rc = exec_command(options->command, event, text != NULL ? text : event->value, size, reason,
+                          sizeof(reason));
+    free(text);
+    if (rc < 0)
+        command_failed("'%s' %s for %s, partition %" PRIu32 ", offset %" PRIu64 "%s", options->command,
+                       reason, event->topic, event->partition, event->offset,
+                       options->group != NULL ? "; the group goes on with this event next time" : "");
+    return rc;
+}
+
+static int on_event(crier *bus, const crier_event *event, void *ctx)
+{
+    struct printer *printer = ((struct topic_listener *)ctx)->printer;
+    int rc;
+    (void)bus;
+
+    if (printer->over)
+        return CRIER_EHANDLER;
+    if (printer->options->command != NULL)
+        rc = run_command(printer, event);
+    else
+        rc = format_print(&printer->format, event, stdout) < 0 || ferror(stdout) ? -1 : 0;
+    if (rc < 0) {
+        stop(printer, STATUS_FAILED);
+        return CRIER_EHANDLER;
+    }
+    printer->handled++;
+    if (waiter_stopped() || printer->handled == printer->options->count)
+        stop(printer, STATUS_DONE);
+    return 0;
+}
+
+static void on_listening(void *ctx)
+{
+    const struct topic_listener *listener = ctx;
+    if (listener->printer->options->verbose)
+        fprintf(stderr, "crier: listening to %s\n", listener->topic);
+}
+
+static void on_released(void *ctx, int code, const char *text)
+{
+    const struct topic_listener *listener = ctx;
+    struct printer *printer = listener->printer;
+
+    printer->listener_count--;
+    if (code < 0 && !printer->over)
+        stop(printer, command_failed("the listener to %s ended: %s", listener->topic,
+                                     text != NULL ? text : crier_strerror(code)));
+    if (printer->listener_count == 0)
+        stop(printer, STATUS_DONE);
+}
+
+static void on_connection(crier *bus, bool connected, const char *text, void *ctx)
+{
+    struct printer *printer = ctx;
+    (void)bus;
+
+    if (!connected && !printer->disconnected && !printer->over)
+        fprintf(stderr, "crier: the connection was lost%s%s; trying again\n", text != NULL ? ": " : "",
+                text != NULL ? text : "");
+    if (connected && printer->disconnected)
+        fprintf(stderr, "crier: connected again\n");
+    printer->disconnected = !connected;
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *ctx)
+{
+    (void)fd;
+    (void)what;
+    stop(ctx, STATUS_DONE); /* only a signal wakes this waiter */
+}
+
+static void on_timeout(evutil_socket_t fd, short what, void *ctx)
+{
+    struct printer *printer = ctx;
+    int status = STATUS_DONE;
+    (void)fd;
+    (void)what;
+
+    if (printer->options->count != 0)
+        status = command_failed("the time ran out after %" PRIu64 " of %" PRIu64 " events", printer->handled,
+                                printer->options->count);
+    stop(printer, status);
+}
+
+/* ---- main ---- */
+
+static void timer_restart(struct printer *printer)
+{
+    int64_t us = printer->options->timeout_us;
+    struct timeval timeout = {.tv_sec = us / 1000000, .tv_usec = us % 1000000};
+    if (us > 0)
+        event_add(printer->timer, &timeout);
+}
+
+static void output_flush(struct printer *printer)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return;
+    if (!printer->over && errno != EPIPE) /* a reader that has seen enough is nothing to talk about */
+        command_failed("cannot write the output: %s", strerror(errno));
+    stop(printer, STATUS_FAILED);
+}
+
+static void loop(struct printer *printer)
+{
+    timer_restart(printer);
+    while (!printer->over) {
+        event_base_loop(printer->base, EVLOOP_ONCE);
+        if (printer->handled == printer->handled_before)
+            continue;
+        printer->handled_before = printer->handled;
+        output_flush(printer);
+        timer_restart(printer);
+    }
+}
+
+static int listen_to(struct topic_listener *listener, crier *bus)
+{
+    const struct on_options *on = listener->printer->options;
+    struct crier_listen_options options = crier_listen_options_default();
+    options.group = on->group;
+    options.from = on->from.from;
+    options.from_value = on->from.value;
+    options.count = on->count;
+    options.released = on_released;
+    options.listening = on_listening;
+
+    int rc = crier_listen(bus, listener->topic, &options, on_event, listener, NULL);
+    if (rc == CRIER_EINVAL) {
+        command_failed("'%s' is no topic name: 1 to %d bytes of UTF-8, levels split by '.', without '*'",
+                       listener->topic, CRIER_TOPIC_NAME_MAX);
+        return STATUS_USAGE;
+    }
+    if (rc < 0)
+        return command_failed("cannot listen to '%s': %s", listener->topic, crier_strerror(rc));
+    listener->printer->listener_count++;
+    return STATUS_DONE;
+}
+
+static int listen_and_print(struct printer *printer, int count, struct topic_listener *listeners)
+{
+    struct crier_options bus_options = command_bus_options("crier on");
+    crier *bus;
+
+    bus_options.base = printer->base;
+    bus_options.connection = on_connection;
+    bus_options.ctx = printer;
+    int status = command_open(printer->options->url, &bus_options, &bus);
+    if (status != STATUS_DONE)
+        return status;
+    for (int i = 0; i < count && status == STATUS_DONE; i++)
+        status = listen_to(&listeners[i], bus);
+    if (status == STATUS_DONE) {
+        loop(printer);
+        status = printer->status;
+    }
+    printer->over = true;
+    int rc = crier_close(bus);
+    output_flush(printer);
+    if (status == STATUS_DONE)
+        status = printer->status;
+    /* Events that came when it was over were failed on purpose: that is no news. */
+    if (rc < 0 && rc != CRIER_EHANDLER && status == STATUS_DONE)
+        status = command_failed("while closing: %s", crier_strerror(rc));
+    return status;
+}
+
+static int printer_run(struct printer *printer, struct waiter *waiter, int count,
+                       struct topic_listener *listeners)
+{
+    int status;
+
+    printer->base = event_base_new();
+    if (printer->base == NULL)
+        return command_failed("cannot make an event loop");
+    printer->timer = evtimer_new(printer->base, on_timeout, printer);
+    printer->wake = event_new(printer->base, waiter->read_fd, EV_READ, on_wake, printer);
+    if (printer->timer != NULL && printer->wake != NULL && event_add(printer->wake, NULL) == 0)
+        status = listen_and_print(printer, count, listeners);
+    else
+        status = command_failed("out of memory");
+    if (printer->wake != NULL)
+        event_free(printer->wake);
+    if (printer->timer != NULL)
+        event_free(printer->timer);
+    event_base_free(printer->base);
+    return status;
+}
+
+static int run_with(const struct command *command, struct on_options *options, int count, char **topics)
+{
+    struct printer printer = {.options = options};
+    struct waiter waiter;
+    char error[128];
+
+    int rc =
+        format_init(&printer.format, options->format != NULL ? options->format : "%v", error, sizeof(error));
+    if (rc == -EINVAL)
+        return command_usage_error(command, "--format: %s", error);
+    struct topic_listener *listeners = calloc((size_t)count, sizeof(*listeners));
+    int status = STATUS_FAILED;
+    if (rc < 0 || listeners == NULL || waiter_open(&waiter) < 0) {
+        command_failed("out of memory or descriptors");
+        goto out;
+    }
+    for (int i = 0; i < count; i++)
+        listeners[i] = (struct topic_listener){.printer = &printer, .topic = topics[i]};
+    options->verbose |= isatty(STDERR_FILENO) == 1;
+    setvbuf(stdout, NULL, _IOFBF, OUTPUT_BUFFER_SIZE);
+    status = printer_run(&printer, &waiter, count, listeners);
+    waiter_close(&waiter);
+out:
+    free(listeners);
+    format_finish(&printer.format);
+    return status;
+}
+
+static int on_run(const struct command *command, const char *url, int argc, char **argv)
+{
+    struct on_options options = {.url = url};
+    int first, status;
+
+    if (!command_parse(command, argc, argv, &options, &first, &status))
+        return status;
+    if (first == argc)
+        return command_usage_error(command, "which topic?");
+    return run_with(command, &options, argc - first, argv + first);
+}
+
+static int once_run(const struct command *command, const char *url, int argc, char **argv)
+{
+    struct on_options options = {.url = url, .count = 1};
+    int first, status;
+
+    if (!command_parse(command, argc, argv, &options, &first, &status))
+        return status;
+    if (argc - first != 1)
+        return command_usage_error(command, first == argc ? "which topic?" : "one topic only");
+    return run_with(command, &options, 1, argv + first);
+}
+
+#define ON_FORMAT_TEXT                                                                                       \
+    "--format json prints one object a line; otherwise it is a template:\n"                                  \
+    "  %v value   %k key   %h headers   %t topic   %p partition   %o offset\n"                               \
+    "  %T the producer's time   %% a percent sign   \\n newline   \\t tab   \\\\ backslash\n"
+
+const struct command on_command = {
+    .name = "on",
+    .arguments = "TOPIC...",
+    .summary = "Print events as they come, or replay them",
+    .text = "Prints the values of the topics' events, one a line, until it is stopped (Ctrl-C), the\n"
+            "--count is reached or the --timeout passes. Exit status 1 if the --timeout passed\n"
+            "before the --count was reached.\n"
+            "\n" ON_FORMAT_TEXT "\n"
+            "--exec runs a shell command for each event, with the value (or what --format makes of\n"
+            "the event) as its input, and CRIER_TOPIC, CRIER_KEY, CRIER_PARTITION, CRIER_OFFSET and\n"
+            "CRIER_TIMESTAMP_MS in its environment. If it ends with another status than 0, listening\n"
+            "ends there with exit status 1, and a --group gets that event again next time.\n"
+            "\n"
+            "Examples:\n"
+            "  crier on orders.placed\n"
+            "  crier on orders.placed orders.cancelled --format '%T %t %k: %v'\n"
+            "  crier on orders.placed --from earliest --timeout 1s | wc -l\n"
+            "  crier on orders.placed --from 15m --format json | jq .key\n"
+            "  crier on orders.placed --group billing --exec ./bill",
+    .rows = on_rows,
+    .row_count = ARRAY_SIZE(on_rows),
+    .run = on_run,
+};
+
+const struct command once_command = {
+    .name = "once",
+    .arguments = "TOPIC",
+    .summary = "Print the next event, then end",
+    .text = "Prints the value of the next event. Exit status 1 if the --timeout passed before.\n"
+            "\n" ON_FORMAT_TEXT "\n"
+            "Example:\n"
+            "  crier once builds.finished --timeout 10m && ./deploy",
+    .rows = once_rows,
+    .row_count = ARRAY_SIZE(once_rows),
+    .run = once_run,
+};

@@ -1,0 +1,224 @@
+/* topic.c: `crier topic create`, `list` and `describe`: tables for people, --json for scripts.
+ *
+ * Thread:      main; the blocking calls of libcrier call print_* back on it or on its own thread, while main waits.
+ * Happy path:  open -> one request -> print -> close.
+ * Failures:    no such topic, exists already: a sentence with the command that helps, exit 1. */
+#include "tools/command.h"
+#include "tools/text.h"
+
+#include "base/check.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+
+struct topic_options {
+    const char *url;
+    uint64_t partitions;
+    enum crier_durability durability;
+    bool json;
+};
+
+static const struct option_row create_rows[] = {
+    COMMAND_URL_ROW(struct topic_options),
+    {"partitions", 'p', NULL, "N", NULL, "How many logs the keys are spread over. Default: the broker's, 1.",
+     options_uint64, offsetof(struct topic_options, partitions)},
+    {"durability", 'd', NULL, "LEVEL", "durable", "durable or memory.", option_durability,
+     offsetof(struct topic_options, durability)},
+};
+
+static const struct option_row show_rows[] = {
+    COMMAND_URL_ROW(struct topic_options),
+    {"json", 'j', NULL, NULL, NULL, "Print JSON.", options_flag, offsetof(struct topic_options, json)},
+};
+
+static uint64_t event_count(const struct crier_topic_info *info)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < info->partition_count; i++)
+        count += info->partitions[i].high_watermark - info->partitions[i].log_start;
+    return count;
+}
+
+/* ---- as tables ---- */
+
+static void print_row(void *ctx, const struct crier_topic_info *info)
+{
+    char events[TEXT_SIZE], created[TEXT_SIZE];
+    (void)ctx;
+    printf("%-32s  %10" PRIu32 "  %15s  %-10s  %s\n", info->name, info->partition_count,
+           text_count(event_count(info), events), durability_name(info->durability),
+           text_time(info->created_us, created));
+}
+
+static void print_details(void *ctx, const struct crier_topic_info *info)
+{
+    char number[3][TEXT_SIZE], created[TEXT_SIZE];
+    (void)ctx;
+
+    printf("%s: %" PRIu32 " partition%s, %s, created %s\n\n", info->name, info->partition_count,
+           info->partition_count == 1 ? "" : "s", durability_name(info->durability),
+           text_time(info->created_us, created));
+    printf("%10s  %20s  %20s  %20s\n", "PARTITION", "LOG START", "HIGH WATERMARK", "EVENTS");
+    for (uint32_t i = 0; i < info->partition_count; i++) {
+        const struct crier_partition_info *partition = &info->partitions[i];
+        printf("%10" PRIu32 "  %20s  %20s  %20s\n", i, text_count(partition->log_start, number[0]),
+               text_count(partition->high_watermark, number[1]),
+               text_count(partition->high_watermark - partition->log_start, number[2]));
+    }
+}
+
+/* ---- as JSON ---- */
+
+static json_t *topic_json(const struct crier_topic_info *info)
+{
+    json_t *partitions = json_array();
+    for (uint32_t i = 0; i < info->partition_count; i++)
+        json_array_append_new(partitions,
+                              json_pack("{s:I,s:I}", "log_start", (json_int_t)info->partitions[i].log_start,
+                                        "high_watermark", (json_int_t)info->partitions[i].high_watermark));
+    return json_pack("{s:s,s:s,s:I,s:I,s:o}", "name", info->name, "durability",
+                     durability_name(info->durability), "created_us", (json_int_t)info->created_us, "events",
+                     (json_int_t)event_count(info), "partitions", partitions);
+}
+
+static void append_json(void *ctx, const struct crier_topic_info *info)
+{
+    json_array_append_new(ctx, topic_json(info));
+}
+
+static void print_json(const json_t *json)
+{
+    json_dumpf(json, stdout, JSON_INDENT(2));
+    putchar('\n');
+}
+
+/* ---- the commands ---- */
+
+static int create_run(const struct command *command, const char *url, int argc, char **argv)
+{
+    struct topic_options options = {.url = url};
+    int first, status;
+
+    if (!command_parse(command, argc, argv, &options, &first, &status))
+        return status;
+    if (argc - first != 1)
+        return command_usage_error(command, first == argc ? "which topic?" : "one topic only");
+    if (options.partitions > UINT32_MAX)
+        return command_usage_error(command, "--partitions: %" PRIu64 " is too many", options.partitions);
+
+    struct crier_options bus_options = command_bus_options("crier topic");
+    crier *bus;
+    status = command_open(options.url, &bus_options, &bus);
+    if (status != STATUS_DONE)
+        return status;
+    struct crier_topic_options topic = {.struct_size = sizeof(topic),
+                                        .partitions = (uint32_t)options.partitions,
+                                        .durability = options.durability};
+    int rc = crier_topic_create(bus, argv[first], &topic);
+    if (rc == CRIER_EEXIST)
+        status = command_failed("topic '%s' exists already; see: crier topic describe %s", argv[first],
+                                argv[first]);
+    else if (rc < 0)
+        status = command_failed("cannot create topic '%s': %s", argv[first], crier_strerror(rc));
+    else
+        printf("created %s\n", argv[first]);
+    return command_close(bus, status);
+}
+
+/* name NULL: every topic. */
+static int show(const struct topic_options *options, const char *name)
+{
+    struct crier_options bus_options = command_bus_options("crier topic");
+    json_t *array = json_array();
+    crier *bus;
+    int rc, status = command_open(options->url, &bus_options, &bus);
+
+    if (status != STATUS_DONE)
+        goto out;
+    if (options->json) {
+        rc = crier_topic_describe(bus, name, append_json, array);
+    } else {
+        if (name == NULL)
+            printf("%-32s  %10s  %15s  %-10s  %s\n", "TOPIC", "PARTITIONS", "EVENTS", "DURABILITY",
+                   "CREATED");
+        rc = crier_topic_describe(bus, name, name == NULL ? print_row : print_details, NULL);
+    }
+    if (rc == CRIER_ENOTOPIC)
+        status = command_failed("no topic '%s'; make it with: crier topic create %s", name, name);
+    else if (rc < 0)
+        status = command_failed("the broker at %s did not tell: %s", options->url, crier_strerror(rc));
+    else if (options->json)
+        print_json(name == NULL ? array : json_array_get(array, 0));
+    status = command_close(bus, status);
+out:
+    json_decref(array);
+    return status;
+}
+
+static int list_run(const struct command *command, const char *url, int argc, char **argv)
+{
+    struct topic_options options = {.url = url};
+    int first, status;
+
+    if (!command_parse(command, argc, argv, &options, &first, &status))
+        return status;
+    if (first != argc)
+        return command_usage_error(command, "it lists every topic; for one: crier topic describe %s",
+                                   argv[first]);
+    return show(&options, NULL);
+}
+
+static int describe_run(const struct command *command, const char *url, int argc, char **argv)
+{
+    struct topic_options options = {.url = url};
+    int first, status;
+
+    if (!command_parse(command, argc, argv, &options, &first, &status))
+        return status;
+    if (argc - first != 1)
+        return command_usage_error(command, first == argc ? "which topic?" : "one topic only");
+    return show(&options, argv[first]);
+}
+
+const struct command topic_create_command = {
+    .name = "topic create",
+    .arguments = "TOPIC",
+    .summary = "Make a topic",
+    .text = "Makes a topic. Topics also come into being with their first event, if the broker allows\n"
+            "it; then with the broker's defaults.\n"
+            "\n"
+            "Example:\n"
+            "  crier topic create orders.placed --partitions 4",
+    .rows = create_rows,
+    .row_count = ARRAY_SIZE(create_rows),
+    .run = create_run,
+};
+
+const struct command topic_list_command = {
+    .name = "topic list",
+    .arguments = "",
+    .summary = "List the topics",
+    .text = "Lists the topics, with the number of events each holds.\n"
+            "\n"
+            "Examples:\n"
+            "  crier topic list\n"
+            "  crier topic list --json | jq -r '.[].name'",
+    .rows = show_rows,
+    .row_count = ARRAY_SIZE(show_rows),
+    .run = list_run,
+};
+
+const struct command topic_describe_command = {
+    .name = "topic describe",
+    .arguments = "TOPIC",
+    .summary = "Show a topic's partitions",
+    .text = "Shows a topic's partitions: the first offset each still holds (log start) and the first\n"
+            "that is not there yet (high watermark).\n"
+            "\n"
+            "Example:\n"
+            "  crier topic describe orders.placed",
+    .rows = show_rows,
+    .row_count = ARRAY_SIZE(show_rows),
+    .run = describe_run,
+};
