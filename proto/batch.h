@@ -12,11 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BATCH_HEADER_SIZE      61
-#define BATCH_LENGTH_OFFSET    12 /* batchLength counts the bytes from here */
-#define BATCH_CRC_START        21 /* the CRC covers from here to the end */
-#define BATCH_UNCRCED_SIZE     21 /* the bytes Kafka's CRC skips; the entry envelope covers them */
-#define BATCH_COUNT_MAX        1000000
+#define BATCH_HEADER_SIZE         61
+#define BATCH_LENGTH_OFFSET       12 /* batchLength counts the bytes from here */
+#define BATCH_CRC_START           21 /* the CRC covers from here to the end */
+#define BATCH_UNCRCED_SIZE        21 /* the bytes Kafka's CRC skips; the entry envelope covers them */
+#define BATCH_COUNT_MAX           1000000
 #define BATCH_RECORD_OVERHEAD_MAX 64 /* varints and attributes around one record's key, value and headers */
 
 enum batch_codec { BATCH_NONE = 0, BATCH_GZIP = 1, BATCH_SNAPPY = 2, BATCH_LZ4 = 3, BATCH_ZSTD = 4 };
@@ -56,18 +56,20 @@ int64_t batch_header_decode(const uint8_t *data, size_t size, struct batch_heade
  * (gzip and snappy: CRIER_ENOTSUP), not a control batch, count == lastOffsetDelta + 1 > 0, sizes; and, when not
  * compressed, every record: deltas 0..n-1, varints in range, lengths that add up, no event above event_size_max.
  * Returns 0, CRIER_ECORRUPT, CRIER_ETOOBIG or CRIER_ENOTSUP; *ret_why is a static text, set on error (may be NULL). */
-int batch_validate(const uint8_t *data, size_t size, const struct batch_limits *limits, struct batch_header *ret_header,
-                   const char **ret_why);
+int batch_validate(const uint8_t *data, size_t size, const struct batch_limits *limits,
+                   struct batch_header *ret_header, const char **ret_why);
 /* The same for the record area only of a compressed batch, decompressing it into a buffer of its own. For threads that
  * may compute. Also CRIER_ENOMEM. */
-int batch_validate_deep(const uint8_t *data, size_t size, const struct batch_limits *limits, const char **ret_why);
+int batch_validate_deep(const uint8_t *data, size_t size, const struct batch_limits *limits,
+                        const char **ret_why);
 /* Is the CRC right? The batch is complete (batch_header_decode returned its size). */
 bool batch_crc_matches(const uint8_t *data, size_t size);
 
 /* The broker's patch: outside the CRC. */
 void batch_patch(uint8_t *data, int64_t base_offset, int32_t leader_epoch);
 /* A producer's renumbering of a batch that was definitely refused: sets the three fields and renews the CRC. */
-void batch_renumber(uint8_t *data, size_t size, int64_t producer_id, int16_t producer_epoch, int32_t base_sequence);
+void batch_renumber(uint8_t *data, size_t size, int64_t producer_id, int16_t producer_epoch,
+                    int32_t base_sequence);
 
 /* ---- walking ---- */
 
@@ -90,7 +92,8 @@ struct batch_iterator {
     struct batch_header header;
     const uint8_t *at, *end;
     uint8_t *scratch; /* decompressed records, owned; NULL if none */
-    int32_t index;
+    int32_t index;    /* records seen */
+    int32_t delta;    /* offset delta of the last one, -1 before the first: they ascend */
 };
 
 /* Starts a walk over a complete batch (its size from batch_header_decode). Decompresses if need be.
@@ -102,8 +105,8 @@ int batch_iterator_next(struct batch_iterator *iterator, struct batch_record *re
 void batch_iterator_finish(struct batch_iterator *iterator);
 
 /* The next header of a record: *cursor starts at record->headers. 1, 0 (no more) or CRIER_ECORRUPT. */
-int batch_record_header(const struct batch_record *record, const uint8_t **cursor, struct batch_string *ret_key,
-                        struct batch_string *ret_value);
+int batch_record_header(const struct batch_record *record, const uint8_t **cursor,
+                        struct batch_string *ret_key, struct batch_string *ret_value);
 
 /* ---- building ---- */
 
@@ -124,12 +127,15 @@ struct batch_builder {
     int64_t max_timestamp_ms;
 };
 
-void batch_builder_init(struct batch_builder *builder, void *data, size_t capacity); /* capacity > BATCH_HEADER_SIZE */
+void batch_builder_init(struct batch_builder *builder, void *data,
+                        size_t capacity); /* capacity > BATCH_HEADER_SIZE */
 /* Bytes one more event could need at most. */
-size_t batch_record_size_max(size_t key_size, size_t value_size, const struct batch_pair *headers, size_t header_count);
+size_t batch_record_size_max(size_t key_size, size_t value_size, const struct batch_pair *headers,
+                             size_t header_count);
 /* key or value NULL: null. 0, or CRIER_EAGAIN (does not fit in what is left: nothing was written). */
-int batch_builder_append(struct batch_builder *builder, int64_t timestamp_ms, const void *key, size_t key_size,
-                         const void *value, size_t value_size, const struct batch_pair *headers, size_t header_count);
+int batch_builder_append(struct batch_builder *builder, int64_t timestamp_ms, const void *key,
+                         size_t key_size, const void *value, size_t value_size,
+                         const struct batch_pair *headers, size_t header_count);
 /* Fills the header and the CRC of a batch with at least one record. Returns its size. */
 size_t batch_builder_finish(struct batch_builder *builder, int64_t producer_id, int16_t producer_epoch,
                             int32_t base_sequence);

@@ -19,4 +19,57 @@ size_t varint64_size(int64_t value);
 const uint8_t *varint32_get(const uint8_t *at, const uint8_t *end, int32_t *ret_value);
 const uint8_t *varint64_get(const uint8_t *at, const uint8_t *end, int64_t *ret_value);
 
+/* ---- the same for the loops over records, where nearly every varint is one byte ---- */
+
+static inline uint32_t varint32_zigzag(int32_t value)
+{
+    return (uint32_t)value << 1 ^ (0 - ((uint32_t)value >> 31));
+}
+
+static inline uint64_t varint64_zigzag(int64_t value)
+{
+    return (uint64_t)value << 1 ^ (0 - ((uint64_t)value >> 63));
+}
+
+/* Bytes of an unsigned varint: one for every seven bits begun, in a multiplication instead of a division. */
+static inline size_t varint_unsigned_size(uint64_t bits)
+{
+    unsigned width = 64u - (unsigned)__builtin_clzll(bits | 1);
+    return (width * 9 + 64) / 64;
+}
+
+static inline uint8_t *varint32_put_inline(uint8_t *to, int32_t value)
+{
+    uint32_t bits = varint32_zigzag(value);
+    if (__builtin_expect(bits >= 0x80, 0))
+        return varint32_put(to, value);
+    *to = (uint8_t)bits;
+    return to + 1;
+}
+
+static inline uint8_t *varint64_put_inline(uint8_t *to, int64_t value)
+{
+    uint64_t bits = varint64_zigzag(value);
+    if (__builtin_expect(bits >= 0x80, 0))
+        return varint64_put(to, value);
+    *to = (uint8_t)bits;
+    return to + 1;
+}
+
+static inline const uint8_t *varint32_get_inline(const uint8_t *at, const uint8_t *end, int32_t *ret_value)
+{
+    if (__builtin_expect(at >= end || *at >= 0x80, 0))
+        return varint32_get(at, end, ret_value);
+    *ret_value = (int32_t)(*at >> 1) ^ -(int32_t)(*at & 1);
+    return at + 1;
+}
+
+static inline const uint8_t *varint64_get_inline(const uint8_t *at, const uint8_t *end, int64_t *ret_value)
+{
+    if (__builtin_expect(at >= end || *at >= 0x80, 0))
+        return varint64_get(at, end, ret_value);
+    *ret_value = (int64_t)(*at >> 1) ^ -(int64_t)(*at & 1);
+    return at + 1;
+}
+
 #endif

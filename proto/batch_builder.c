@@ -1,0 +1,164 @@
+/* batch_builder.c: events become a batch, in the memory it will be sent from.
+ *
+ * Role:    the producer's side of the format: append writes a record once, finish fills the header around them.
+ * Thread:  the builder's owner.
+ * Owner:   all memory is the caller's; key, value and headers are copied.
+ * Called:  client (accumulators, one builder per partition under construction), broker (its own events), tests.
+ *
+ * Happy path:  init → append ... → finish → (batch_compress) → send
+ * Failures:    no room: CRIER_EAGAIN, and the builder is as it was: finish it, send it, begin the next one. */
+#include "proto/batch.h"
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "proto/codec.h"
+#include "proto/crc32c.h"
+#include "proto/error.h"
+#include "proto/varint.h"
+
+#define CODEC_MASK 7
+
+void batch_builder_init(struct batch_builder *builder, void *data, size_t capacity)
+{
+    CHECK(capacity > BATCH_HEADER_SIZE);
+    *builder = (struct batch_builder){
+        .data = data,
+        .capacity = capacity < INT32_MAX ? capacity : INT32_MAX, /* the format's lengths are signed 32 bits */
+        .size = BATCH_HEADER_SIZE,
+    };
+}
+
+size_t batch_record_size_max(size_t key_size, size_t value_size, const struct batch_pair *headers,
+                             size_t header_count)
+{
+    size_t size = BATCH_RECORD_OVERHEAD_MAX + key_size + value_size;
+    for (size_t i = 0; i < header_count; i++)
+        size += 2 * VARINT32_SIZE_MAX + headers[i].key_size + headers[i].value_size;
+    return size;
+}
+
+/* ---- a record's parts ---- */
+
+static inline size_t string_size(const void *data, size_t size)
+{
+    return data ? varint_unsigned_size(varint32_zigzag((int32_t)size)) + size : 1;
+}
+
+static inline uint8_t *string_put(uint8_t *to, const void *data, size_t size)
+{
+    if (!data)
+        return varint32_put_inline(to, -1);
+    to = varint32_put_inline(to, (int32_t)size);
+    memcpy(to, data, size);
+    return to + size;
+}
+
+/* The bytes of all headers, or SIZE_MAX if they are more than `room`. */
+static size_t headers_size(const struct batch_pair *headers, size_t count, size_t room)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (headers[i].key_size > room || headers[i].value_size > room)
+            return SIZE_MAX;
+        size += string_size(headers[i].key, headers[i].key_size) +
+                string_size(headers[i].value, headers[i].value_size);
+        if (size > room)
+            return SIZE_MAX;
+    }
+    return size;
+}
+
+static uint8_t *headers_put(uint8_t *to, const struct batch_pair *headers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        to = string_put(to, headers[i].key, headers[i].key_size);
+        to = string_put(to, headers[i].value, headers[i].value_size);
+    }
+    return to;
+}
+
+int batch_builder_append(struct batch_builder *builder, int64_t timestamp_ms, const void *key,
+                         size_t key_size, const void *value, size_t value_size,
+                         const struct batch_pair *headers, size_t header_count)
+{
+    /* Each size by itself first, so that their sum cannot wrap round. */
+    size_t room = builder->capacity - builder->size;
+    if (key_size > room || value_size > room || header_count > room || builder->count == BATCH_COUNT_MAX)
+        return WIRE_CRIER_EAGAIN;
+    int64_t timestamp_delta = 0;
+    if (builder->count > 0 &&
+        __builtin_sub_overflow(timestamp_ms, builder->base_timestamp_ms, &timestamp_delta))
+        return WIRE_CRIER_EAGAIN; /* farther apart than one batch can say */
+
+    size_t extra = header_count > 0 ? headers_size(headers, header_count, room) : 0;
+    if (extra > room)
+        return WIRE_CRIER_EAGAIN;
+    size_t body = 1 + varint_unsigned_size(varint64_zigzag(timestamp_delta)) +
+                  varint_unsigned_size(varint32_zigzag(builder->count)) + string_size(key, key_size) +
+                  string_size(value, value_size) +
+                  varint_unsigned_size(varint32_zigzag((int32_t)header_count)) + extra;
+    if (body > room || varint_unsigned_size((uint64_t)body << 1) > room - body)
+        return WIRE_CRIER_EAGAIN;
+
+    uint8_t *at = builder->data + builder->size;
+    at = varint32_put_inline(at, (int32_t)body);
+    *at++ = 0; /* attributes: unused */
+    at = varint64_put_inline(at, timestamp_delta);
+    at = varint32_put_inline(at, builder->count);
+    at = string_put(at, key, key_size);
+    at = string_put(at, value, value_size);
+    at = varint32_put_inline(at, (int32_t)header_count);
+    at = headers_put(at, headers, header_count);
+
+    builder->size = (size_t)(at - builder->data);
+    if (builder->count == 0)
+        builder->base_timestamp_ms = builder->max_timestamp_ms = timestamp_ms;
+    else if (timestamp_ms > builder->max_timestamp_ms)
+        builder->max_timestamp_ms = timestamp_ms;
+    builder->count++;
+    return 0;
+}
+
+/* ---- the header around them ---- */
+
+size_t batch_builder_finish(struct batch_builder *builder, int64_t producer_id, int16_t producer_epoch,
+                            int32_t base_sequence)
+{
+    CHECK(builder->count > 0);
+    uint8_t *data = builder->data;
+    batch_patch(data, 0, -1);
+    be32_put(data + 8, (uint32_t)(builder->size - BATCH_LENGTH_OFFSET));
+    data[16] = 2; /* magic */
+    be16_put(data + 21, 0);
+    be32_put(data + 23, (uint32_t)(builder->count - 1));
+    be64_put(data + 27, (uint64_t)builder->base_timestamp_ms);
+    be64_put(data + 35, (uint64_t)builder->max_timestamp_ms);
+    be32_put(data + 57, (uint32_t)builder->count);
+    batch_renumber(data, builder->size, producer_id, producer_epoch, base_sequence);
+    return builder->size;
+}
+
+int64_t batch_compress(const uint8_t *data, size_t size, enum batch_codec codec, void *to, size_t capacity)
+{
+    struct batch_header header;
+    CHECK(batch_header_decode(data, size, &header) == (int64_t)size &&
+          batch_header_codec(&header) == BATCH_NONE);
+    int rc = codec_known(codec);
+    if (rc < 0)
+        return rc;
+    if (capacity >= size)
+        capacity = size - 1; /* not smaller: not worth it */
+    if (capacity <= BATCH_HEADER_SIZE)
+        return 0;
+    uint8_t *out = to;
+    int64_t made = codec_compress(codec, data + BATCH_HEADER_SIZE, size - BATCH_HEADER_SIZE,
+                                  out + BATCH_HEADER_SIZE, capacity - BATCH_HEADER_SIZE);
+    if (made <= 0)
+        return made;
+    size_t total = BATCH_HEADER_SIZE + (size_t)made;
+    memcpy(out, data, BATCH_HEADER_SIZE);
+    be32_put(out + 8, (uint32_t)(total - BATCH_LENGTH_OFFSET));
+    be16_put(out + 21, (uint16_t)((header.attributes & ~CODEC_MASK) | codec));
+    batch_renumber(out, total, header.producer_id, header.producer_epoch, header.base_sequence);
+    return (int64_t)total;
+}
