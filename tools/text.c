@@ -50,8 +50,8 @@ const char *text_duration(int64_t duration_us, char to[TEXT_SIZE])
 
 const char *text_time(int64_t time_us, char to[TEXT_SIZE])
 {
+    time_t seconds = (time_t)(time_us / 1000000 - (time_us % 1000000 < 0 ? 1 : 0)); /* rounded down */
     int64_t ms = (time_us % 1000000 + 1000000) % 1000000 / 1000;
-    time_t seconds = (time_t)((time_us - (time_us % 1000000 + 1000000) % 1000000) / 1000000);
     struct tm calendar;
 
     if (gmtime_r(&seconds, &calendar) == NULL || calendar.tm_year > 9999 - 1900 || calendar.tm_year < -1900) {
