@@ -127,8 +127,8 @@ struct batch_builder {
     int64_t max_timestamp_ms;
 };
 
-void batch_builder_init(struct batch_builder *builder, void *data,
-                        size_t capacity); /* capacity > BATCH_HEADER_SIZE */
+/* data: borrowed until finish; capacity > BATCH_HEADER_SIZE. */
+void batch_builder_init(struct batch_builder *builder, void *data, size_t capacity);
 /* Bytes one more event could need at most. */
 size_t batch_record_size_max(size_t key_size, size_t value_size, const struct batch_pair *headers,
                              size_t header_count);

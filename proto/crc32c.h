@@ -1,8 +1,8 @@
 /* crc32c.h: CRC-32C (Castagnoli, polynomial 0x1EDC6F41 reflected), in hardware where there is any.
  *
- * The hardware path is chosen once, by the first call (SSE4.2 crc32 with three interleaved streams joined by
- * carry-less multiplication or tables; ARMv8 CRC where compiled for it); the portable slicing-by-8 path is tested
- * against it. Pure; any thread. */
+ * The path is chosen once, by the first call: x86-64 with SSE4.2 and PCLMUL runs three interleaved streams of the crc32
+ * instruction joined by carry-less multiplication; every other machine the portable slicing-by-8 path, against which
+ * the first is tested. Pure; any thread. */
 #ifndef CRIER_PROTO_CRC32C_H
 #define CRIER_PROTO_CRC32C_H
 

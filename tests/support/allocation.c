@@ -1,0 +1,70 @@
+/* allocation.c: the functions the linker puts in the place of malloc and its family. See allocation.h. */
+#include "tests/support/allocation.h"
+
+#include <stdbool.h>
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *pointer, size_t size);
+void __real_free(void *pointer);
+
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *pointer, size_t size);
+void __wrap_free(void *pointer);
+
+static struct {
+    long out;
+    long until_failure; /* -1: never */
+} allocation = {.until_failure = -1};
+
+void allocation_fail_after(unsigned skip)
+{
+    allocation.until_failure = skip;
+}
+
+void allocation_never_fail(void)
+{
+    allocation.until_failure = -1;
+}
+
+long allocation_out(void)
+{
+    return allocation.out;
+}
+
+static bool failure_is_due(void)
+{
+    return allocation.until_failure >= 0 && allocation.until_failure-- == 0;
+}
+
+static void *counted(void *pointer)
+{
+    allocation.out += pointer != NULL;
+    return pointer;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return failure_is_due() ? NULL : counted(__real_malloc(size));
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return failure_is_due() ? NULL : counted(__real_calloc(count, size));
+}
+
+void *__wrap_realloc(void *pointer, size_t size)
+{
+    if (failure_is_due())
+        return NULL;
+    void *moved = __real_realloc(pointer, size);
+    allocation.out += moved && !pointer;
+    return moved;
+}
+
+void __wrap_free(void *pointer)
+{
+    allocation.out -= pointer != NULL;
+    __real_free(pointer);
+}

@@ -1,0 +1,18 @@
+/* allocation.h: out of memory, on demand, and a count of what is still out.
+ *
+ * A test that links allocation.c with the linker options in ALLOCATION_WRAP (tests/unit/base.cmake) sees every malloc,
+ * calloc, realloc and free of our own code pass through here; the system's libraries keep theirs.
+ *
+ * Thread: single-threaded tests only. */
+#ifndef CRIER_TESTS_ALLOCATION_H
+#define CRIER_TESTS_ALLOCATION_H
+
+#include <stddef.h>
+
+/* The allocation after the next `skip` ones returns NULL, once. */
+void allocation_fail_after(unsigned skip);
+void allocation_never_fail(void);
+/* Blocks allocated and not freed, since the program's start. */
+long allocation_out(void);
+
+#endif
