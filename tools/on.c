@@ -48,6 +48,7 @@ struct printer {
     int listener_count;      /* not yet released */
     int status;
     bool disconnected;
+    bool output_lost;
     bool over; /* enough: what still comes is not handled */
 };
 
@@ -153,6 +154,31 @@ static int run_command(const struct printer *printer, const crier_event *event)
     return rc;
 }
 
+/* Called right after the call that failed. A reader that has seen enough and left is nothing to talk about. */
+static void output_failed(struct printer *printer)
+{
+    if (!printer->output_lost && errno != EPIPE)
+        command_failed("cannot write the output: %s", strerror(errno));
+    printer->output_lost = true;
+    stop(printer, STATUS_FAILED);
+}
+
+static void output_flush(struct printer *printer)
+{
+    if (fflush(stdout) != 0 || ferror(stdout))
+        output_failed(printer);
+}
+
+/* With a group the event has to be out before its position may move; else the loop flushes. 0, or -1, said. */
+static int print(struct printer *printer, const crier_event *event)
+{
+    if (format_print(&printer->format, event, stdout) < 0 || ferror(stdout))
+        output_failed(printer);
+    else if (printer->options->group != NULL)
+        output_flush(printer);
+    return printer->output_lost ? -1 : 0;
+}
+
 static int on_event(crier *bus, const crier_event *event, void *ctx)
 {
     struct printer *printer = ((struct topic_listener *)ctx)->printer;
@@ -161,10 +187,7 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
 
     if (printer->over)
         return CRIER_EHANDLER;
-    if (printer->options->command != NULL)
-        rc = run_command(printer, event);
-    else
-        rc = format_print(&printer->format, event, stdout) < 0 || ferror(stdout) ? -1 : 0;
+    rc = printer->options->command != NULL ? run_command(printer, event) : print(printer, event);
     if (rc < 0) {
         stop(printer, STATUS_FAILED);
         return CRIER_EHANDLER;
@@ -236,15 +259,6 @@ static void timer_restart(struct printer *printer)
     struct timeval timeout = {.tv_sec = us / 1000000, .tv_usec = us % 1000000};
     if (us > 0)
         event_add(printer->timer, &timeout);
-}
-
-static void output_flush(struct printer *printer)
-{
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return;
-    if (!printer->over && errno != EPIPE) /* a reader that has seen enough is nothing to talk about */
-        command_failed("cannot write the output: %s", strerror(errno));
-    stop(printer, STATUS_FAILED);
 }
 
 static void loop(struct printer *printer)

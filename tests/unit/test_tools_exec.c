@@ -49,7 +49,7 @@ Test(exec, an_event_without_key_hides_the_last_ones)
 Test(exec, another_status_than_zero_is_a_failure_with_a_reason)
 {
     cr_assert(run("exit 3", "") < 0);
-    cr_assert(eq(str, reason, "ended with status 3"));
+    cr_assert_str_eq(reason, "ended with status 3");
     cr_assert(run("/nonexistent/command", "") < 0);
     cr_assert(run("kill -9 $$", "") < 0);
     cr_assert(strstr(reason, "signal 9") != NULL, "%s", reason);

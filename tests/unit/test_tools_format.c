@@ -36,7 +36,7 @@ static void expect(const char *text, const crier_event *event, const char *wante
 {
     size_t size;
     char *output = printed(text, event, &size);
-    cr_assert(eq(str, output, (char *)wanted));
+    cr_assert_str_eq(output, wanted);
     cr_assert(eq(sz, size, strlen(wanted)));
     free(output);
 }
@@ -113,12 +113,12 @@ Test(format, json_has_every_field)
     event.offset = 41;
     json_t *json = as_json(&event);
 
-    cr_assert(eq(str, (char *)json_string_value(json_object_get(json, "topic")), "orders.placed"));
+    cr_assert_str_eq(json_string_value(json_object_get(json, "topic")), "orders.placed");
     cr_assert(eq(llong, json_integer_value(json_object_get(json, "partition")), 3));
     cr_assert(eq(llong, json_integer_value(json_object_get(json, "offset")), 41));
     cr_assert(eq(llong, json_integer_value(json_object_get(json, "timestamp_ms")), 1769860800123));
-    cr_assert(eq(str, (char *)json_string_value(json_object_get(json, "key")), "customer-7"));
-    cr_assert(eq(str, (char *)json_string_value(json_object_get(json, "value")), "two socks"));
+    cr_assert_str_eq(json_string_value(json_object_get(json, "key")), "customer-7");
+    cr_assert_str_eq(json_string_value(json_object_get(json, "value")), "two socks");
     cr_assert(eq(sz, json_array_size(json_object_get(json, "headers")), 0));
     cr_assert(json_object_get(json, "headers") != NULL);
     json_decref(json);
@@ -130,7 +130,7 @@ Test(format, json_tells_null_from_empty)
     json_t *json = as_json(&event);
 
     cr_assert(json_object_get(json, "key") == json_null());
-    cr_assert(eq(str, (char *)json_string_value(json_object_get(json, "value")), ""));
+    cr_assert_str_eq(json_string_value(json_object_get(json, "value")), "");
     json_decref(json);
 }
 
@@ -146,8 +146,7 @@ Test(format, json_has_what_is_no_utf8_in_base64)
         crier_event event = {.topic = "t", .value = cases[i].bytes, .value_size = strlen(cases[i].bytes)};
         json_t *json = as_json(&event);
         cr_assert(json_object_get(json, "value") == NULL);
-        cr_assert(eq(str, (char *)json_string_value(json_object_get(json, "value_base64")),
-                     (char *)cases[i].base64));
+        cr_assert_str_eq(json_string_value(json_object_get(json, "value_base64")), cases[i].base64);
         json_decref(json);
     }
 }

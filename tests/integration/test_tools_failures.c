@@ -1,0 +1,207 @@
+/* What goes wrong around `crier`: no broker, time running out, a reader that leaves, signals. Each has its exit status
+ * and a sentence that helps, and `acked N` never claims more than is there. */
+#include "tests/integration/tools_process.h"
+#include "tests/support/broker_fixture.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+static struct broker *broker;
+static const char *url;
+
+static void setup(void)
+{
+    broker = broker_start(NULL);
+    cr_assert(broker != NULL);
+    url = broker_url(broker);
+}
+
+static void teardown(void)
+{
+    cr_assert(eq(int, broker_destroy(broker), 0));
+}
+
+TestSuite(failures, .init = setup, .fini = teardown, .timeout = 120);
+
+static void expect_failure(struct process *process, const char *sentence)
+{
+    cr_assert(eq(int, process_wait(process), 1), "%s", process_errors(process));
+    cr_assert(strstr(process_errors(process), sentence) != NULL, "no '%s' in: %s", sentence,
+              process_errors(process));
+    process_destroy(process);
+}
+
+/* The number in the last line, "acked N". */
+static long acked(struct process *process)
+{
+    const char *output = process_output(process, NULL), *last = strstr(output, "acked ");
+    cr_assert(last != NULL, "%s", output);
+    cr_assert(strchr(last, '\n') != NULL && strchr(last, '\n')[1] == '\0', "acked N is not last: %s", output);
+    return atol(last + strlen("acked "));
+}
+
+static long events_in(const char *topic)
+{
+    struct process *on = crier_start(url, "on", topic, "--from", "earliest", "--timeout", "1s", NULL);
+    long count = 0;
+
+    cr_assert(eq(int, process_wait(on), 0));
+    for (const char *at = process_output(on, NULL); (at = strchr(at, '\n')) != NULL; at++)
+        count++;
+    process_destroy(on);
+    return count;
+}
+
+Test(failures, without_a_broker_every_command_says_how_to_start_one)
+{
+    cr_assert(eq(int, broker_stop(broker), 0));
+    expect_failure(crier_start(url, "emit", "topic", "value", NULL), "crierd --data ./data");
+    expect_failure(crier_start(url, "on", "topic", NULL), "crierd --data ./data");
+    expect_failure(crier_start(url, "ping", NULL), "crierd --data ./data");
+    expect_failure(crier_start(url, "topic", "list", NULL), "crierd --data ./data");
+    expect_failure(crier_start(url, "bench", "e2e", "--dir", "/tmp", NULL), "crierd --data ./data");
+}
+
+Test(failures, emit_without_a_broker_prints_that_nothing_was_acked)
+{
+    cr_assert(eq(int, broker_stop(broker), 0));
+    struct process *emitter = crier_start(url, "emit", "topic", "-", NULL);
+    process_write(emitter, "one\n");
+    cr_assert(eq(int, process_wait(emitter), 1));
+    cr_assert(eq(long, acked(emitter), 0));
+    process_destroy(emitter);
+}
+
+Test(failures, a_timeout_without_count_is_a_normal_end)
+{
+    struct process *on = crier_start(url, "on", "quiet", "--timeout", "50ms", NULL);
+    cr_assert(eq(int, process_wait(on), 0));
+    cr_assert_str_eq(process_output(on, NULL), "");
+    process_destroy(on);
+}
+
+Test(failures, a_timeout_before_the_count_is_a_failure_that_says_how_far_it_got)
+{
+    cr_assert(eq(int, process_end(crier_start(url, "emit", "few", "one", NULL)), 0));
+    expect_failure(
+        crier_start(url, "on", "few", "--from", "earliest", "--count", "2", "--timeout", "200ms", NULL),
+        "1 of 2 events");
+    expect_failure(crier_start(url, "once", "few", "--timeout", "50ms", NULL), "0 of 1 events");
+}
+
+Test(failures, a_reader_that_leaves_ends_the_listener)
+{
+    struct process *on = crier_start(url, "on", "greetings", "--verbose", NULL);
+    process_expect_error(on, "listening to");
+    process_close_output(on);
+    cr_assert(eq(int, process_end(crier_start(url, "emit", "greetings", "hello", NULL)), 0));
+    cr_assert(eq(int, process_end(on), 1));
+}
+
+Test(failures, what_could_not_be_printed_comes_to_the_group_again)
+{
+    struct process *on =
+        crier_start(url, "on", "jobs", "--group", "workers", "--from", "earliest", "--verbose", NULL);
+    process_expect_error(on, "listening to");
+    process_close_output(on);
+    cr_assert(eq(int, process_end(crier_start(url, "emit", "jobs", "one", NULL)), 0));
+    cr_assert(eq(int, process_end(on), 1));
+
+    on = crier_start(url, "on", "jobs", "--group", "workers", "--count", "1", NULL);
+    cr_assert_str_eq(process_line(on), "one");
+    cr_assert(eq(int, process_end(on), 0));
+}
+
+Test(failures, a_stopped_emit_prints_what_was_acked_and_that_is_what_is_there)
+{
+    struct process *on = crier_start(url, "on", "lines", "--verbose", NULL);
+    process_expect_error(on, "listening to");
+    struct process *emitter = crier_start(url, "emit", "lines", "-", NULL);
+    process_write(emitter, "1\n2\n3\n4\n5\n");
+    cr_assert_str_eq(process_line(on), "1"); /* so it has read its first lines */
+    process_signal(emitter, SIGTERM);
+    cr_assert(eq(int, process_wait(emitter), 0));
+    cr_assert(eq(long, acked(emitter), events_in("lines")));
+    process_destroy(emitter);
+    process_signal(on, SIGTERM);
+    cr_assert(eq(int, process_end(on), 0));
+}
+
+Test(failures, a_line_too_long_for_an_event_is_named_and_what_was_before_it_is_acked)
+{
+    size_t size = 17u * 1024 * 1024;
+    char *line = malloc(size);
+    struct process *emitter = crier_start(url, "emit", "lines", "-", NULL);
+
+    cr_assert(line != NULL);
+    memset(line, 'x', size);
+    line[size - 1] = '\n';
+    process_write(emitter, "one\ntwo\n");
+    process_write_bytes(emitter, line, size);
+    process_write(emitter, "four\n");
+    cr_assert(eq(int, process_wait(emitter), 1));
+    cr_assert(strstr(process_errors(emitter), "line 3 has") != NULL, "%s", process_errors(emitter));
+    cr_assert(eq(long, acked(emitter), 2));
+    process_destroy(emitter);
+    cr_assert(eq(long, events_in("lines"), 2));
+    free(line);
+}
+
+Test(failures, emit_survives_a_broker_that_comes_back)
+{
+    struct process *emitter = crier_start(url, "emit", "lines", "-", NULL);
+    struct process *on = crier_start(url, "on", "lines", "--from", "earliest", "--verbose", NULL);
+
+    process_expect_error(on, "listening to");
+    process_write(emitter, "before\n");
+    cr_assert_str_eq(process_line(on), "before");
+    broker_kill(broker);
+    process_expect_error(on, "the connection was lost");
+    process_write(emitter, "meanwhile\n");
+    cr_assert(broker_restart(broker));
+    process_write(emitter, "after\n");
+    cr_assert(eq(int, process_wait(emitter), 0), "%s", process_errors(emitter));
+    cr_assert(eq(long, acked(emitter), 3));
+    process_destroy(emitter);
+    cr_assert_str_eq(process_line(on), "meanwhile");
+    cr_assert_str_eq(process_line(on), "after");
+    process_signal(on, SIGTERM);
+    cr_assert(eq(int, process_end(on), 0));
+}
+
+Test(failures, emit_gives_up_without_a_broker_and_says_what_was_acked)
+{
+    struct process *on = crier_start(url, "on", "lines", "--verbose", NULL);
+    process_expect_error(on, "listening to");
+    struct process *emitter = crier_start(url, "emit", "lines", "-", "--patience", "300ms", NULL);
+    process_write(emitter, "before\n");
+    cr_assert_str_eq(process_line(on), "before");
+    broker_kill(broker);
+    process_write(emitter, "lost\n");
+    process_expect_error(emitter, "gave up");
+    cr_assert(eq(int, process_wait(emitter), 1));
+    cr_assert(acked(emitter) <= 1);
+    process_destroy(emitter);
+    process_signal(on, SIGTERM);
+    process_end(on);
+    cr_assert(broker_restart(broker));
+}
+
+Test(failures, a_full_disk_behind_the_output_is_a_failure_with_a_reason)
+{
+    char command[4096], reason[128];
+
+    cr_assert(eq(int, process_end(crier_start(url, "emit", "greetings", "hello", NULL)), 0));
+    snprintf(command, sizeof(command),
+             "exec '%s' --url %s on greetings --from earliest --count 1 2>&1 >/dev/full", CRIER_PATH, url);
+    FILE *errors = popen(command, "r");
+    cr_assert(errors != NULL);
+    cr_assert(fgets(reason, sizeof(reason), errors) != NULL);
+    cr_assert(strstr(reason, "cannot write the output: No space left") != NULL, "%s", reason);
+    cr_assert(eq(int, WEXITSTATUS(pclose(errors)), 1));
+}

@@ -1,0 +1,94 @@
+/* How `crier` takes wrong use, and how it helps: no broker is needed for any of it. */
+#include "tests/integration/tools_process.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <string.h>
+
+static void expect_usage(struct process *process, const char *sentence)
+{
+    cr_assert(eq(int, process_wait(process), 2), "%s", process_errors(process));
+    cr_assert_str_eq(process_output(process, NULL), "");
+    cr_assert(strstr(process_errors(process), sentence) != NULL, "no '%s' in: %s", sentence,
+              process_errors(process));
+    process_destroy(process);
+}
+
+static void expect_help(struct process *process, const char *usage)
+{
+    cr_assert(eq(int, process_wait(process), 0), "%s", process_errors(process));
+    cr_assert_str_eq(process_errors(process), "");
+    const char *help = process_output(process, NULL);
+    cr_assert(strncmp(help, usage, strlen(usage)) == 0, "%s", help);
+    cr_assert(strstr(help, "\n  crier") != NULL, "no example: %s", help);
+    for (const char *at = help, *end; *at != '\0'; at = end + 1) {
+        end = strchr(at, '\n');
+        cr_assert(end != NULL && end - at <= 100, "too long a line: %s", at);
+    }
+    process_destroy(process);
+}
+
+Test(usage, without_a_command_it_lists_them)
+{
+    expect_usage(crier_start(NULL, NULL), "Commands:");
+    expect_usage(crier_start(NULL, "shout", NULL), "no command 'shout'");
+    expect_usage(crier_start(NULL, "topic", NULL), "needs one more word");
+    expect_usage(crier_start(NULL, "topic", "burn", NULL), "no command 'topic burn'");
+}
+
+Test(usage, what_is_missing_or_too_much_is_named)
+{
+    expect_usage(crier_start(NULL, "emit", NULL), "which topic?");
+    expect_usage(crier_start(NULL, "emit", "topic", "two", "words", NULL), "quote it");
+    expect_usage(crier_start(NULL, "on", NULL), "which topic?");
+    expect_usage(crier_start(NULL, "once", "a", "b", NULL), "one topic only");
+    expect_usage(crier_start(NULL, "ping", "pong", NULL), "'pong'");
+    expect_usage(crier_start(NULL, "topic", "create", NULL), "which topic?");
+    expect_usage(crier_start(NULL, "topic", "describe", "a", "b", NULL), "one topic only");
+    expect_usage(crier_start(NULL, "topic", "list", "a", NULL), "crier topic describe a");
+    expect_usage(crier_start(NULL, "bench", "e2e", "fast", NULL), "'fast'");
+}
+
+Test(usage, a_bad_value_is_named_with_its_option_and_what_it_takes)
+{
+    expect_usage(crier_start(NULL, "on", "t", "--from", "yesterday", NULL), "--from");
+    expect_usage(crier_start(NULL, "on", "t", "--count", "many", NULL), "--count");
+    expect_usage(crier_start(NULL, "on", "t", "--timeout", "soon", NULL), "--timeout");
+    expect_usage(crier_start(NULL, "on", "t", "--format", "%z", NULL), "--format");
+    expect_usage(crier_start(NULL, "emit", "t", "v", "--header", "novalue", NULL), "NAME=VALUE");
+    expect_usage(crier_start(NULL, "emit", "t", "v", "--durability", "eternal", NULL), "durable, memory");
+    expect_usage(crier_start(NULL, "emit", "t", "v", "--loud", NULL), "--loud");
+    expect_usage(crier_start(NULL, "bench", "e2e", "--size", "15", NULL), "--size: from 16");
+    expect_usage(crier_start(NULL, "bench", "e2e", "--producers", "0", NULL), "--producers");
+    expect_usage(crier_start("carrier-pigeon://attic", "ping", NULL), "crier://HOST:PORT");
+}
+
+Test(usage, every_command_helps_with_examples)
+{
+    expect_help(crier_start(NULL, "--help", NULL), "usage: crier [--url URL] COMMAND");
+    expect_help(crier_start(NULL, "emit", "--help", NULL), "usage: crier emit [OPTION]... TOPIC");
+    expect_help(crier_start(NULL, "on", "-h", NULL), "usage: crier on [OPTION]... TOPIC");
+    expect_help(crier_start(NULL, "once", "--help", NULL), "usage: crier once");
+    expect_help(crier_start(NULL, "topic", "create", "--help", NULL), "usage: crier topic create");
+    expect_help(crier_start(NULL, "topic", "list", "--help", NULL), "usage: crier topic list");
+    expect_help(crier_start(NULL, "topic", "describe", "--help", NULL), "usage: crier topic describe");
+    expect_help(crier_start(NULL, "ping", "--help", NULL), "usage: crier ping");
+    expect_help(crier_start(NULL, "bench", "e2e", "--help", NULL), "usage: crier bench e2e");
+}
+
+Test(usage, a_group_of_commands_lists_itself)
+{
+    struct process *process = crier_start(NULL, "topic", "--help", NULL);
+    cr_assert(eq(int, process_wait(process), 0));
+    cr_assert(strstr(process_output(process, NULL), "topic create") != NULL);
+    cr_assert(strstr(process_output(process, NULL), "emit") == NULL);
+    process_destroy(process);
+}
+
+Test(usage, the_version_is_told)
+{
+    struct process *process = crier_start(NULL, "--version", NULL);
+    cr_assert(eq(int, process_wait(process), 0));
+    cr_assert(strncmp(process_output(process, NULL), "crier 0.", 8) == 0);
+    process_destroy(process);
+}

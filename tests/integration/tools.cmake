@@ -1,0 +1,9 @@
+# The real `crier` against the real crierd.
+if(TARGET crier AND TARGET broker_fixture)
+  foreach(subject bench emit_on failures topics usage)
+    crier_test(test_tools_${subject} integration/test_tools_${subject}.c integration/tools_process.c
+               LIBS broker_fixture PkgConfig::JANSSON LABELS integration tools)
+    target_compile_definitions(test_tools_${subject} PRIVATE CRIER_PATH="$<TARGET_FILE:crier>")
+    add_dependencies(test_tools_${subject} crier)
+  endforeach()
+endif()
