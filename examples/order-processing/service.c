@@ -1,0 +1,332 @@
+/* service.c: see service.h. Everything a service says to crier is in this file.
+ *
+ * Happy path:  topics, listeners -> "ready" -> on_event for each -> all end-of-run events -> close -> report.
+ * Failures:    the first one is kept, told on standard error, and becomes status 1. */
+#include "service.h"
+
+#include <err.h>
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define REPORT_INTERVAL_MS 200
+#define FLUSH_TIMEOUT_MS   60000
+#define END_OF_RUN         "end-of-run" /* the header that marks the event; its value is the run's name */
+
+static const char *const order_topics[] = {"orders.placed", "orders.cancelled"};
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+static void wake(struct service *service)
+{
+    uint64_t one = 1;
+    if (write(service->wake_fd, &one, sizeof(one)) < 0)
+        abort(); /* an eventfd takes 2^64 - 2 of these */
+}
+
+void service_fail(struct service *service, int code, const char *text)
+{
+    int none = 0;
+    fprintf(stderr, "%s: %s\n", service->name, text);
+    atomic_compare_exchange_strong(&service->failure, &none, code);
+    wake(service);
+}
+
+/* ---- opening ---- */
+
+static void parse(struct service *service, int argc, char **argv)
+{
+    static const struct option rows[] = {{"url", required_argument, NULL, 'u'},
+                                         {"dir", required_argument, NULL, 'd'},
+                                         {"run", required_argument, NULL, 'r'},
+                                         {"data", required_argument, NULL, 'f'},
+                                         {0}};
+    service->url = "crier://127.0.0.1:27437";
+    service->directory = ".";
+    service->run = "";
+    for (int c; (c = getopt_long(argc, argv, "", rows, NULL)) != -1;) {
+        if (c == 'u')
+            service->url = optarg;
+        else if (c == 'd')
+            service->directory = optarg;
+        else if (c == 'r')
+            service->run = optarg;
+        else if (c == 'f')
+            service->data = optarg;
+        else
+            errx(2, "usage: %s [--url URL] [--dir DIR] [--run NAME] [--data FILE]", argv[0]);
+    }
+}
+
+/* Signals are for the main thread, at a time it chooses: they become readable bytes. */
+static void take_signals(struct service *service)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    service->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    service->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (service->signal_fd < 0 || service->wake_fd < 0)
+        err(1, "%s: a descriptor", service->name);
+}
+
+static void create_topic(struct service *service, const char *topic, uint32_t partitions)
+{
+    struct crier_topic_options options = {.struct_size = sizeof(options), .partitions = partitions};
+    int rc = crier_topic_create(service->bus, topic, &options);
+    if (rc < 0 && rc != CRIER_EEXIST)
+        errx(1, "%s: topic %s: %s", service->name, topic, crier_strerror(rc));
+}
+
+void service_open(struct service *service, const char *name, void *state, int argc, char **argv)
+{
+    struct crier_options options = crier_options_default();
+
+    *service = (struct service){.name = name, .state = state, .percent = -1};
+    pthread_mutex_init(&service->mutex, NULL);
+    parse(service, argc, argv);
+    take_signals(service);
+    options.name = name;
+    options.emit_blocks = true;
+    int rc = crier_open(service->url, &options, &service->bus);
+    if (rc < 0)
+        errx(1, "%s: %s: %s", name, service->url, crier_strerror(rc));
+    for (size_t i = 0; i < sizeof(order_topics) / sizeof(order_topics[0]); i++)
+        create_topic(service, order_topics[i], SERVICE_PARTITIONS);
+    create_topic(service, "orders.rejected", 1);
+    create_topic(service, "stock.low", 1);
+}
+
+/* ---- listening ---- */
+
+/* An end-of-run event of this run: the partition is done. */
+static void end_partition(struct service_listener *listener, const crier_event *event,
+                          const crier_header *run)
+{
+    struct service *service = listener->service;
+    uint32_t all = (1u << SERVICE_PARTITIONS) - 1, before = listener->ended;
+
+    if (run->value_size != strlen(service->run) || memcmp(run->value, service->run, run->value_size) != 0)
+        return;
+    listener->ended |= 1u << (event->partition % SERVICE_PARTITIONS);
+    if (before != all && listener->ended == all && atomic_fetch_sub(&service->listeners_open, 1) == 1)
+        wake(service);
+}
+
+static int on_event(crier *bus, const crier_event *event, void *ctx)
+{
+    struct service_listener *listener = ctx;
+    struct service *service = listener->service;
+    struct order order;
+    crier_header run;
+    (void)bus;
+
+    if (crier_event_header_find(event, END_OF_RUN, &run) == 0) {
+        end_partition(listener, event, &run);
+        return 0;
+    }
+    atomic_fetch_add(&service->in, 1);
+    if (order_from_json(event->value, event->value_size, &order) < 0) {
+        fprintf(stderr, "%s: %s/%" PRIu32 "@%" PRIu64 " is no order; skipped\n", service->name, event->topic,
+                event->partition, event->offset);
+        atomic_fetch_add(&service->failed, 1);
+        return 0;
+    }
+    int rc = listener->handler(service, event, &order);
+    order_clear(&order);
+    return rc;
+}
+
+static void on_listening(void *ctx)
+{
+    struct service_listener *listener = ctx;
+    atomic_store(&listener->listening, true);
+    wake(listener->service);
+}
+
+static void on_released(void *ctx, int code, const char *text)
+{
+    struct service_listener *listener = ctx;
+    pthread_mutex_lock(&listener->service->mutex);
+    listener->listener = NULL;
+    pthread_mutex_unlock(&listener->service->mutex);
+    if (code < 0)
+        service_fail(listener->service, code, text ? text : crier_strerror(code));
+}
+
+int service_on(struct service *service, const char *topic, service_handler *handler)
+{
+    struct crier_listen_options options = crier_listen_options_default();
+    struct service_listener *listener = &service->listeners[service->listener_count++];
+
+    *listener = (struct service_listener){.service = service, .handler = handler};
+    options.group = service->name;
+    options.from = CRIER_EARLIEST;
+    options.listening = on_listening;
+    options.released = on_released;
+    atomic_fetch_add(&service->listeners_open, 1);
+    pthread_mutex_lock(&service->mutex);
+    int rc = crier_listen(service->bus, topic, &options, on_event, listener, &listener->listener);
+    pthread_mutex_unlock(&service->mutex);
+    if (rc < 0)
+        service_fail(service, rc, crier_strerror(rc));
+    return rc;
+}
+
+/* ---- emitting ---- */
+
+static void on_emitted(crier *bus, int code, uint64_t offset, void *ctx)
+{
+    struct service *service = ctx;
+    (void)bus;
+    (void)offset;
+    if (code == 0) {
+        atomic_fetch_add(&service->out, 1);
+        return;
+    }
+    atomic_fetch_add(&service->failed, 1);
+    service_fail(service, code, crier_strerror(code));
+}
+
+int service_emit(struct service *service, const char *topic, const char *key, const char *value,
+                 size_t value_size)
+{
+    struct crier_emit_options options = crier_emit_options_default();
+    options.key = key;
+    options.key_size = strlen(key);
+    options.done = on_emitted;
+    options.ctx = service;
+    int rc = crier_emit_with(service->bus, topic, value, value_size, &options);
+    if (rc < 0)
+        service_fail(service, rc, crier_strerror(rc));
+    return rc;
+}
+
+int service_end_run(struct service *service, const char *const *topics, size_t count)
+{
+    crier_header header = {END_OF_RUN, strlen(END_OF_RUN), service->run, strlen(service->run)};
+    struct crier_emit_options options = crier_emit_options_default();
+    int rc = crier_flush(service->bus, FLUSH_TIMEOUT_MS);
+
+    options.headers = &header;
+    options.header_count = 1;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        for (options.partition = 0; rc == 0 && options.partition < SERVICE_PARTITIONS; options.partition++)
+            rc = crier_emit_with(service->bus, topics[i], NULL, 0, &options);
+    }
+    if (rc == 0)
+        rc = crier_flush(service->bus, FLUSH_TIMEOUT_MS);
+    if (rc < 0)
+        service_fail(service, rc, crier_strerror(rc));
+    return rc;
+}
+
+/* ---- reporting ---- */
+
+static uint64_t lag(struct service *service)
+{
+    struct crier_listener_stats stats;
+    uint64_t sum = 0;
+    pthread_mutex_lock(&service->mutex);
+    for (int i = 0; i < service->listener_count; i++) {
+        crier_listener *listener = service->listeners[i].listener;
+        if (listener && crier_listener_stats(listener, &stats) == 0)
+            sum += stats.lag;
+    }
+    pthread_mutex_unlock(&service->mutex);
+    return sum;
+}
+
+static bool all_listening(struct service *service)
+{
+    for (int i = 0; i < service->listener_count; i++) {
+        if (!atomic_load(&service->listeners[i].listening))
+            return false;
+    }
+    return true;
+}
+
+static void print_line(struct service *service, const char *state, json_t *totals)
+{
+    json_t *line = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:i}", "service", service->name, "state",
+                             state, "in", (json_int_t)service->in, "out", (json_int_t)service->out, "failed",
+                             (json_int_t)service->failed, "repeated", (json_int_t)service->repeated, "lag",
+                             (json_int_t)lag(service), "percent", service->percent);
+    if (totals)
+        json_object_set_new(line, "totals", totals);
+    json_dumpf(line, stdout, JSON_COMPACT);
+    putchar('\n');
+    fflush(stdout);
+    json_decref(line);
+    service->reported_ms = now_ms();
+}
+
+static void look_at_signals(struct service *service)
+{
+    struct signalfd_siginfo info;
+    uint64_t wakes;
+    while (read(service->signal_fd, &info, sizeof(info)) > 0)
+        service->stopping = true;
+    while (read(service->wake_fd, &wakes, sizeof(wakes)) > 0)
+        ;
+}
+
+bool service_turn(struct service *service)
+{
+    look_at_signals(service);
+    if (now_ms() - service->reported_ms >= REPORT_INTERVAL_MS)
+        print_line(service, "working", NULL);
+    return !service->stopping && atomic_load(&service->failure) == 0;
+}
+
+void service_wait(struct service *service)
+{
+    struct pollfd fds[] = {{service->signal_fd, POLLIN, 0}, {service->wake_fd, POLLIN, 0}};
+    bool ready = false;
+
+    while (service_turn(service) && atomic_load(&service->listeners_open) > 0) {
+        if (!ready && all_listening(service)) {
+            print_line(service, "ready", NULL);
+            ready = true;
+        }
+        poll(fds, 2, REPORT_INTERVAL_MS);
+    }
+}
+
+void service_close(struct service *service)
+{
+    print_line(service, "closing", NULL);
+    int rc = crier_close(service->bus);
+    if (rc < 0)
+        service_fail(service, rc, crier_strerror(rc));
+    service->bus = NULL;
+}
+
+int service_report(struct service *service, json_t *totals)
+{
+    bool complete = atomic_load(&service->listeners_open) == 0 && atomic_load(&service->failure) == 0;
+    print_line(service, complete ? "done" : "stopped", totals);
+    close(service->signal_fd);
+    close(service->wake_fd);
+    pthread_mutex_destroy(&service->mutex);
+    return atomic_load(&service->failure) == 0 ? 0 : 1;
+}

@@ -1,0 +1,87 @@
+/* service.h: what every service of the example needs around its handlers: a bus, an end, and a report.
+ *
+ * A service is one process: service_open(), some service_on(), service_wait(), service_close(). Its listeners form a
+ * group of the service's name, so a service that is started again goes on where it was.
+ *
+ * THE END. When the order service has read its file, it emits one end-of-run event to every partition of its topics,
+ * behind the last order there. A service that has met all of them has handled every order. The event carries the
+ * run's name, so that one left over from an earlier run ends nothing.
+ *
+ * THE REPORT. Lines of JSON on standard output: {"state":"ready"} when everything listens, {"state":"working",...}
+ * with counts five times a second, and {"state":"done",...,"totals":{...}} last. Complaints go to standard error.
+ *
+ * FAILING. An event that is no order is counted as failed and skipped. A handler that returns < 0 could not do its work
+ * (disk full): the listener stops before that event, the service ends with status 1, and the next start goes on there.
+ *
+ * THREADS. Handlers run on the bus's thread, one at a time; everything else on the main thread. */
+#ifndef ORDER_PROCESSING_SERVICE_H
+#define ORDER_PROCESSING_SERVICE_H
+
+#include "order.h"
+
+#include <crier/crier.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define SERVICE_PARTITIONS                                                                                   \
+    4 /* of each topic with orders: the orders of a customer stay in one, and so in order */
+#define SERVICE_LISTENERS 4
+
+struct service;
+
+/* What a service does with an order. 0, or < 0: it could not, and stops here. */
+typedef int service_handler(struct service *service, const crier_event *event, const struct order *order);
+
+struct service_listener {
+    struct service *service;
+    service_handler *handler;
+    crier_listener *listener; /* NULL once it has ended; under the service's mutex */
+    atomic_bool listening;
+    uint32_t ended; /* a bit for each partition whose end-of-run event came; the bus's thread */
+};
+
+struct service {
+    const char *name;      /* also of its group */
+    const char *url, *run; /* from the command line */
+    const char *directory; /* for what it keeps */
+    const char *data;      /* the order file */
+    crier *bus;
+    void *state; /* the service's own */
+
+    struct service_listener listeners[SERVICE_LISTENERS];
+    int listener_count;
+    pthread_mutex_t mutex;     /* guards listeners[].listener */
+    atomic_int listeners_open; /* whose end has not come */
+    atomic_int failure;        /* the first code that ends the service */
+
+    atomic_uint_fast64_t in, out, failed, repeated;
+    int signal_fd, wake_fd;
+    int percent; /* of the input, for the report; -1: there is none */
+    int64_t reported_ms;
+    bool stopping; /* a signal came */
+};
+
+/* Reads the command line, opens the bus and creates the topics. Ends the process with a sentence if it cannot. */
+void service_open(struct service *service, const char *name, void *state, int argc, char **argv);
+/* Calls handler for every order on the topic, from the group's position, the first time from the earliest. */
+int service_on(struct service *service, const char *topic, service_handler *handler);
+/* Emits; waits for room unless called from a handler. Counted as out when it is acknowledged. */
+int service_emit(struct service *service, const char *topic, const char *key, const char *value,
+                 size_t value_size);
+/* Tells every listener of these topics that nothing follows in this run, after everything emitted is on disk. */
+int service_end_run(struct service *service, const char *const *topics, size_t count);
+
+/* Handles signals and reports progress. False: a signal or a failure asks to end. */
+bool service_turn(struct service *service);
+/* Waits for the end of the run, a signal or a failure. */
+void service_wait(struct service *service);
+/* A failure of the service's own; the first one counts. Any thread. code: < 0 */
+void service_fail(struct service *service, int code, const char *text);
+
+/* Closes the bus: positions are committed, no handler runs afterwards. What the service was told lags no more. */
+void service_close(struct service *service);
+/* The last line, with totals (taken). Returns the exit status. */
+int service_report(struct service *service, json_t *totals);
+
+#endif
