@@ -14,8 +14,8 @@
 
 static void command_help(const struct command *command)
 {
-    printf("usage: crier %s [OPTION]... %s\n\n%s\n\nOptions:\n", command->name, command->arguments,
-           command->text);
+    printf("usage: crier %s [OPTION]...%s%s\n\n%s\n\nOptions:\n", command->name,
+           *command->arguments != '\0' ? " " : "", command->arguments, command->text);
     options_help(command->rows, command->row_count, stdout);
 }
 

@@ -339,10 +339,10 @@ const struct command emit_command = {
     .name = "emit",
     .arguments = "TOPIC [VALUE | -]",
     .summary = "Emit an event, or one per line of standard input",
-    .text = "Emits VALUE to TOPIC; with -, every line of standard input; without a VALUE, an event\n"
-            "that has none. Waits until the broker has acknowledged all of it, then prints\n"
-            "'acked N'. If something fails or stops it in between, reading ends there; in a topic\n"
-            "with one partition the events acknowledged are then the first N.\n"
+    .text = "Emits VALUE to TOPIC; with -, every line of standard input; without a VALUE,\n"
+            "an event that has none. Waits until the broker has acknowledged all of it, then\n"
+            "prints 'acked N'. If something fails or stops it in between, reading ends there;\n"
+            "in a topic with one partition the events acknowledged are then the first N.\n"
             "\n"
             "Examples:\n"
             "  crier emit orders.placed 'order 1' --key customer-7\n"

@@ -402,20 +402,21 @@ static int once_run(const struct command *command, const char *url, int argc, ch
 #define ON_FORMAT_TEXT                                                                                       \
     "--format json prints one object a line; otherwise it is a template:\n"                                  \
     "  %v value   %k key   %h headers   %t topic   %p partition   %o offset\n"                               \
-    "  %T the producer's time   %% a percent sign   \\n newline   \\t tab   \\\\ backslash\n"
+    "  %T the producer's time   %% percent sign   \\n newline   \\t tab   \\\\ backslash\n"
 
 const struct command on_command = {
     .name = "on",
     .arguments = "TOPIC...",
     .summary = "Print events as they come, or replay them",
-    .text = "Prints the values of the topics' events, one a line, until it is stopped (Ctrl-C), the\n"
-            "--count is reached or the --timeout passes. Exit status 1 if the --timeout passed\n"
-            "before the --count was reached.\n"
+    .text = "Prints the values of the topics' events, one a line, until it is stopped\n"
+            "(Ctrl-C), the --count is reached or the --timeout passes. Exit status 1 if the\n"
+            "--timeout passed before the --count was reached.\n"
             "\n" ON_FORMAT_TEXT "\n"
-            "--exec runs a shell command for each event, with the value (or what --format makes of\n"
-            "the event) as its input, and CRIER_TOPIC, CRIER_KEY, CRIER_PARTITION, CRIER_OFFSET and\n"
-            "CRIER_TIMESTAMP_MS in its environment. If it ends with another status than 0, listening\n"
-            "ends there with exit status 1, and a --group gets that event again next time.\n"
+            "--exec runs a shell command for each event, with the value (or what --format\n"
+            "makes of the event) as its input, and CRIER_TOPIC, CRIER_KEY, CRIER_PARTITION,\n"
+            "CRIER_OFFSET and CRIER_TIMESTAMP_MS in its environment. If it ends with another\n"
+            "status than 0, listening ends there with exit status 1, and a --group gets that\n"
+            "event again next time.\n"
             "\n"
             "Examples:\n"
             "  crier on orders.placed\n"
@@ -432,7 +433,8 @@ const struct command once_command = {
     .name = "once",
     .arguments = "TOPIC",
     .summary = "Print the next event, then end",
-    .text = "Prints the value of the next event. Exit status 1 if the --timeout passed before.\n"
+    .text = "Prints the value of the next event. Exit status 1 if the --timeout passed\n"
+            "before.\n"
             "\n" ON_FORMAT_TEXT "\n"
             "Example:\n"
             "  crier once builds.finished --timeout 10m && ./deploy",

@@ -185,8 +185,8 @@ const struct command topic_create_command = {
     .name = "topic create",
     .arguments = "TOPIC",
     .summary = "Make a topic",
-    .text = "Makes a topic. Topics also come into being with their first event, if the broker allows\n"
-            "it; then with the broker's defaults.\n"
+    .text = "Makes a topic. Topics also come into being with their first event, if the broker\n"
+            "allows it; then with the broker's defaults.\n"
             "\n"
             "Example:\n"
             "  crier topic create orders.placed --partitions 4",
@@ -213,8 +213,8 @@ const struct command topic_describe_command = {
     .name = "topic describe",
     .arguments = "TOPIC",
     .summary = "Show a topic's partitions",
-    .text = "Shows a topic's partitions: the first offset each still holds (log start) and the first\n"
-            "that is not there yet (high watermark).\n"
+    .text = "Shows a topic's partitions: the first offset each still holds (log start) and\n"
+            "the first that is not there yet (high watermark).\n"
             "\n"
             "Example:\n"
             "  crier topic describe orders.placed",

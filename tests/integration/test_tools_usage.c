@@ -23,7 +23,7 @@ static void expect_help(struct process *process, const char *usage)
     cr_assert(strstr(help, "\n  crier") != NULL, "no example: %s", help);
     for (const char *at = help, *end; *at != '\0'; at = end + 1) {
         end = strchr(at, '\n');
-        cr_assert(end != NULL && end - at <= 100, "too long a line: %s", at);
+        cr_assert(end != NULL && end - at <= 80, "too long a line: %s", at);
     }
     process_destroy(process);
 }
