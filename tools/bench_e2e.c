@@ -106,6 +106,7 @@ static int run_workers(struct bench *bench, struct workers *workers)
     const struct bench_options *options = bench->options;
     struct watch watch = {
         .bench = bench, .progress = isatty(STDERR_FILENO) == 1, .moved_us = clock_monotonic_us()};
+    char patience[TEXT_SIZE];
     int rc = 0;
 
     for (uint64_t i = 0; i < options->listeners && rc == 0; i++)
@@ -124,8 +125,8 @@ static int run_workers(struct bench *bench, struct workers *workers)
     if (watch.shown_us != 0)
         fputs("\r\033[K", stderr);
     if (watch.gave_up)
-        return command_failed("no event in %" PRId64 " s: gave up; is the broker well? See its log",
-                              options->patience_us / 1000000);
+        return command_failed("no event for %s: gave up; is the broker well? See its log",
+                              text_duration(options->patience_us, patience));
     return ok ? STATUS_DONE : STATUS_FAILED;
 }
 
