@@ -16,6 +16,7 @@ void __wrap_free(void *pointer);
 static struct {
     long out;
     long until_failure; /* -1: never */
+    size_t size_max;
 } allocation = {.until_failure = -1};
 
 void allocation_fail_after(unsigned skip)
@@ -33,8 +34,17 @@ long allocation_out(void)
     return allocation.out;
 }
 
-static bool failure_is_due(void)
+size_t allocation_size_max(void)
 {
+    size_t size_max = allocation.size_max;
+    allocation.size_max = 0;
+    return size_max;
+}
+
+static bool fails_now(size_t size)
+{
+    if (size > allocation.size_max)
+        allocation.size_max = size;
     return allocation.until_failure >= 0 && allocation.until_failure-- == 0;
 }
 
@@ -46,17 +56,17 @@ static void *counted(void *pointer)
 
 void *__wrap_malloc(size_t size)
 {
-    return failure_is_due() ? NULL : counted(__real_malloc(size));
+    return fails_now(size) ? NULL : counted(__real_malloc(size));
 }
 
 void *__wrap_calloc(size_t count, size_t size)
 {
-    return failure_is_due() ? NULL : counted(__real_calloc(count, size));
+    return fails_now(count * size) ? NULL : counted(__real_calloc(count, size));
 }
 
 void *__wrap_realloc(void *pointer, size_t size)
 {
-    if (failure_is_due())
+    if (fails_now(size))
         return NULL;
     void *moved = __real_realloc(pointer, size);
     allocation.out += moved && !pointer;

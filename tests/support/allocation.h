@@ -14,5 +14,7 @@ void allocation_fail_after(unsigned skip);
 void allocation_never_fail(void);
 /* Blocks allocated and not freed, since the program's start. */
 long allocation_out(void);
+/* The largest single request since the last call, in bytes. */
+size_t allocation_size_max(void);
 
 #endif
