@@ -15,6 +15,7 @@
 
 #define FRAME_PREFIX_SIZE     8                  /* length, header length, kind, flags */
 #define FRAME_SIZE_MAX        (16u * 1024 * 1024) /* a whole frame with its prefix; the default limit */
+#define EMIT_PARTS_MAX        1024               /* batches of one EMIT: their answer fits a header */
 #define FRAME_HEADER_SIZE_MAX (64u * 1024 - 1)   /* the protobuf header: what a u16 can say */
 
 /* The kinds. Numbers are on the wire for ever; gaps are places kept for the kinds DESIGN names. */

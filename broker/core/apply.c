@@ -1,0 +1,131 @@
+/* apply.c: what a durable entry does to the state: the same code live, in replay and, later, on a replica.
+ *
+ * Deterministic: it looks at the entry and the state alone, never at a clock, a random source or what is merely
+ * prepared. The state it makes is what a flush writes and what a replay must find again. */
+#include "broker/core/shard_internal.h"
+#include "proto/state.pb-c.h"
+
+static int apply_data(struct shard *shard, const struct store_entry *entry, const struct entry_part *part)
+{
+    struct partition *partition = partition_find(shard, part->partition);
+    struct batch_header header;
+    if (!partition || part->base_offset < partition->next || part->span == 0 ||
+        batch_header_decode(part->payload.data, part->payload.size, &header) != (int64_t)part->payload.size)
+        return STORE_ECORRUPT;
+    partition->next = part->base_offset + part->span;
+    if (partition->next_prepared < partition->next)
+        partition->next_prepared = partition->next;
+    shard_row_dirty(shard, &partition->row);
+    if (header.producer_id >= 0 && !(part->flags & PART_NO_SEQUENCE))
+        producer_apply(shard, &header, part->partition, part->base_offset, entry->append_time_us);
+    return 0;
+}
+
+static int apply_create_topic(struct shard *shard, const uint8_t *bytes, size_t size)
+{
+    State__CreateTopic *command = state__create_topic__unpack(NULL, size, bytes);
+    int rc = STORE_ECORRUPT;
+    if (!command || command->id.len != TOPIC_ID_SIZE || command->n_partitions == 0 || !command->settings)
+        goto out;
+    struct topic *topic = topic_find(shard, command->name);
+    if (topic && topic->applied)
+        goto out;
+    if (!topic)
+        topic = topic_add(shard, command->name, command->id.data, command->partitions, command->n_partitions,
+                          command->settings->durability, command->created_us);
+    for (size_t i = 0; i < command->n_partitions; i++) {
+        if (command->partitions[i] >= shard->self.next_partition_id)
+            shard->self.next_partition_id = command->partitions[i] + 1;
+        shard_row_dirty(shard, &partition_find(shard, command->partitions[i])->row);
+    }
+    topic_applied(shard, topic);
+    shard_row_dirty(shard, &topic->row);
+    rc = 0;
+out:
+    if (command)
+        state__create_topic__free_unpacked(command, NULL);
+    return rc;
+}
+
+static void apply_position(struct shard *shard, const State__CommitPosition *item)
+{
+    struct group *group = group_get(shard, item->group);
+    if (!group->id) {
+        group->id = shard->self.next_group_id++;
+        shard_row_dirty(shard, &group->row);
+    }
+    struct group_position *position = position_get(shard, group, item->partition);
+    if (!position->exists || item->offset > position->offset)
+        position->offset = item->offset;
+    position->exists = true;
+    if (position->entry <= shard->entry_done) {
+        position->exists_prepared = true;
+        position->offset_prepared = position->offset;
+    }
+    shard_row_dirty(shard, &position->row);
+}
+
+static int apply_commit_positions(struct shard *shard, const uint8_t *bytes, size_t size)
+{
+    State__CommitPositions *command = state__commit_positions__unpack(NULL, size, bytes);
+    if (!command)
+        return STORE_ECORRUPT;
+    for (size_t i = 0; i < command->n_positions; i++)
+        apply_position(shard, command->positions[i]);
+    state__commit_positions__free_unpacked(command, NULL);
+    return 0;
+}
+
+static int apply_broker_epoch(struct shard *shard, const uint8_t *bytes, size_t size)
+{
+    State__BrokerEpoch *command = state__broker_epoch__unpack(NULL, size, bytes);
+    if (!command)
+        return STORE_ECORRUPT;
+    shard->self.broker_epoch = command->epoch;
+    state__broker_epoch__free_unpacked(command, NULL);
+    return 0;
+}
+
+static int apply_allocate_producer(struct shard *shard, const uint8_t *bytes, size_t size)
+{
+    State__AllocateProducer *command = state__allocate_producer__unpack(NULL, size, bytes);
+    if (!command)
+        return STORE_ECORRUPT;
+    producer_ids_applied(shard, command->producer_id);
+    state__allocate_producer__free_unpacked(command, NULL);
+    return 0;
+}
+
+static int apply_command(struct shard *shard, const struct entry_part *part)
+{
+    const uint8_t *bytes = part->payload.data;
+    size_t size = part->payload.size;
+    switch ((enum command)part->command) {
+    case COMMAND_CREATE_TOPIC:
+        return apply_create_topic(shard, bytes, size);
+    case COMMAND_COMMIT_POSITIONS:
+        return apply_commit_positions(shard, bytes, size);
+    case COMMAND_BROKER_EPOCH:
+        return apply_broker_epoch(shard, bytes, size);
+    case COMMAND_ALLOCATE_PRODUCER:
+        return apply_allocate_producer(shard, bytes, size);
+    }
+    return STORE_ECORRUPT; /* written by a newer version: never skipped silently */
+}
+
+int shard_apply(struct shard *shard, const struct store_entry *entry)
+{
+    for (uint32_t i = 0; i < entry->part_count; i++) {
+        const struct entry_part *part = &entry->parts[i];
+        int rc = part->kind == PART_DATA ? apply_data(shard, entry, part) : apply_command(shard, part);
+        if (rc < 0)
+            return rc;
+        shard->bytes_since_flush += part->payload.size;
+    }
+    producers_expire(shard, entry->append_time_us);
+    if (entry->append_time_us > shard->self.time_us)
+        shard->self.time_us = entry->append_time_us;
+    shard->applied_index = entry->index;
+    shard_row_dirty(shard, &shard->self.row);
+    return 0;
+}

@@ -1,0 +1,324 @@
+/* delivery.c: what listeners get: from the tail cache if it is there, else read from the log.
+ *
+ * A listener has a cursor per partition, not a mode: live and replay are the same code. A cursor that is behind is READY
+ * in its listener's list; listeners with something ready and credit left are in their connection's list; a connection
+ * gets DELIVER frames only while less than DELIVER_UNSENT_MAX is unsent, so a slow peer holds nothing but its cursors.
+ *
+ * Happy path:  batch durable → cache, cursors ready → at the turn's end DELIVER, round-robin over listeners and partitions
+ * Behind:      the cursor reads: at most READS_IN_FLIGHT_MAX at a time, the others wait in line; what was read is
+ *              delivered when it arrives (one read beyond the limit) and not kept.
+ * Failures:    a damaged log ends the listener with the code. A listener that is gone: the read's result is dropped. */
+#include "broker/core/session_internal.h"
+
+struct delivery_read {
+    struct store_read read;
+    struct delivery_read *next_free;
+    struct session *session;
+    struct cursor *cursor; /* NULL: its listener is gone */
+};
+
+struct view *view_find(const struct session *session, uint64_t partition)
+{
+    return partition < session->view_capacity ? session->views[partition] : NULL;
+}
+
+void session_partition(void *ctx, const struct partition_info *info)
+{
+    struct session *session = ctx;
+    if (info->id >= session->view_capacity) {
+        size_t capacity = session->view_capacity ? session->view_capacity : 64;
+        while (capacity <= info->id)
+            capacity *= 2;
+        session->views = realloc(session->views, capacity * sizeof(struct view *));
+        CHECK(session->views);
+        memset(session->views + session->view_capacity, 0,
+               (capacity - session->view_capacity) * sizeof(struct view *));
+        session->view_capacity = capacity;
+    }
+    CHECK(!session->views[info->id]);
+    struct view *view = core_alloc(sizeof(*view));
+    view->id = info->id;
+    view->log_start = info->log_start;
+    view->high_watermark = info->high_watermark;
+    session->views[info->id] = view;
+}
+
+/* ---- who is next ---- */
+
+void connection_pump(struct core_connection *connection)
+{
+    struct session *session = connection->session;
+    if (connection->pumped)
+        return;
+    connection->pumped = true;
+    connection->pump_next = NULL;
+    if (session->pump_last)
+        session->pump_last->pump_next = connection;
+    else
+        session->pump = connection;
+    session->pump_last = connection;
+}
+
+static bool listener_has_credit(const struct listener *listener)
+{
+    return listener->delivered < listener->credit;
+}
+
+void listener_wake(struct listener *listener)
+{
+    if (listener->state != LISTENER_ACTIVE || !listener->ready || !listener_has_credit(listener))
+        return;
+    if (!listener->queued) {
+        listener->queued = true;
+        DL_APPEND2(listener->connection->deliverable, listener, queue_prev, queue_next);
+    }
+    connection_pump(listener->connection);
+}
+
+static void listener_sleep(struct listener *listener)
+{
+    if (listener->queued)
+        DL_DELETE2(listener->connection->deliverable, listener, queue_prev, queue_next);
+    listener->queued = false;
+}
+
+void cursor_wake(struct cursor *cursor)
+{
+    struct listener *listener = cursor->listener;
+    if (cursor->state != CURSOR_IDLE || listener->state != LISTENER_ACTIVE ||
+        cursor->next >= cursor->view->high_watermark)
+        return;
+    cursor->state = CURSOR_READY;
+    DL_APPEND2(listener->ready, cursor, queue_prev, queue_next);
+    listener_wake(listener);
+}
+
+static void cursor_sleep(struct cursor *cursor)
+{
+    struct session *session = cursor->listener->connection->session;
+    if (cursor->state == CURSOR_READY)
+        DL_DELETE2(cursor->listener->ready, cursor, queue_prev, queue_next);
+    else if (cursor->state == CURSOR_READ_WAITING)
+        DL_DELETE2(session->read_waiting, cursor, queue_prev, queue_next);
+    cursor->state = CURSOR_IDLE;
+}
+
+void cursor_attach(struct cursor *cursor, struct view *view)
+{
+    cursor->view = view;
+    DL_APPEND2(view->cursors, cursor, view_prev, view_next);
+}
+
+static void reads_forget(struct session *session, const struct cursor *cursor);
+
+void cursor_detach(struct cursor *cursor)
+{
+    struct session *session = cursor->listener->connection->session;
+    if (cursor->state == CURSOR_READING)
+        reads_forget(session, cursor);
+    cursor_sleep(cursor);
+    DL_DELETE2(cursor->view->cursors, cursor, view_prev, view_next);
+}
+
+/* ---- DELIVER ---- */
+
+static void deliver_send(struct cursor *cursor, const struct slice *slices, size_t count, uint64_t next)
+{
+    struct listener *listener = cursor->listener;
+    struct session *session = listener->connection->session;
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += slices[i].size;
+    Wire__Deliver deliver = WIRE__DELIVER__INIT;
+    deliver.listener = listener->id;
+    deliver.partition = cursor->view->id;
+    deliver.high_watermark = cursor->view->high_watermark;
+    deliver.skip_to = count ? 0 : next;
+    connection_send(listener->connection, FRAME_DELIVER, &deliver.base, slices, count);
+    cursor->next = next;
+    listener->delivered += bytes;
+    session->count_batches += count;
+    session->count_bytes += bytes;
+}
+
+#define DELIVER_BATCHES_MAX 64
+
+/* Sends what the cache holds from the cursor on; false: not cached. */
+static bool deliver_cached(struct cursor *cursor)
+{
+    const struct tail *tail = &cursor->view->tail;
+    uint32_t place = tail_find(tail, cursor->next);
+    if (place == UINT32_MAX)
+        return false;
+    struct slice slices[DELIVER_BATCHES_MAX];
+    size_t count = 0, bytes = 0;
+    uint64_t next = cursor->next;
+    while (place < tail->count && count < DELIVER_BATCHES_MAX) {
+        const struct cached_batch *cached = tail_at(tail, place++);
+        if (count && bytes + cached->batch.size > DELIVER_FRAME_BYTES)
+            break;
+        slices[count++] = cached->batch;
+        bytes += cached->batch.size;
+        next = cached->base_offset + cached->span;
+    }
+    cursor->listener->connection->session->count_cached += count;
+    deliver_send(cursor, slices, count, next);
+    return true;
+}
+
+static void read_done(struct store_read *read, void *ctx);
+
+static void read_start(struct session *session, struct cursor *cursor)
+{
+    struct delivery_read *request = session->reads_free;
+    if (request)
+        session->reads_free = request->next_free;
+    else
+        request = core_alloc(sizeof(*request));
+    request->session = session;
+    request->cursor = cursor;
+    struct store_read *read = &request->read;
+    read->done = read_done;
+    read->ctx = request;
+    read->partition = cursor->view->id;
+    read->offset = cursor->next;
+    read->until = cursor->view->high_watermark;
+    read->bytes_max = READ_BYTES;
+    read->count = 0;
+    read->status = 0;
+    cursor->state = CURSOR_READING;
+    session->reads_in_flight++;
+    session->count_reads++;
+    request->next_free = session->reads_active;
+    session->reads_active = request;
+    int rc = session->store->ops->read(session->store, read);
+    CHECK(rc == 0); /* the store takes at least READS_IN_FLIGHT_MAX */
+}
+
+/* Not cached: in line for a read. */
+static void cursor_read(struct session *session, struct cursor *cursor)
+{
+    cursor_sleep(cursor);
+    if (session->reads_in_flight < READS_IN_FLIGHT_MAX) {
+        read_start(session, cursor);
+        return;
+    }
+    cursor->state = CURSOR_READ_WAITING;
+    DL_APPEND2(session->read_waiting, cursor, queue_prev, queue_next);
+}
+
+static void reads_forget(struct session *session, const struct cursor *cursor)
+{
+    for (struct delivery_read *read = session->reads_active; read; read = read->next_free)
+        if (read->cursor == cursor)
+            read->cursor = NULL;
+}
+
+static void read_deliver(struct cursor *cursor, struct store_read *read)
+{
+    struct slice slices[STORE_READ_BATCHES_MAX];
+    uint64_t next = cursor->next;
+    for (uint32_t i = 0; i < read->count; i++) {
+        slices[i] = read->batches[i].batch;
+        next = read->batches[i].base_offset + read->batches[i].span;
+    }
+    if (read->count)
+        deliver_send(cursor, slices, read->count, next);
+    else
+        deliver_send(cursor, NULL, 0, read->until); /* nothing is left in there: a gap */
+}
+
+static void read_done(struct store_read *read, void *ctx)
+{
+    struct delivery_read *request = ctx;
+    struct session *session = request->session;
+    struct cursor *cursor = request->cursor;
+    LL_DELETE2(session->reads_active, request, next_free);
+    session->reads_in_flight--;
+    if (cursor) {
+        cursor->state = CURSOR_IDLE;
+        if (read->status < 0) {
+            listener_end(cursor->listener,
+                         read->status == STORE_ECORRUPT ? WIRE_CRIER_ECORRUPT : WIRE_CRIER_EIO,
+                         "the log could not be read here; the broker's log names the place");
+        } else {
+            read_deliver(cursor, read);
+            cursor_wake(cursor);
+        }
+    }
+    for (uint32_t i = 0; i < read->count; i++)
+        slice_unref(&read->batches[i].batch);
+    request->next_free = session->reads_free;
+    session->reads_free = request;
+    if (session->read_waiting) {
+        cursor = session->read_waiting;
+        cursor_sleep(cursor);
+        read_start(session, cursor);
+    }
+}
+
+/* ---- the turn's end ---- */
+
+/* One DELIVER for the listener whose turn it is, or a read begun. */
+static void listener_deliver(struct listener *listener)
+{
+    struct session *session = listener->connection->session;
+    struct cursor *cursor = listener->ready;
+    listener_sleep(listener);
+    if (!listener_has_credit(listener))
+        return; /* CREDIT wakes it */
+    if (cursor->next < cursor->view->log_start) {
+        cursor_sleep(cursor);
+        deliver_send(cursor, NULL, 0, cursor->view->log_start);
+        cursor_wake(cursor);
+    } else if (deliver_cached(cursor)) {
+        cursor_sleep(cursor);
+        cursor_wake(cursor); /* behind its siblings, if there is more */
+    } else {
+        cursor_read(session, cursor);
+    }
+    listener_wake(listener);
+}
+
+void session_deliver(struct session *session)
+{
+    while (session->pump) {
+        struct core_connection *connection = session->pump;
+        session->pump = connection->pump_next;
+        if (!session->pump)
+            session->pump_last = NULL;
+        while (connection->deliverable && connection->state == CONNECTION_READY &&
+               connection->output_queued - connection->output_sent < DELIVER_UNSENT_MAX)
+            listener_deliver(connection->deliverable);
+        connection->pumped = false;
+    }
+}
+
+void session_durable(void *ctx, const struct durable_part *part)
+{
+    struct session *session = ctx;
+    struct view *view = view_find(session, part->partition);
+    CHECK(view && part->base_offset >= view->high_watermark);
+    view->high_watermark = part->base_offset + part->span;
+    tail_cache_add(&session->cache, &view->tail, part->base_offset, part->span, part->batch);
+    for (struct cursor *cursor = view->cursors; cursor; cursor = cursor->view_next)
+        cursor_wake(cursor);
+}
+
+void delivery_destroy(struct session *session)
+{
+    tail_cache_finish(&session->cache);
+    for (size_t i = 0; i < session->view_capacity; i++)
+        free(session->views[i]);
+    free(session->views);
+    while (session->reads_free) {
+        struct delivery_read *read = session->reads_free;
+        session->reads_free = read->next_free;
+        free(read);
+    }
+    while (session->reads_active) { /* the store was stopped: nobody answers them */
+        struct delivery_read *read = session->reads_active;
+        session->reads_active = read->next_free;
+        free(read);
+    }
+}

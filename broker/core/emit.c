@@ -1,0 +1,209 @@
+/* emit.c: emits: which of their batches are stored, which are not, and which were stored already.
+ *
+ * Happy path:  shard_emit → judged (topic, sequence) → offsets given, batch into the open entry → answered when it is durable
+ * Failures:    a batch the session or the sequence rules refuse is answered for itself; its neighbours go on.
+ *              No room in the store's queue: the emit waits in line; the producers' grants bound that line. */
+#include "broker/core/shard_internal.h"
+
+struct emit *emit_create(uint32_t part_count)
+{
+    struct emit *emit = calloc(1, sizeof(*emit) + part_count * sizeof(emit->parts[0]));
+    if (emit)
+        emit->part_count = part_count;
+    return emit;
+}
+
+void emit_destroy(struct emit *emit)
+{
+    if (!emit)
+        return;
+    for (uint32_t i = 0; i < emit->part_count; i++)
+        slice_unref(&emit->parts[i].batch);
+    free(emit);
+}
+
+void emit_answer(struct shard *shard, struct emit *emit)
+{
+    for (uint32_t i = 0; i < emit->part_count; i++) {
+        shard->count_refused += emit->parts[i].outcome != EMIT_STORED;
+        shard->count_duplicates += emit->parts[i].duplicate;
+    }
+    shard->output->emitted(shard->output_ctx, emit);
+    emit_destroy(emit);
+}
+
+/* An emit whose entry was refused or is unknown: duplicates of what is stored are still stored. */
+void emit_fail(struct shard *shard, struct emit *emit, enum emit_outcome outcome, int code)
+{
+    for (uint32_t i = 0; i < emit->part_count; i++) {
+        struct emit_part *part = &emit->parts[i];
+        if (part->code)
+            continue;
+        if (part->duplicate) {
+            struct producer *producer = NULL;
+            struct producer_key key = {(uint64_t)part->header.producer_id, part->partition};
+            HASH_FIND(hh, shard->producers, &key, sizeof(key), producer);
+            if (producer && producer_stored(&producer->state, &part->header, &part->base_offset))
+                continue;
+            part->duplicate = false;
+        }
+        part->outcome = outcome;
+        part->code = code;
+        part->base_offset = -1;
+    }
+    if (!emit->why)
+        emit->why = error_text(code);
+}
+
+/* Duplicates that waited learn their offset. */
+void emit_succeed(struct shard *shard, struct emit *emit)
+{
+    for (uint32_t i = 0; i < emit->part_count; i++) {
+        struct emit_part *part = &emit->parts[i];
+        struct producer *producer = NULL;
+        struct producer_key key = {(uint64_t)part->header.producer_id, part->partition};
+        if (!part->duplicate)
+            continue;
+        HASH_FIND(hh, shard->producers, &key, sizeof(key), producer);
+        if (producer)
+            (void)producer_stored(&producer->state, &part->header, &part->base_offset);
+    }
+}
+
+/* ---- prepare ---- */
+
+static void part_refuse(struct emit *emit, struct emit_part *part, int code)
+{
+    part->outcome = EMIT_REFUSED;
+    part->code = code;
+    part->base_offset = -1;
+    if (!emit->why)
+        emit->why = error_text(code);
+}
+
+/* Gives a batch its offsets and its place in the open entry. */
+static void part_prepare(struct shard *shard, struct partition *partition, struct emit_part *part,
+                         struct producer *producer)
+{
+    uint32_t span = (uint32_t)part->header.last_offset_delta + 1;
+    uint64_t base_offset = partition->next_prepared;
+    batch_patch(part->batch.data, (int64_t)base_offset, 0);
+    struct entry_part entry_part = {.kind = PART_DATA,
+                                    .span = span,
+                                    .partition = partition->id,
+                                    .base_offset = base_offset,
+                                    .payload = part->batch};
+    shard_add_part(shard, &entry_part);
+    partition->next_prepared = base_offset + span;
+    if (producer)
+        producer_prepare(producer, part, base_offset, shard->gathering->number);
+    part->base_offset = (int64_t)base_offset;
+    shard->count_events += span;
+    shard->count_bytes += part->batch.size;
+}
+
+/* Returns the number of the entry that decides about the part; 0: it is decided already. */
+static uint64_t part_judge(struct shard *shard, struct emit *emit, struct emit_part *part)
+{
+    if (part->code) { /* the session found it wanting */
+        part->outcome = EMIT_REFUSED;
+        part->base_offset = -1;
+        return 0;
+    }
+    struct partition *partition = partition_find(shard, part->partition);
+    if (!partition || !partition->topic->applied) {
+        part_refuse(emit, part, WIRE_CRIER_ENOTOPIC);
+        return 0;
+    }
+    struct producer *producer = NULL;
+    if (part->header.producer_id >= 0) {
+        int code = 0;
+        switch (producer_judge(shard, part, &producer, &code)) {
+        case SEQUENCE_REFUSED:
+            part_refuse(emit, part, code);
+            return 0;
+        case SEQUENCE_DUPLICATE:
+            part->duplicate = true;
+            part->base_offset = -1;
+            if (producer->entry > shard->entry_done)
+                return producer->entry;
+            CHECK(producer_stored(&producer->state, &part->header, &part->base_offset));
+            return 0;
+        case SEQUENCE_NEW:
+            break;
+        }
+    }
+    part_prepare(shard, partition, part, producer);
+    return shard->gathering->number;
+}
+
+static void emit_prepare(struct shard *shard, struct emit *emit)
+{
+    shard->count_emits++;
+    uint64_t decided_by = 0;
+    for (uint32_t i = 0; i < emit->part_count; i++) {
+        struct emit_part *part = &emit->parts[i];
+        if (shard->read_only) {
+            part_refuse(emit, part, WIRE_CRIER_EIO);
+            continue;
+        }
+        uint64_t number = part_judge(shard, emit, part);
+        if (number > decided_by)
+            decided_by = number;
+    }
+    if (emit->memory)
+        for (uint32_t i = 0; i < emit->part_count; i++)
+            emit->parts[i].base_offset = -1;
+    if (decided_by == 0 || emit->memory)
+        emit_answer(shard, emit);
+    else
+        entry_add_emit(entry_by_number(shard, decided_by), emit);
+}
+
+static size_t emit_size(const struct emit *emit)
+{
+    size_t size = 0;
+    for (uint32_t i = 0; i < emit->part_count; i++)
+        size += emit->parts[i].batch.size;
+    return size;
+}
+
+/* Is there a place for it now? Seals the open entry if it is in the way. */
+static bool emit_has_room(struct shard *shard, const struct emit *emit)
+{
+    struct shard_entry *entry = shard->gathering;
+    if (!entry || entry->part_count == 0)
+        return true;
+    if (entry->size + emit_size(emit) <= SHARD_ENTRY_SIZE &&
+        entry->part_count + emit->part_count <= SHARD_ENTRY_PARTS)
+        return true;
+    if (!shard_has_room(shard))
+        return false;
+    entry_seal(shard);
+    return true;
+}
+
+void shard_emit(struct shard *shard, struct emit *emit)
+{
+    emit->next = NULL;
+    if (!shard->waiting && emit_has_room(shard, emit)) {
+        emit_prepare(shard, emit);
+        return;
+    }
+    if (shard->waiting_last)
+        shard->waiting_last->next = emit;
+    else
+        shard->waiting = emit;
+    shard->waiting_last = emit;
+}
+
+void emit_run_waiting(struct shard *shard)
+{
+    while (shard->waiting && emit_has_room(shard, shard->waiting)) {
+        struct emit *emit = shard->waiting;
+        shard->waiting = emit->next;
+        if (!shard->waiting)
+            shard->waiting_last = NULL;
+        emit_prepare(shard, emit);
+    }
+}

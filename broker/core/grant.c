@@ -1,0 +1,146 @@
+/* grant.c: producers' credit: how many bytes of EMIT frames each connection may have on the way.
+ *
+ * A grant is cumulative. What is outstanding (granted, and not yet answered with the answer in the kernel's hands) is
+ * steered to a window: small for a newcomer, doubled each time an active sender runs through half of it. The sum over
+ * all connections stays within the ingest budget, which is what bounds the memory that emits can hold. Whoever holds a
+ * frame larger than its grant asks with CREDIT_WANT and is served in turn; the head of that line may take the sum above
+ * the budget, by its one frame, so a line always moves. */
+#include "broker/core/session_internal.h"
+
+static void grant_tell(struct core_connection *connection)
+{
+    struct grant *grant = &connection->grant;
+    Wire__Credit credit = WIRE__CREDIT__INIT;
+    credit.total = grant->told = grant->granted;
+    connection_send(connection, FRAME_CREDIT, &credit.base, NULL, 0);
+}
+
+static size_t window_max(const struct session *session)
+{
+    size_t share = session->config.ingest_bytes_max / (session->producing ? session->producing : 1);
+    if (share > session->config.producer_window_max)
+        share = session->config.producer_window_max;
+    return share < GRANT_INITIAL ? GRANT_INITIAL : share;
+}
+
+/* Gives as much of the window as the budget has left. */
+static void grant_fill(struct core_connection *connection)
+{
+    struct session *session = connection->session;
+    struct grant *grant = &connection->grant;
+    size_t outstanding = grant->granted - grant->returned;
+    if (outstanding >= grant->window || session->ingest_granted >= session->config.ingest_bytes_max ||
+        connection->session->grant_waiting)
+        return;
+    size_t more = grant->window - outstanding;
+    size_t left = session->config.ingest_bytes_max - session->ingest_granted;
+    if (more > left)
+        more = left;
+    grant->granted += more;
+    session->ingest_granted += more;
+    if (connection->state == CONNECTION_READY && grant->granted - grant->told >= grant->window / 4)
+        grant_tell(connection);
+}
+
+/* Serves the line of those who hold a frame larger than their grant. */
+static void grant_serve(struct session *session)
+{
+    while (session->grant_waiting && session->ingest_granted <= session->config.ingest_bytes_max) {
+        struct core_connection *connection = session->grant_waiting;
+        struct grant *grant = &connection->grant;
+        DL_DELETE2(session->grant_waiting, connection, grant.prev, grant.next);
+        size_t more =
+            grant->used + grant->wanted > grant->granted ? grant->used + grant->wanted - grant->granted : 0;
+        grant->wanted = 0;
+        grant->granted += more;
+        session->ingest_granted += more;
+        grant_tell(connection);
+    }
+}
+
+void grant_open(struct core_connection *connection)
+{
+    connection->grant.window = GRANT_INITIAL;
+    grant_fill(connection);
+    connection->grant.told = connection->grant.granted;
+}
+
+bool grant_use(struct core_connection *connection, size_t bytes)
+{
+    struct grant *grant = &connection->grant;
+    if (bytes > grant->granted - grant->used)
+        return false;
+    if (grant->used == 0)
+        connection->session->producing++;
+    grant->used += bytes;
+    size_t window_limit = window_max(connection->session);
+    if (grant->granted - grant->used < grant->window / 2 && grant->window < window_limit)
+        grant->window = grant->window * 2 < window_limit ? grant->window * 2 : window_limit;
+    else if (grant->window > window_limit)
+        grant->window = window_limit;
+    grant_fill(connection);
+    return true;
+}
+
+static void grant_returned(struct core_connection *connection, uint64_t bytes)
+{
+    connection->grant.returned += bytes;
+    CHECK(connection->session->ingest_granted >= bytes);
+    connection->session->ingest_granted -= bytes;
+}
+
+void grant_answered(struct core_connection *connection, size_t bytes)
+{
+    struct grant *grant = &connection->grant;
+    grant->answered += bytes;
+    int slot = grant->mark[0].bytes ? 1 : 0;
+    grant->mark[slot].bytes += bytes;
+    grant->mark[slot].output = connection->output_queued;
+}
+
+void grant_sent(struct core_connection *connection)
+{
+    struct grant *grant = &connection->grant;
+    bool returned = false;
+    while (grant->mark[0].bytes && connection->output_sent >= grant->mark[0].output) {
+        grant_returned(connection, grant->mark[0].bytes);
+        grant->mark[0] = grant->mark[1];
+        grant->mark[1].bytes = 0;
+        returned = true;
+    }
+    if (!returned)
+        return;
+    grant_serve(connection->session);
+    if (connection->state == CONNECTION_READY)
+        grant_fill(connection);
+}
+
+void grant_want(struct core_connection *connection, uint64_t bytes)
+{
+    struct session *session = connection->session;
+    struct grant *grant = &connection->grant;
+    bool waits = grant->wanted != 0;
+    grant->wanted = bytes;
+    if (!waits)
+        DL_APPEND2(session->grant_waiting, connection, grant.prev, grant.next);
+    grant_serve(session);
+}
+
+void grant_orphan(struct session *session, size_t bytes)
+{
+    CHECK(session->ingest_granted >= bytes);
+    session->ingest_granted -= bytes;
+    grant_serve(session);
+}
+
+void grant_close(struct core_connection *connection)
+{
+    struct session *session = connection->session;
+    struct grant *grant = &connection->grant;
+    if (grant->wanted)
+        DL_DELETE2(session->grant_waiting, connection, grant.prev, grant.next);
+    if (grant->used)
+        session->producing--;
+    /* what is in flight stays counted until its answer: grant_orphan */
+    grant_orphan(session, (grant->granted - grant->used) + (grant->answered - grant->returned));
+}

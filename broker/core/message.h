@@ -1,0 +1,129 @@
+/* message.h: what the session core and the shard core say to each other, by value.
+ *
+ * The halves share no state: a request carries a token that comes back in the reply, and pointers in a message are
+ * borrowed for the call (the receiver copies or references what it keeps). So the two can live on different threads
+ * later, with a queue between them, and neither would change.
+ *
+ *   session → shard   shard_submit(request)          shard → session   session_reply(reply), session_durable(...)
+ *
+ * A reply may come from inside shard_submit or any time later; a token whose connection is gone is dropped. */
+#ifndef CRIER_BROKER_CORE_MESSAGE_H
+#define CRIER_BROKER_CORE_MESSAGE_H
+
+#include "base/buffer.h"
+#include "proto/batch.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct token {
+    uint64_t connection;
+    uint64_t request; /* the request's number, or the listener's */
+};
+
+/* ---- emit ---- */
+
+enum emit_outcome { EMIT_STORED = 0, EMIT_REFUSED = 1, EMIT_UNKNOWN = 2 }; /* as wire.Outcome */
+
+/* One batch of an emit. The session fills the first half, the shard the second. */
+struct emit_part {
+    uint64_t partition;
+    struct slice batch; /* referenced by the emit */
+    struct batch_header header;
+    enum emit_outcome outcome;
+    int code;            /* when not stored; also set by the session for a batch that failed its checks */
+    int64_t base_offset; /* -1: not known */
+    bool duplicate;
+};
+
+struct emit {
+    struct emit *next;
+    struct token token;
+    bool memory;       /* answered when accepted */
+    size_t frame_size; /* what it took from the producer's grant */
+    const char *why;   /* static text about the first part that was not stored; NULL: the code's own */
+    uint32_t part_count;
+    struct emit_part parts[];
+};
+
+struct emit *emit_create(uint32_t part_count); /* NULL: out of memory */
+void emit_destroy(struct emit *emit);          /* drops the references */
+
+/* ---- the other requests ---- */
+
+struct position {
+    uint64_t partition;
+    uint64_t offset; /* the next one wanted */
+};
+
+#define TOPIC_ID_SIZE        16
+#define TOPIC_NAME_MAX       255
+#define TOPIC_PARTITIONS_MAX 1024 /* a description of it fits a frame's header */
+#define GROUP_NAME_MAX       255
+
+enum shard_request_kind {
+    SHARD_TOPIC_CREATE,   /* → SHARD_TOPICS with the one, or a code */
+    SHARD_TOPIC_DESCRIBE, /* → SHARD_TOPICS with the one, or CRIER_ENOTOPIC; creates it first if asked */
+    SHARD_TOPIC_LIST,     /* → SHARD_TOPICS */
+    SHARD_PRODUCER,       /* → SHARD_PRODUCER_ID */
+    SHARD_JOIN,           /* → SHARD_JOINED */
+    SHARD_LEAVE,          /* no reply */
+    SHARD_COMMIT          /* → SHARD_COMMITTED */
+};
+
+struct shard_request {
+    enum shard_request_kind kind;
+    struct token token;
+    const char *name;                /* topic; for LIST: names after this one */
+    uint8_t topic_id[TOPIC_ID_SIZE]; /* chosen by the proposer, used if a topic is created */
+    uint32_t partitions;             /* to create; 0: one. For LIST: the most topics wanted */
+    bool memory;                     /* durability told to emitters */
+    bool create;
+    const char *group;
+    uint64_t generation;              /* COMMIT */
+    uint64_t producer_id;             /* PRODUCER: the one it had; 0: none */
+    const struct position *positions; /* JOIN: where to start without a position; COMMIT */
+    size_t position_count;
+};
+
+struct partition_info {
+    uint64_t id;
+    uint64_t log_start;
+    uint64_t high_watermark;
+};
+
+struct topic_info {
+    const char *name;
+    const uint8_t *id;
+    const struct partition_info *partitions;
+    uint32_t partition_count;
+    bool memory;
+    int64_t created_us;
+};
+
+enum shard_reply_kind { SHARD_TOPICS, SHARD_PRODUCER_ID, SHARD_JOINED, SHARD_COMMITTED };
+
+struct shard_reply {
+    enum shard_reply_kind kind;
+    enum shard_request_kind request_kind;
+    struct token token;
+    int code; /* 0 or a CRIER_E number */
+    const struct topic_info *topics;
+    size_t topic_count;
+    bool more;
+    uint64_t producer_id;
+    uint64_t generation;
+    const struct position *positions; /* JOINED: the group's */
+    size_t position_count;
+};
+
+/* A batch of a partition has become durable (message to the session). */
+struct durable_part {
+    uint64_t partition;
+    uint64_t base_offset;
+    uint32_t span;
+    struct slice batch; /* borrowed */
+};
+
+#endif

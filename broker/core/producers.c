@@ -1,0 +1,226 @@
+/* producers.c: idempotent producers: what each has stored per partition, so that nothing is stored twice.
+ *
+ * A producer numbers its batches per partition (id, epoch, sequence; Kafka's rules, sequences wrap at 2^31). The batch
+ * header carries the numbers, so the state follows from the stored batches alone and survives every crash.
+ *
+ *   next in line → new     wholly at or below the last → duplicate: ok, not stored     a gap, or across → refused
+ *
+ * A higher epoch starts at sequence 0; a lower one is fenced. Rows idle for PRODUCER_EXPIRY_US of log time are forgotten,
+ * by a rule that looks at the log alone (the time of the entry being applied). */
+#include "broker/core/shard_internal.h"
+#include "proto/state.pb-c.h"
+
+#define SEQUENCE_MASK      0x7fffffffu
+#define PRODUCER_IDS_AHEAD 1000u /* reserved at a time: a connection then costs no commit */
+
+static struct producer *producer_find(struct shard *shard, const struct producer_key *key)
+{
+    struct producer *producer = NULL;
+    HASH_FIND(hh, shard->producers, key, sizeof(*key), producer);
+    return producer;
+}
+
+static struct producer *producer_get(struct shard *shard, const struct producer_key *key)
+{
+    struct producer *producer = producer_find(shard, key);
+    if (producer)
+        return producer;
+    producer = core_alloc(sizeof(*producer));
+    producer->row.kind = ROW_PRODUCER;
+    producer->key = *key;
+    HASH_ADD(hh, shard->producers, key, sizeof(producer->key), producer);
+    return producer;
+}
+
+static int32_t sequence_last(const struct batch_header *header)
+{
+    return (int32_t)(((uint32_t)header->base_sequence + (uint32_t)header->last_offset_delta) & SEQUENCE_MASK);
+}
+
+/* How far `sequence` is ahead of `from`: small when ahead, near 2^31 when behind. */
+static uint32_t sequence_distance(int32_t from, int32_t sequence)
+{
+    return ((uint32_t)sequence - (uint32_t)from) & SEQUENCE_MASK;
+}
+
+static bool sequence_behind(int32_t last, int32_t sequence)
+{
+    return sequence_distance(sequence, last) < (SEQUENCE_MASK >> 1);
+}
+
+enum sequence_verdict producer_judge(struct shard *shard, const struct emit_part *part,
+                                     struct producer **ret_producer, int *ret_code)
+{
+    const struct batch_header *header = &part->header;
+    struct producer_key key = {(uint64_t)header->producer_id, part->partition};
+    struct producer *producer = producer_get(shard, &key);
+    const struct producer_state *last = &producer->prepared;
+    *ret_producer = producer;
+    *ret_code = WIRE_CRIER_ESEQUENCE;
+    if (last->exists && header->producer_epoch < last->epoch) {
+        *ret_code = WIRE_CRIER_EFENCED;
+        return SEQUENCE_REFUSED;
+    }
+    if (!last->exists || header->producer_epoch > last->epoch)
+        return header->base_sequence == 0 ? SEQUENCE_NEW : SEQUENCE_REFUSED;
+    int32_t expected = (int32_t)(((uint32_t)last->last_sequence + 1) & SEQUENCE_MASK);
+    if (header->base_sequence == expected)
+        return SEQUENCE_NEW;
+    if (sequence_behind(last->last_sequence, header->base_sequence) &&
+        sequence_behind(last->last_sequence, sequence_last(header)))
+        return SEQUENCE_DUPLICATE;
+    return SEQUENCE_REFUSED;
+}
+
+bool producer_stored(const struct producer_state *state, const struct batch_header *header,
+                     int64_t *ret_base_offset)
+{
+    *ret_base_offset = -1;
+    if (!state->exists || state->epoch != header->producer_epoch ||
+        !sequence_behind(state->last_sequence, sequence_last(header)))
+        return false;
+    if (state->last_base_sequence == header->base_sequence)
+        *ret_base_offset = (int64_t)state->last_base_offset;
+    return true;
+}
+
+static struct producer_state state_after(const struct batch_header *header, uint64_t base_offset)
+{
+    return (struct producer_state){.exists = true,
+                                   .epoch = header->producer_epoch,
+                                   .last_sequence = sequence_last(header),
+                                   .last_base_sequence = header->base_sequence,
+                                   .last_base_offset = base_offset};
+}
+
+void producer_prepare(struct producer *producer, const struct emit_part *part, uint64_t base_offset,
+                      uint64_t entry)
+{
+    producer->prepared = state_after(&part->header, base_offset);
+    producer->entry = entry;
+}
+
+static void producer_drop(struct shard *shard, struct producer *producer)
+{
+    CHECK(!producer->state.exists && !producer->row.dirty);
+    HASH_DEL(shard->producers, producer);
+    free(producer);
+}
+
+void producer_set_back(struct shard *shard, int64_t producer_id, uint64_t partition)
+{
+    struct producer *producer =
+        producer_find(shard, &(struct producer_key){(uint64_t)producer_id, partition});
+    if (producer)
+        producer->prepared = producer->state;
+}
+
+void producer_apply(struct shard *shard, const struct batch_header *header, uint64_t partition,
+                    uint64_t base_offset, int64_t time_us)
+{
+    struct producer *producer =
+        producer_get(shard, &(struct producer_key){(uint64_t)header->producer_id, partition});
+    if (producer->state.exists)
+        DL_DELETE(shard->producers_lru, producer);
+    producer->state = state_after(header, base_offset);
+    producer->used_us = time_us;
+    DL_APPEND(shard->producers_lru, producer);
+    if (producer->entry <= shard->entry_done)
+        producer->prepared = producer->state;
+    shard_row_dirty(shard, &producer->row);
+}
+
+struct producer *producer_load(struct shard *shard, const struct producer_key *key)
+{
+    struct producer *producer = producer_get(shard, key);
+    if (!producer->state.exists)
+        DL_APPEND(shard->producers_lru, producer);
+    producer->state.exists = true;
+    return producer;
+}
+
+static int by_use(const struct producer *a, const struct producer *b)
+{
+    return (a->used_us > b->used_us) - (a->used_us < b->used_us);
+}
+
+void producer_lru_sort(struct shard *shard)
+{
+    DL_SORT(shard->producers_lru, by_use);
+}
+
+void producers_expire(struct shard *shard, int64_t time_us)
+{
+    while (shard->producers_lru && shard->producers_lru->used_us < time_us - PRODUCER_EXPIRY_US) {
+        struct producer *producer = shard->producers_lru;
+        DL_DELETE(shard->producers_lru, producer);
+        producer->state = (struct producer_state){0};
+        if (producer->entry <= shard->entry_done)
+            producer->prepared = producer->state;
+        shard_row_dirty(shard, &producer->row); /* the flush deletes the row, and then this */
+    }
+}
+
+void producer_flushed_away(struct shard *shard, struct producer *producer)
+{
+    if (!producer->state.exists && !producer->prepared.exists && producer->entry <= shard->entry_done)
+        producer_drop(shard, producer);
+}
+
+void producer_free_all(struct shard *shard)
+{
+    struct producer *producer, *next;
+    HASH_ITER (hh, shard->producers, producer, next) {
+        HASH_DEL(shard->producers, producer);
+        free(producer);
+    }
+}
+
+/* ---- ids ---- */
+
+void producer_ids_reserve(struct shard *shard)
+{
+    State__AllocateProducer command = STATE__ALLOCATE_PRODUCER__INIT;
+    command.producer_id = shard->self.next_producer_id - 1 + PRODUCER_IDS_AHEAD;
+    uint8_t bytes[32];
+    size_t size = state__allocate_producer__pack(&command, bytes);
+    shard_add_command(shard, COMMAND_ALLOCATE_PRODUCER, bytes, size);
+    shard->producer_entry = shard->gathering->number;
+}
+
+void producer_ids_applied(struct shard *shard, uint64_t last)
+{
+    if (shard->serving) { /* ours: in replay they belonged to an earlier life */
+        shard->producer_next = shard->self.next_producer_id;
+        shard->producer_reserved = last + 1;
+    }
+    shard->self.next_producer_id = last + 1;
+    shard->producer_entry = 0;
+}
+
+static void producer_id_reply(struct shard *shard, const struct shard_request *request, uint64_t id)
+{
+    struct shard_reply reply = {
+        .kind = SHARD_PRODUCER_ID, .request_kind = request->kind, .token = request->token, .producer_id = id};
+    shard->output->reply(shard->output_ctx, &reply);
+}
+
+void producers_request(struct shard *shard, const struct shard_request *request)
+{
+    if (request->producer_id &&
+        request->producer_id < shard->producer_next) { /* ids ascend: it was given out here */
+        producer_id_reply(shard, request, request->producer_id);
+        return;
+    }
+    if (shard->producer_next == shard->producer_reserved) {
+        if (shard->read_only) {
+            shard_reply_code(shard, request, WIRE_CRIER_EIO);
+            return;
+        }
+        if (!shard->producer_entry)
+            producer_ids_reserve(shard);
+        shard_park(shard, shard->producer_entry, request);
+        return;
+    }
+    producer_id_reply(shard, request, shard->producer_next++);
+}

@@ -1,0 +1,321 @@
+/* rows.c: the state as rows of state.mdb: keys, values, loading, and what a flush writes.
+ *
+ * Key: one byte of table, then numbers big-endian (docs/disk-format.md); never a name. Tables are numbered so that what
+ * others refer to is loaded before them. A flush takes every dirty row as it is now, which is the state at exactly the
+ * applied index: the exact cut. Rows are serialised into one block that lives until the store is done with it. */
+#include "base/bytes.h"
+#include "broker/core/shard_internal.h"
+#include "proto/state.pb-c.h"
+
+struct rows {
+    struct store_row *array;
+    size_t count, capacity;
+    uint8_t *bytes;
+    size_t size, byte_capacity;
+    /* while building, offsets instead of pointers: the block may move */
+    struct row_place {
+        size_t key, key_size, value, value_size;
+        bool deleted;
+    } * places;
+    size_t place_capacity;
+};
+
+/* ---- writing ---- */
+
+static uint8_t *rows_bytes(struct rows *rows, size_t size)
+{
+    while (rows->size + size > rows->byte_capacity) {
+        rows->byte_capacity = rows->byte_capacity ? rows->byte_capacity * 2 : 4096;
+        rows->bytes = realloc(rows->bytes, rows->byte_capacity);
+        CHECK(rows->bytes);
+    }
+    rows->size += size;
+    return rows->bytes + rows->size - size;
+}
+
+/* value NULL: the row is deleted. */
+static void rows_add(struct rows *rows, const uint8_t *key, size_t key_size, const ProtobufCMessage *value)
+{
+    struct row_place place = {.key = rows->size, .key_size = key_size, .deleted = !value};
+    memcpy(rows_bytes(rows, key_size), key, key_size);
+    place.value = rows->size;
+    if (value) {
+        place.value_size = protobuf_c_message_get_packed_size(value);
+        protobuf_c_message_pack(value, rows_bytes(rows, place.value_size));
+    }
+    rows->places = core_grow(rows->places, rows->count, &rows->place_capacity, sizeof(rows->places[0]));
+    rows->places[rows->count++] = place;
+}
+
+static void row_shard(struct rows *rows, const struct shard_row *self)
+{
+    State__ShardRow value = STATE__SHARD_ROW__INIT;
+    value.next_partition_id = self->next_partition_id;
+    value.next_producer_id = self->next_producer_id;
+    value.next_group_id = self->next_group_id;
+    value.broker_epoch = self->broker_epoch;
+    value.time_us = self->time_us;
+    rows_add(rows, (uint8_t[]){ROW_SHARD}, 1, &value.base);
+}
+
+static void row_topic(struct rows *rows, const struct topic *topic)
+{
+    uint8_t key[1 + TOPIC_ID_SIZE] = {ROW_TOPIC};
+    memcpy(key + 1, topic->id, TOPIC_ID_SIZE);
+    State__TopicSettings settings = STATE__TOPIC_SETTINGS__INIT;
+    settings.durability = topic->memory;
+    State__TopicRow value = STATE__TOPIC_ROW__INIT;
+    value.name = topic->name;
+    value.partitions = topic->partitions;
+    value.n_partitions = topic->partition_count;
+    value.created_us = topic->created_us;
+    value.settings = &settings;
+    rows_add(rows, key, sizeof(key), &value.base);
+}
+
+static void row_partition(struct rows *rows, const struct partition *partition)
+{
+    uint8_t key[9] = {ROW_PARTITION};
+    be64_put(key + 1, partition->id);
+    State__PartitionRow value = STATE__PARTITION_ROW__INIT;
+    value.topic = (ProtobufCBinaryData){TOPIC_ID_SIZE, partition->topic->id};
+    value.next_offset = partition->next;
+    value.log_start = partition->log_start;
+    rows_add(rows, key, sizeof(key), &value.base);
+}
+
+static void row_producer(struct rows *rows, const struct producer *producer)
+{
+    uint8_t key[17] = {ROW_PRODUCER};
+    be64_put(key + 1, producer->key.producer_id);
+    be64_put(key + 9, producer->key.partition);
+    State__ProducerRow value = STATE__PRODUCER_ROW__INIT;
+    value.epoch = (uint32_t)producer->state.epoch;
+    value.last_sequence = (uint32_t)producer->state.last_sequence;
+    value.last_base_sequence = (uint32_t)producer->state.last_base_sequence;
+    value.last_base_offset = producer->state.last_base_offset;
+    value.last_used_us = producer->used_us;
+    rows_add(rows, key, sizeof(key), producer->state.exists ? &value.base : NULL);
+}
+
+static void row_group(struct rows *rows, const struct group *group)
+{
+    uint8_t key[9] = {ROW_GROUP};
+    be64_put(key + 1, group->id);
+    State__GroupRow value = STATE__GROUP_ROW__INIT;
+    value.name = group->name;
+    rows_add(rows, key, sizeof(key), &value.base);
+}
+
+static void row_position(struct rows *rows, const struct group_position *position)
+{
+    uint8_t key[17] = {ROW_POSITION};
+    be64_put(key + 1, position->key.group->id);
+    be64_put(key + 9, position->key.partition);
+    State__PositionRow value = STATE__POSITION_ROW__INIT;
+    value.offset = position->offset;
+    rows_add(rows, key, sizeof(key), &value.base);
+}
+
+static void row_write(struct rows *rows, const struct row *row)
+{
+    switch (row->kind) { /* the row is the first member of each */
+    case ROW_SHARD:
+        row_shard(rows, (const struct shard_row *)row);
+        break;
+    case ROW_TOPIC:
+        row_topic(rows, (const struct topic *)row);
+        break;
+    case ROW_PARTITION:
+        row_partition(rows, (const struct partition *)row);
+        break;
+    case ROW_PRODUCER:
+        row_producer(rows, (const struct producer *)row);
+        break;
+    case ROW_GROUP:
+        row_group(rows, (const struct group *)row);
+        break;
+    case ROW_POSITION:
+        row_position(rows, (const struct group_position *)row);
+        break;
+    }
+}
+
+static void dirty_everything(struct shard *shard)
+{
+    shard_row_dirty(shard, &shard->self.row);
+    for (size_t i = 0; i < shard->topics_sorted_count; i++)
+        shard_row_dirty(shard, &shard->topics_sorted[i]->row);
+    for (size_t id = 0; id < shard->partition_capacity; id++)
+        if (shard->partitions[id] && shard->partitions[id]->topic->applied)
+            shard_row_dirty(shard, &shard->partitions[id]->row);
+    for (struct producer *producer = shard->producers; producer; producer = producer->hh.next)
+        shard_row_dirty(shard, &producer->row);
+    for (struct group *group = shard->groups; group; group = group->hh.next)
+        if (group->id)
+            shard_row_dirty(shard, &group->row);
+    for (struct group_position *position = shard->positions; position; position = position->hh.next)
+        if (position->exists)
+            shard_row_dirty(shard, &position->row);
+}
+
+struct rows *rows_take_dirty(struct shard *shard)
+{
+    struct rows *rows = core_alloc(sizeof(*rows));
+    if (shard->all_dirty)
+        dirty_everything(shard);
+    shard->all_dirty = false;
+    struct row *row = shard->dirty;
+    shard->dirty = NULL;
+    while (row) {
+        struct row *next = row->next_dirty;
+        row->dirty = false;
+        row_write(rows, row);
+        if (row->kind == ROW_PRODUCER)
+            producer_flushed_away(shard, (struct producer *)row);
+        row = next;
+    }
+    rows->array = core_alloc((rows->count + 1) * sizeof(rows->array[0]));
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct row_place *place = &rows->places[i];
+        rows->array[i] = (struct store_row){.key = rows->bytes + place->key,
+                                            .key_size = place->key_size,
+                                            .value = place->deleted ? NULL : rows->bytes + place->value,
+                                            .value_size = place->value_size};
+    }
+    return rows;
+}
+
+const struct store_row *rows_array(const struct rows *rows, size_t *ret_count)
+{
+    *ret_count = rows->count;
+    return rows->array;
+}
+
+void rows_destroy(struct rows *rows)
+{
+    if (!rows)
+        return;
+    free(rows->array);
+    free(rows->places);
+    free(rows->bytes);
+    free(rows);
+}
+
+/* ---- loading ---- */
+
+static int load_shard(struct shard *shard, const struct store_row *row)
+{
+    State__ShardRow *value = state__shard_row__unpack(NULL, row->value_size, row->value);
+    if (!value)
+        return STORE_ECORRUPT;
+    shard->self.next_partition_id = value->next_partition_id;
+    if (shard->self.next_partition_id_prepared < value->next_partition_id)
+        shard->self.next_partition_id_prepared = value->next_partition_id;
+    shard->self.next_producer_id = value->next_producer_id;
+    shard->self.next_group_id = value->next_group_id;
+    shard->self.broker_epoch = value->broker_epoch;
+    shard->self.time_us = value->time_us;
+    state__shard_row__free_unpacked(value, NULL);
+    return 0;
+}
+
+static int load_topic(struct shard *shard, const struct store_row *row)
+{
+    State__TopicRow *value = state__topic_row__unpack(NULL, row->value_size, row->value);
+    int rc = STORE_ECORRUPT;
+    if (value && row->key_size == 1 + TOPIC_ID_SIZE && value->settings && !topic_find(shard, value->name)) {
+        topic_applied(shard, topic_add(shard, value->name, row->key + 1, value->partitions,
+                                       value->n_partitions, value->settings->durability, value->created_us));
+        rc = 0;
+    }
+    if (value)
+        state__topic_row__free_unpacked(value, NULL);
+    return rc;
+}
+
+static int load_partition(struct shard *shard, const struct store_row *row)
+{
+    struct partition *partition = row->key_size == 9 ? partition_find(shard, be64_get(row->key + 1)) : NULL;
+    State__PartitionRow *value = state__partition_row__unpack(NULL, row->value_size, row->value);
+    int rc = STORE_ECORRUPT;
+    if (value && partition) {
+        partition->next = partition->next_prepared = value->next_offset;
+        partition->log_start = value->log_start;
+        rc = 0;
+    }
+    if (value)
+        state__partition_row__free_unpacked(value, NULL);
+    return rc;
+}
+
+static int load_producer(struct shard *shard, const struct store_row *row)
+{
+    State__ProducerRow *value = state__producer_row__unpack(NULL, row->value_size, row->value);
+    if (!value || row->key_size != 17) {
+        if (value)
+            state__producer_row__free_unpacked(value, NULL);
+        return STORE_ECORRUPT;
+    }
+    struct producer *producer =
+        producer_load(shard, &(struct producer_key){be64_get(row->key + 1), be64_get(row->key + 9)});
+    producer->state.epoch = (int16_t)value->epoch;
+    producer->state.last_sequence = (int32_t)value->last_sequence;
+    producer->state.last_base_sequence = (int32_t)value->last_base_sequence;
+    producer->state.last_base_offset = value->last_base_offset;
+    producer->used_us = value->last_used_us;
+    producer->prepared = producer->state;
+    state__producer_row__free_unpacked(value, NULL);
+    return 0;
+}
+
+static int load_group(struct shard *shard, const struct store_row *row)
+{
+    State__GroupRow *value = state__group_row__unpack(NULL, row->value_size, row->value);
+    if (!value || row->key_size != 9) {
+        if (value)
+            state__group_row__free_unpacked(value, NULL);
+        return STORE_ECORRUPT;
+    }
+    group_get(shard, value->name)->id = be64_get(row->key + 1);
+    state__group_row__free_unpacked(value, NULL);
+    return 0;
+}
+
+static struct group *group_by_id(struct shard *shard, uint64_t id)
+{
+    /* rows come in key order: the positions of one group follow each other */
+    if (shard->group_loaded && shard->group_loaded->id == id)
+        return shard->group_loaded;
+    struct group *group = shard->groups;
+    while (group && group->id != id)
+        group = group->hh.next;
+    shard->group_loaded = group;
+    return group;
+}
+
+static int load_position(struct shard *shard, const struct store_row *row)
+{
+    struct group *group = row->key_size == 17 ? group_by_id(shard, be64_get(row->key + 1)) : NULL;
+    State__PositionRow *value = state__position_row__unpack(NULL, row->value_size, row->value);
+    if (!value || !group) {
+        if (value)
+            state__position_row__free_unpacked(value, NULL);
+        return STORE_ECORRUPT;
+    }
+    struct group_position *position = position_get(shard, group, be64_get(row->key + 9));
+    position->exists = position->exists_prepared = true;
+    position->offset = position->offset_prepared = value->offset;
+    state__position_row__free_unpacked(value, NULL);
+    return 0;
+}
+
+int rows_load(struct shard *shard, const struct store_row *row)
+{
+    static int (*const load[])(struct shard *, const struct store_row *) = {
+        [ROW_SHARD] = load_shard,       [ROW_TOPIC] = load_topic, [ROW_PARTITION] = load_partition,
+        [ROW_PRODUCER] = load_producer, [ROW_GROUP] = load_group, [ROW_POSITION] = load_position};
+    if (row->key_size == 0 || row->key[0] >= ARRAY_SIZE(load) || !load[row->key[0]])
+        return STORE_ECORRUPT; /* a table of a newer version */
+    return load[row->key[0]](shard, row);
+}

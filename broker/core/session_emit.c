@@ -1,0 +1,138 @@
+/* session_emit.c: EMIT: what arrives is checked once, here, and never again on its way to the log.
+ *
+ * Happy path:  EMIT → within its grant, in sequence, sizes that add up → each batch checked (header, CRC, records) →
+ *              shard_emit → session_emitted → EMITTED, and the grant returns when that reaches the kernel
+ * Failures:    sizes or numbers that contradict each other break the protocol: ERROR and close. A batch that is
+ *              damaged, too large or of an unknown codec is refused for itself, with the reason. */
+#include "broker/core/session_internal.h"
+
+/* Sets the part's code if the batch cannot be taken. */
+static void part_check(const struct session *session, struct emit *emit, struct emit_part *part)
+{
+    const struct batch_limits limits = {.batch_size_max = FRAME_SIZE_MAX,
+                                        .event_size_max = session->config.event_size_max,
+                                        .uncompressed_size_max = 4 * (size_t)FRAME_SIZE_MAX};
+    const char *why = NULL;
+    int rc = batch_validate(part->batch.data, part->batch.size, &limits, &part->header, &why);
+    if (rc == 0 && session->draining) {
+        rc = WIRE_CRIER_ESHUTDOWN;
+    } else if (rc == 0 && part->header.producer_id >= 0 &&
+               (emit->memory || part->header.producer_epoch < 0 || part->header.base_sequence < 0)) {
+        rc = WIRE_CRIER_EINVAL;
+        why = emit->memory ? "memory emits carry no sequence" : "a producer id needs an epoch and a sequence";
+    }
+    part->code = rc;
+    part->base_offset = -1;
+    if (rc && !emit->why)
+        emit->why = why ? why : error_text(rc);
+}
+
+static bool parts_fit(const Wire__Emit *message, size_t attachment_size)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < message->n_parts; i++)
+        sum += message->parts[i]->size;
+    return message->n_parts > 0 && message->n_parts <= EMIT_PARTS_MAX && sum == attachment_size;
+}
+
+static struct emit *emit_build(struct core_connection *connection, const Wire__Emit *message,
+                               const struct frame *frame, struct slice bytes)
+{
+    struct emit *emit = emit_create((uint32_t)message->n_parts);
+    if (!emit)
+        return NULL;
+    emit->token = (struct token){connection->id, message->request};
+    emit->memory = message->durability == WIRE__DURABILITY__MEMORY;
+    emit->frame_size = bytes.size;
+    uint8_t *at = bytes.data + (frame->attachment - bytes.data);
+    for (size_t i = 0; i < message->n_parts; i++) {
+        struct emit_part *part = &emit->parts[i];
+        part->partition = message->parts[i]->partition;
+        part->batch = slice_ref((struct slice){bytes.buffer, at, message->parts[i]->size});
+        part_check(connection->session, emit, part);
+        at += message->parts[i]->size;
+    }
+    return emit;
+}
+
+void frame_emit(struct core_connection *connection, const struct frame *frame, struct slice bytes)
+{
+    if (!grant_use(connection, bytes.size)) {
+        connection_refuse(connection, WIRE_CRIER_EPROTO, "an EMIT of %zu bytes exceeds the grant",
+                          bytes.size);
+        return;
+    }
+    const Wire__Emit *message = frame_unpack(connection, &wire__emit__descriptor, frame);
+    if (!message)
+        return;
+    if (message->request != connection->emit_request + 1) {
+        connection_refuse(connection, WIRE_CRIER_EPROTO, "EMIT %llu does not follow %llu",
+                          (unsigned long long)message->request, (unsigned long long)connection->emit_request);
+        return;
+    }
+    if (!parts_fit(message, frame->attachment_size)) {
+        connection_refuse(connection, WIRE_CRIER_EPROTO, "the parts of EMIT %llu do not fill its attachment",
+                          (unsigned long long)message->request);
+        return;
+    }
+    struct emit *emit = emit_build(connection, message, frame, bytes);
+    if (!emit) {
+        connection_refuse(connection, WIRE_CRIER_ENOMEM, "no memory for an EMIT of %zu parts",
+                          message->n_parts);
+        return;
+    }
+    connection->emit_request = message->request;
+    connection_unanswered(connection, +1);
+    shard_emit(connection->session->shard, emit);
+}
+
+void frame_credit_want(struct core_connection *connection, const struct frame *frame, struct slice bytes)
+{
+    (void)bytes;
+    const Wire__CreditWant *want = frame_unpack(connection, &wire__credit_want__descriptor, frame);
+    if (!want)
+        return;
+    if (want->bytes == 0 || want->bytes > FRAME_SIZE_MAX)
+        connection_refuse(connection, WIRE_CRIER_EPROTO, "no frame has %llu bytes",
+                          (unsigned long long)want->bytes);
+    else
+        grant_want(connection, want->bytes);
+}
+
+static void emitted_send(struct core_connection *connection, const struct emit *emit)
+{
+    struct arena *arena = &connection->session->arena;
+    arena_reset(arena);
+    Wire__EmittedPart *parts = arena_allocate(arena, emit->part_count * sizeof(*parts));
+    Wire__EmittedPart **pointers = arena_allocate(arena, emit->part_count * sizeof(Wire__EmittedPart *));
+    CHECK(parts && pointers); /* it held the request's own, larger, form */
+    for (uint32_t i = 0; i < emit->part_count; i++) {
+        const struct emit_part *part = &emit->parts[i];
+        wire__emitted_part__init(&parts[i]);
+        parts[i].outcome = (Wire__Outcome)part->outcome;
+        parts[i].code = part->code;
+        parts[i].base_offset = part->base_offset;
+        parts[i].duplicate = part->duplicate;
+        pointers[i] = &parts[i];
+    }
+    Wire__Emitted message = WIRE__EMITTED__INIT;
+    message.request = emit->token.request;
+    message.parts = pointers;
+    message.n_parts = emit->part_count;
+    if (emit->why)
+        message.text = (char *)emit->why;
+    connection_send(connection, FRAME_EMITTED, &message.base, NULL, 0);
+}
+
+void session_emitted(void *ctx, const struct emit *emit)
+{
+    struct session *session = ctx;
+    struct core_connection *connection = session_find(session, emit->token.connection);
+    if (!connection) {
+        grant_orphan(session, emit->frame_size);
+        return;
+    }
+    emitted_send(connection, emit);
+    grant_answered(connection, emit->frame_size);
+    connection_unanswered(connection, -1);
+}

@@ -1,0 +1,210 @@
+/* session_internal.h: the session core's state, shared by its files and by nobody else.
+ *
+ *   session.c         connections: states, HELLO, ping, closing, the frame table    output.c   frames out
+ *   session_emit.c    EMIT and its answer                                           grant.c    producers' credit
+ *   session_listen.c  LISTEN, UNLISTEN, CREDIT, COMMIT                              delivery.c what listeners get
+ *   session_topic.c   TOPIC_*                                                       tail_cache.c */
+#ifndef CRIER_BROKER_CORE_SESSION_INTERNAL_H
+#define CRIER_BROKER_CORE_SESSION_INTERNAL_H
+
+#include "broker/core/memory.h"
+#include "broker/core/session.h"
+#include "broker/core/shard.h"
+#include "broker/core/tail_cache.h"
+#include "proto/arena.h"
+#include "proto/crier.pb-c.h"
+#include "proto/error.h"
+
+#define WIRE_VERSION        1u
+#define UNANSWERED_MAX      256u /* requests of one connection; above, it is not read until some are answered */
+#define DELIVER_UNSENT_MAX  (256u * 1024) /* DELIVER is written only while less than this is unsent */
+#define DELIVER_FRAME_BYTES (256u * 1024) /* batches gathered into one DELIVER, at least one */
+#define READ_BYTES          (512u * 1024) /* asked of the log at a time */
+#define READS_IN_FLIGHT_MAX 8u
+#define CONTROL_UNSENT_MAX  (1024u * 1024) /* above it (and what DELIVER may add) the peer is not read */
+#define OUTPUT_PAUSE_BYTES  (CONTROL_UNSENT_MAX + DELIVER_UNSENT_MAX + READ_BYTES + FRAME_SIZE_MAX)
+#define OUTPUT_RESUME_BYTES (DELIVER_UNSENT_MAX)
+#define OUTPUT_STUCK_US     (30 * INT64_C(1000000)) /* paused so long: closed */
+#define LISTENERS_MAX       10000u                  /* of one connection */
+#define ARENA_SIZE          (512u * 1024)           /* a frame header unpacked: at most 64 KiB of protobuf */
+#define GRANT_INITIAL       (8u * 1024)
+#define TICK_US             INT64_C(500000)
+
+enum connection_state {
+    CONNECTION_HELLO,     /* nothing but HELLO is taken */
+    CONNECTION_WELCOMING, /* a producer id is being reserved */
+    CONNECTION_READY,
+    CONNECTION_CLOSING, /* what is queued is sent, nothing is taken any more */
+    CONNECTION_STATES
+};
+
+/* What one producer may send: cumulative bytes of EMIT frames. returned <= answered <= used <= granted. */
+struct grant {
+    uint64_t granted, told; /* given, and what the client knows of it */
+    uint64_t used;          /* received */
+    uint64_t answered;      /* their EMITTED is queued */
+    uint64_t returned;      /* their EMITTED has reached the kernel */
+    size_t window;          /* granted - returned is steered to this */
+    struct {
+        uint64_t output, bytes;
+    } mark[2];       /* when output_sent reaches .output, .bytes are returned; [1] gathers while [0] waits */
+    uint64_t wanted; /* CREDIT_WANT's frame size; 0: not waiting */
+    struct core_connection *prev, *next; /* among those waiting */
+};
+
+enum cursor_state { CURSOR_IDLE, CURSOR_READY, CURSOR_READ_WAITING, CURSOR_READING };
+
+/* A listener's place in one partition. */
+struct cursor {
+    struct listener *listener;
+    struct view *view;
+    uint64_t next;
+    enum cursor_state state;
+    struct cursor *view_prev, *view_next;   /* all cursors of the partition */
+    struct cursor *queue_prev, *queue_next; /* the listener's ready ones, or those waiting for a read */
+};
+
+enum listener_state { LISTENER_RESOLVING, LISTENER_LOOKUP, LISTENER_JOINING, LISTENER_ACTIVE };
+
+struct listener {
+    UT_hash_handle hh; /* by id, in its connection */
+    uint32_t id;
+    enum listener_state state;
+    struct core_connection *connection;
+    char *topic;
+    char *group; /* NULL: none */
+    uint64_t generation;
+    Wire__From from;
+    int64_t from_value;
+    struct position *resume;
+    size_t resume_count;
+    struct cursor *cursors;
+    uint32_t cursor_count;
+    uint32_t lookups;           /* not answered yet */
+    uint64_t credit, delivered; /* cumulative bytes of attachments */
+    struct cursor *ready;       /* round-robin */
+    bool queued;                /* in its connection's list of listeners with something to deliver */
+    struct listener *queue_prev, *queue_next;
+};
+
+struct core_connection {
+    UT_hash_handle hh; /* by id */
+    struct session *session;
+    uint64_t id;
+    void *owner;
+    char peer[64];
+    char name[64];
+    enum connection_state state;
+    int64_t received_us;
+    bool pinged;
+    bool paused;
+    int64_t paused_us;
+    uint64_t output_queued, output_sent;
+    uint32_t unanswered;
+    uint64_t emit_request; /* the last EMIT's */
+    uint64_t producer_id;
+    uint32_t producer_epoch;
+    struct grant grant;
+    struct listener *listeners;   /* hash */
+    struct listener *deliverable; /* those with something to deliver and credit for it */
+    bool pumped;                  /* in the session's list */
+    struct core_connection *pump_next;
+};
+
+/* What the session knows of a partition. */
+struct view {
+    uint64_t id;
+    uint64_t log_start, high_watermark;
+    struct cursor *cursors;
+    struct tail tail;
+};
+
+struct session {
+    struct core_config config;
+    const struct core_ops *ops;
+    void *ops_ctx;
+    struct store *store;
+    struct shard *shard;
+    int64_t mono_us, ticked_us;
+    struct core_connection *connections; /* hash */
+    uint64_t connection_last;
+    struct view **views; /* by partition id */
+    size_t view_capacity;
+    struct tail_cache cache;
+    struct core_connection *pump, *pump_last;
+    struct delivery_read *reads_free, *reads_active;
+    unsigned reads_in_flight;
+    struct cursor *read_waiting;
+    size_t ingest_granted; /* sum over connections, and what gone ones have in flight */
+    struct core_connection *grant_waiting;
+    uint32_t producing; /* connections that have emitted */
+    bool draining;
+    uint8_t *scratch;
+    struct arena arena;
+    uint64_t count_batches, count_bytes, count_cached, count_reads;
+    size_t listener_count;
+};
+
+/* ---- session.c ---- */
+struct core_connection *session_find(struct session *session, uint64_t connection_id); /* NULL: gone */
+/* The peer broke a rule: ERROR with code and text, then close. */
+void connection_refuse(struct core_connection *connection, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void connection_unanswered(struct core_connection *connection, int change); /* pauses and resumes reading */
+void session_log(struct session *session, enum log_level level, const char *id, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+bool text_valid(const char *text,
+                size_t size_max); /* 1..size_max bytes of UTF-8 without control characters */
+
+/* ---- output.c ---- */
+/* Queues a frame. slices: referenced by the callee. */
+void connection_send(struct core_connection *connection, enum frame_kind kind, const ProtobufCMessage *header,
+                     const struct slice *slices, size_t slice_count);
+
+/* ---- grant.c ---- */
+void grant_open(struct core_connection *connection);
+/* Takes a frame's bytes; false: more than was granted. */
+bool grant_use(struct core_connection *connection, size_t bytes);
+/* The EMITTED for so many bytes is queued. */
+void grant_answered(struct core_connection *connection, size_t bytes);
+void grant_sent(struct core_connection *connection); /* output_sent has grown */
+void grant_want(struct core_connection *connection, uint64_t bytes);
+void grant_close(struct core_connection *connection);
+void grant_orphan(struct session *session, size_t bytes); /* answered, but its connection is gone */
+
+/* ---- the frame handlers ---- */
+void frame_emit(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_credit_want(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_listen(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_unlisten(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_credit(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_commit(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_topic_create(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_topic_describe(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_topic_list(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+/* Unpacks a frame's header into the session's arena (valid until the next call); refuses the connection if it cannot. */
+void *frame_unpack(struct core_connection *connection, const ProtobufCMessageDescriptor *type,
+                   const struct frame *frame);
+
+/* ---- replies ---- */
+#define TOKEN_LISTENER (UINT64_C(1) << 63) /* in a token's request: the rest is a listener's number */
+void topics_replied(struct core_connection *connection, const struct shard_reply *reply);
+void listener_replied(struct core_connection *connection, const struct shard_reply *reply);
+void committed_replied(struct core_connection *connection, const struct shard_reply *reply);
+
+/* ---- session_listen.c ---- */
+void listener_end(struct listener *listener, int code, const char *text); /* answers ENDED and frees */
+void listener_destroy(struct listener *listener);                         /* leaves its group; says nothing */
+
+/* ---- delivery.c ---- */
+struct view *view_find(const struct session *session, uint64_t partition); /* NULL: none */
+void cursor_attach(struct cursor *cursor, struct view *view);
+void cursor_detach(struct cursor *cursor);
+void cursor_wake(struct cursor *cursor); /* it may be behind */
+void connection_pump(
+    struct core_connection *connection);       /* something may be deliverable: at the turn's end */
+void listener_wake(struct listener *listener); /* it may have credit again */
+void session_deliver(struct session *session);
+void delivery_destroy(struct session *session);
+
+#endif

@@ -1,0 +1,132 @@
+/* session_topic.c: TOPIC_CREATE, TOPIC_DESCRIBE and TOPIC_LIST, answered with TOPICS.
+ *
+ * The same shard reply also answers the first step of a LISTEN: the token says whose it is (a listener's number is marked
+ * with TOKEN_LISTENER in session_listen.c). */
+#include "broker/core/session_internal.h"
+
+#define TOPIC_LIST_LIMIT_MAX 60 /* with 255-byte names and their partitions they fit a frame's header */
+
+static void topics_code(struct core_connection *connection, uint64_t request, int code, const char *text)
+{
+    Wire__Topics topics = WIRE__TOPICS__INIT;
+    topics.request = request;
+    topics.code = code;
+    topics.text = (char *)text;
+    connection_send(connection, FRAME_TOPICS, &topics.base, NULL, 0);
+}
+
+static bool name_refused(struct core_connection *connection, uint64_t request, const char *name)
+{
+    if (text_valid(name, TOPIC_NAME_MAX))
+        return false;
+    topics_code(connection, request, WIRE_CRIER_EINVAL, "a topic name is 1 to 255 bytes of printable UTF-8");
+    return true;
+}
+
+void frame_topic_create(struct core_connection *connection, const struct frame *frame, struct slice bytes)
+{
+    (void)bytes;
+    struct session *session = connection->session;
+    const Wire__TopicCreate *message = frame_unpack(connection, &wire__topic_create__descriptor, frame);
+    if (!message || name_refused(connection, message->request, message->name))
+        return;
+    struct shard_request request = {.kind = SHARD_TOPIC_CREATE,
+                                    .token = {connection->id, message->request},
+                                    .name = message->name,
+                                    .partitions = message->partitions,
+                                    .memory = message->durability == WIRE__DURABILITY__MEMORY ||
+                                              session->config.durability_memory};
+    session->ops->random(session->ops_ctx, request.topic_id, TOPIC_ID_SIZE);
+    connection_unanswered(connection, +1);
+    shard_submit(session->shard, &request);
+}
+
+void frame_topic_describe(struct core_connection *connection, const struct frame *frame, struct slice bytes)
+{
+    (void)bytes;
+    struct session *session = connection->session;
+    const Wire__TopicDescribe *message = frame_unpack(connection, &wire__topic_describe__descriptor, frame);
+    if (!message || name_refused(connection, message->request, message->name))
+        return;
+    struct shard_request request = {.kind = SHARD_TOPIC_DESCRIBE,
+                                    .token = {connection->id, message->request},
+                                    .name = message->name,
+                                    .create = message->create,
+                                    .memory = session->config.durability_memory};
+    session->ops->random(session->ops_ctx, request.topic_id, TOPIC_ID_SIZE);
+    connection_unanswered(connection, +1);
+    shard_submit(session->shard, &request);
+}
+
+void frame_topic_list(struct core_connection *connection, const struct frame *frame, struct slice bytes)
+{
+    (void)bytes;
+    const Wire__TopicList *message = frame_unpack(connection, &wire__topic_list__descriptor, frame);
+    if (!message)
+        return;
+    uint32_t limit =
+        message->limit && message->limit < TOPIC_LIST_LIMIT_MAX ? message->limit : TOPIC_LIST_LIMIT_MAX;
+    struct shard_request request = {.kind = SHARD_TOPIC_LIST,
+                                    .token = {connection->id, message->request},
+                                    .name = message->after,
+                                    .partitions = limit};
+    connection_unanswered(connection, +1);
+    shard_submit(connection->session->shard, &request);
+}
+
+static Wire__PartitionInfo *partition_pack(Wire__PartitionInfo *to, const struct partition_info *info)
+{
+    wire__partition_info__init(to);
+    to->id = info->id;
+    to->log_start = info->log_start;
+    to->high_watermark = info->high_watermark;
+    return to;
+}
+
+static void topics_send(struct core_connection *connection, const struct shard_reply *reply)
+{
+    size_t partition_count = 0;
+    for (size_t i = 0; i < reply->topic_count; i++)
+        partition_count += reply->topics[i].partition_count;
+    Wire__TopicInfo *infos = core_alloc((reply->topic_count + 1) * sizeof(*infos));
+    Wire__TopicInfo **info_pointers = core_alloc((reply->topic_count + 1) * sizeof(Wire__TopicInfo *));
+    Wire__PartitionInfo *partitions = core_alloc((partition_count + 1) * sizeof(*partitions));
+    Wire__PartitionInfo **pointers = core_alloc((partition_count + 1) * sizeof(Wire__PartitionInfo *));
+    size_t used = 0;
+    for (size_t i = 0; i < reply->topic_count; i++) {
+        const struct topic_info *topic = &reply->topics[i];
+        info_pointers[i] = &infos[i];
+        wire__topic_info__init(&infos[i]);
+        infos[i].name = (char *)topic->name;
+        infos[i].id = (ProtobufCBinaryData){TOPIC_ID_SIZE, (uint8_t *)topic->id};
+        infos[i].durability = topic->memory ? WIRE__DURABILITY__MEMORY : WIRE__DURABILITY__DURABLE;
+        infos[i].created_us = topic->created_us;
+        infos[i].partitions = pointers + used;
+        infos[i].n_partitions = topic->partition_count;
+        for (uint32_t p = 0; p < topic->partition_count; p++, used++)
+            pointers[used] = partition_pack(&partitions[used], &topic->partitions[p]);
+    }
+    Wire__Topics topics = WIRE__TOPICS__INIT;
+    topics.request = reply->token.request;
+    topics.topics = info_pointers;
+    topics.n_topics = reply->topic_count;
+    topics.more = reply->more;
+    connection_send(connection, FRAME_TOPICS, &topics.base, NULL, 0);
+    free(pointers);
+    free(partitions);
+    free(info_pointers);
+    free(infos);
+}
+
+void topics_replied(struct core_connection *connection, const struct shard_reply *reply)
+{
+    if (reply->token.request & TOKEN_LISTENER) {
+        listener_replied(connection, reply);
+        return;
+    }
+    if (reply->code)
+        topics_code(connection, reply->token.request, reply->code, error_text(reply->code));
+    else
+        topics_send(connection, reply);
+    connection_unanswered(connection, -1);
+}

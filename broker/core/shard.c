@@ -1,0 +1,293 @@
+/* shard.c: the shard core's life, its turns, its requests, and the state flush.
+ *
+ * Start:  load the state rows → replay the log above them → submit this life's first entry (broker epoch, producer ids);
+ *         once that is durable the shard is ready. A full disk delays readiness: it is tried again every second.
+ * Turn:   what waited is prepared, the open entry goes to the store if it takes one, a flush starts when one is due. */
+#include "broker/core/shard_internal.h"
+
+#include "proto/state.pb-c.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void shard_log(struct shard *shard, enum log_level level, const char *id, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    shard->ops->log(shard->ops_ctx, level, id, text);
+}
+
+void shard_row_dirty(struct shard *shard, struct row *row)
+{
+    if (row->dirty)
+        return;
+    row->dirty = true;
+    row->next_dirty = shard->dirty;
+    shard->dirty = row;
+}
+
+/* ---- requests ---- */
+
+void shard_reply_code(struct shard *shard, const struct shard_request *request, int code)
+{
+    static const enum shard_reply_kind kinds[] = {
+        [SHARD_TOPIC_CREATE] = SHARD_TOPICS, [SHARD_TOPIC_DESCRIBE] = SHARD_TOPICS,
+        [SHARD_TOPIC_LIST] = SHARD_TOPICS,   [SHARD_PRODUCER] = SHARD_PRODUCER_ID,
+        [SHARD_JOIN] = SHARD_JOINED,         [SHARD_COMMIT] = SHARD_COMMITTED};
+    if (request->kind == SHARD_LEAVE)
+        return;
+    struct shard_reply reply = {.kind = kinds[request->kind],
+                                .request_kind = request->kind,
+                                .token = request->token,
+                                .code = code,
+                                .generation = request->generation};
+    shard->output->reply(shard->output_ctx, &reply);
+}
+
+void shard_request_run(struct shard *shard, const struct shard_request *request)
+{
+    switch (request->kind) {
+    case SHARD_TOPIC_CREATE:
+    case SHARD_TOPIC_DESCRIBE:
+    case SHARD_TOPIC_LIST:
+        topics_request(shard, request);
+        break;
+    case SHARD_PRODUCER:
+        producers_request(shard, request);
+        break;
+    case SHARD_JOIN:
+    case SHARD_LEAVE:
+    case SHARD_COMMIT:
+        groups_request(shard, request);
+        break;
+    }
+}
+
+static bool request_writes(const struct shard_request *request)
+{
+    return request->kind == SHARD_TOPIC_CREATE || request->kind == SHARD_COMMIT;
+}
+
+void shard_submit(struct shard *shard, const struct shard_request *request)
+{
+    if (shard->read_only && request_writes(request))
+        shard_reply_code(shard, request, WIRE_CRIER_EIO);
+    else
+        shard_request_run(shard, request);
+}
+
+/* ---- turns and state flush ---- */
+
+void shard_turn_begin(struct shard *shard, int64_t mono_us, int64_t wall_us)
+{
+    shard->mono_us = mono_us;
+    shard_time_advance(&shard->time, mono_us, wall_us);
+}
+
+static void flush_done(struct store_flush *flush, void *ctx)
+{
+    struct shard *shard = ctx;
+    if (flush->status != STORE_OK && !shard->all_dirty) {
+        shard->all_dirty = true; /* these rows are due again, with everything else: rare, simple, right */
+        shard_log(shard, LOG_LEVEL_WARN, "STATE-FLUSH", "writing the state failed (%d); it is tried again",
+                  flush->status);
+    }
+    rows_destroy(shard->flush_rows);
+    shard->flush_rows = NULL;
+}
+
+static bool flush_due(const struct shard *shard)
+{
+    if (shard->flush_rows || shard->read_only || (!shard->dirty && !shard->all_dirty))
+        return false;
+    return shard->bytes_since_flush >= shard->config.flush_log_bytes ||
+           shard->mono_us - shard->flushed_at_us >= shard->config.flush_interval_us;
+}
+
+static void flush_start(struct shard *shard)
+{
+    shard->flush_rows = rows_take_dirty(shard);
+    size_t count = 0;
+    const struct store_row *rows = rows_array(shard->flush_rows, &count);
+    shard->flush = (struct store_flush){.done = flush_done,
+                                        .ctx = shard,
+                                        .applied_index = shard->applied_index,
+                                        .rows = rows,
+                                        .row_count = count};
+    shard->bytes_since_flush = 0;
+    shard->flushed_at_us = shard->mono_us;
+    int rc = shard->store->ops->flush(shard->store, &shard->flush);
+    if (rc < 0) {
+        shard->flush.status = rc;
+        flush_done(&shard->flush, shard);
+    }
+}
+
+#define READY_RETRY_US 1000000
+static void life_begin(struct shard *shard);
+
+int64_t shard_turn_end(struct shard *shard)
+{
+    emit_run_waiting(shard);
+    if (shard->gathering && (shard->gathering->part_count || shard->gathering->position_count) &&
+        shard_has_room(shard))
+        entry_seal(shard);
+    if (!shard->ready && !shard->read_only &&
+        shard->entry_done >= shard->ready_entry) { /* it was refused: disk full */
+        if (shard->mono_us - shard->ready_tried_at_us < READY_RETRY_US)
+            return shard->ready_tried_at_us + READY_RETRY_US;
+        life_begin(shard);
+        entry_seal(shard);
+    }
+    if (flush_due(shard))
+        flush_start(shard);
+    if (shard->dirty || shard->all_dirty)
+        return shard->flushed_at_us + shard->config.flush_interval_us;
+    return INT64_MAX;
+}
+
+/* ---- life ---- */
+
+struct shard *shard_create(const struct core_config *config, const struct core_ops *ops, void *ops_ctx,
+                           struct store *store, const struct shard_output *output, void *output_ctx)
+{
+    struct shard *shard = calloc(1, sizeof(*shard));
+    if (!shard)
+        return NULL;
+    shard->config = *config;
+    shard->ops = ops;
+    shard->ops_ctx = ops_ctx;
+    shard->store = store;
+    shard->output = output;
+    shard->output_ctx = output_ctx;
+    shard->epoch = 1;
+    shard->self = (struct shard_row){.row.kind = ROW_SHARD,
+                                     .next_partition_id = 1,
+                                     .next_partition_id_prepared = 1,
+                                     .next_producer_id = 1,
+                                     .next_group_id = 1};
+    return shard;
+}
+
+static void entries_drop(struct shard_entry *entry)
+{
+    while (entry) {
+        struct shard_entry *next = entry->next;
+        for (struct emit *emit = entry->emits, *after; emit; emit = after) {
+            after = emit->next;
+            emit_destroy(emit);
+        }
+        for (struct parked *parked = entry->parked, *after; parked; parked = after) {
+            after = parked->next;
+            parked_destroy(parked);
+        }
+        for (size_t i = 0; i < entry->part_count; i++)
+            slice_unref(&entry->parts[i].payload);
+        entry_free(entry);
+        entry = next;
+    }
+}
+
+void shard_destroy(struct shard *shard)
+{
+    if (!shard)
+        return;
+    entries_drop(shard->gathering);
+    entries_drop(shard->in_flight);
+    entries_drop(shard->entries_free);
+    while (shard->waiting) {
+        struct emit *emit = shard->waiting;
+        shard->waiting = emit->next;
+        emit_destroy(emit);
+    }
+    rows_destroy(shard->flush_rows);
+    group_free_all(shard);
+    producer_free_all(shard);
+    topic_free_all(shard);
+    free(shard);
+}
+
+static int load_row(void *ctx, const struct store_row *row)
+{
+    return rows_load(ctx, row);
+}
+
+static int replay_entry(void *ctx, const struct store_entry *entry)
+{
+    return shard_apply(ctx, entry);
+}
+
+/* This life's first entry: its epoch fences generations of earlier lives. */
+static void life_begin(struct shard *shard)
+{
+    State__BrokerEpoch command = STATE__BROKER_EPOCH__INIT;
+    command.epoch = shard->self.broker_epoch + 1;
+    uint8_t bytes[32];
+    size_t size = state__broker_epoch__pack(&command, bytes);
+    shard_add_command(shard, COMMAND_BROKER_EPOCH, bytes, size);
+    producer_ids_reserve(shard);
+    shard->ready_entry = shard->gathering->number;
+    shard->ready_tried_at_us = shard->mono_us;
+}
+
+int shard_recover(struct shard *shard, int64_t mono_us, int64_t wall_us, char *error, size_t error_size)
+{
+    const struct store_ops *ops = shard->store->ops;
+    int rc = ops->load_state(shard->store, load_row, shard, &shard->applied_index);
+    if (rc < 0) {
+        snprintf(error, error_size, "the state could not be loaded (%d); the log names the reason", rc);
+        return rc;
+    }
+    producer_lru_sort(shard);
+    shard_time_start(&shard->time, shard->self.time_us, mono_us, wall_us);
+    rc = ops->replay(shard->store, replay_entry, shard);
+    if (rc < 0) {
+        snprintf(error, error_size,
+                 "the log could not be replayed after entry %llu (%d); the log names the reason",
+                 (unsigned long long)shard->applied_index, rc);
+        return rc;
+    }
+    shard_time_start(&shard->time, shard->self.time_us, mono_us, wall_us);
+    rc = ops->start(shard->store);
+    if (rc < 0) {
+        snprintf(error, error_size, "the log could not be opened for writing (%d); the log names the reason",
+                 rc);
+        return rc;
+    }
+    shard->mono_us = shard->flushed_at_us = mono_us;
+    shard->serving = true;
+    topics_announce_all(shard);
+    life_begin(shard);
+    return 0;
+}
+
+bool shard_ready(const struct shard *shard)
+{
+    return shard->ready;
+}
+
+bool shard_read_only(const struct shard *shard)
+{
+    return shard->read_only;
+}
+
+bool shard_idle(const struct shard *shard)
+{
+    return !shard->gathering && !shard->in_flight && !shard->waiting;
+}
+
+void shard_stats(const struct shard *shard, struct core_stats *stats)
+{
+    stats->topics = HASH_COUNT(shard->topics);
+    stats->producers = HASH_COUNT(shard->producers);
+    stats->groups = HASH_COUNT(shard->groups);
+    stats->emits = shard->count_emits;
+    stats->events_in = shard->count_events;
+    stats->bytes_in = shard->count_bytes;
+    stats->refused = shard->count_refused;
+    stats->duplicates = shard->count_duplicates;
+    stats->entries_in_flight = shard->in_flight_count;
+}

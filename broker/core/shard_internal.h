@@ -1,0 +1,279 @@
+/* shard_internal.h: the shard core's state, shared by its files and by nobody else.
+ *
+ *   shard.c      life, turns, requests, flush
+ *   entry.c      the entry being gathered, completions, refusals
+ *   emit.c       emits: judged, given offsets, answered
+ *   apply.c      what a durable entry does to the state (live and replayed)
+ *   topics.c     topics and partitions        producers.c  sequences, duplicates, expiry
+ *   groups.c     groups and positions         rows.c       state rows: loading and flushing
+ *
+ * `x_prepared` is what the state will be once everything submitted is durable; `x` is what it is. */
+#ifndef CRIER_BROKER_CORE_SHARD_INTERNAL_H
+#define CRIER_BROKER_CORE_SHARD_INTERNAL_H
+
+#include "broker/core/memory.h"
+#include "broker/core/shard.h"
+#include "broker/core/shard_time.h"
+#include "proto/error.h"
+
+enum command {
+    COMMAND_CREATE_TOPIC = 1,
+    COMMAND_COMMIT_POSITIONS = 2,
+    COMMAND_BROKER_EPOCH = 3,
+    COMMAND_ALLOCATE_PRODUCER = 4
+};
+
+/* Everything that has a state row starts with this; dirty ones are in the shard's list. */
+enum row_kind {
+    ROW_SHARD = 1,
+    ROW_TOPIC = 2,
+    ROW_PARTITION = 3,
+    ROW_PRODUCER = 4,
+    ROW_GROUP = 5,
+    ROW_POSITION = 6
+};
+struct row {
+    enum row_kind kind;
+    bool dirty;
+    struct row *next_dirty;
+};
+
+struct topic {
+    struct row row;
+    UT_hash_handle hh; /* by name */
+    char *name;
+    uint8_t id[TOPIC_ID_SIZE];
+    uint64_t *partitions;
+    uint32_t partition_count;
+    bool memory;
+    bool applied; /* false: its command is in an entry that is not durable yet */
+    int64_t created_us;
+    uint64_t entry; /* the number of that entry */
+};
+
+struct partition {
+    struct row row;
+    struct topic *topic;
+    uint64_t id;
+    uint64_t log_start;
+    uint64_t next; /* the log end, which on one node is the high watermark */
+    uint64_t next_prepared;
+};
+
+struct producer_key {
+    uint64_t producer_id;
+    uint64_t partition;
+};
+struct producer_state {
+    bool exists;
+    int16_t epoch;
+    int32_t last_sequence;
+    int32_t last_base_sequence;
+    uint64_t last_base_offset;
+};
+struct producer {
+    struct row row;
+    UT_hash_handle hh;
+    struct producer_key key;
+    struct producer_state state, prepared;
+    uint64_t entry; /* the last one that carries a batch of it */
+    int64_t used_us;
+    struct producer *prev, *next; /* by last use, oldest first; linked while state.exists */
+};
+
+struct group {
+    struct row row;
+    UT_hash_handle hh; /* by name */
+    char *name;
+    uint64_t id; /* 0: nothing stored yet */
+    struct member *members;
+};
+struct member { /* one per (group, topic) so far */
+    struct member *next;
+    struct topic *topic;
+    struct token token;
+    uint64_t generation;
+};
+struct position_key {
+    uint64_t partition;
+    struct group *group;
+};
+struct group_position {
+    struct row row;
+    UT_hash_handle hh;
+    struct position_key key;
+    bool exists, exists_prepared;
+    uint64_t offset, offset_prepared;
+    uint64_t entry; /* the last one that carries it */
+};
+
+/* A request that waits for an entry. */
+struct parked {
+    struct parked *next;
+    struct shard_request request; /* its pointers are owned */
+};
+
+struct shard_entry {
+    struct shard_entry *next;
+    struct store_append append;
+    struct shard *shard;
+    uint64_t number; /* the shard's own count, in submission order */
+    struct entry_part *parts;
+    size_t part_count, part_capacity;
+    size_t size;
+    struct emit *emits, *emits_last; /* answered when it is done */
+    struct parked *parked;
+    struct group_position **positions; /* committed by it: one command, written when it is sealed */
+    size_t position_count, position_capacity;
+    struct topic **topics; /* created by it */
+    size_t topic_count, topic_capacity;
+};
+
+struct shard_row {
+    struct row row;
+    uint64_t next_partition_id, next_partition_id_prepared;
+    uint64_t next_producer_id;
+    uint64_t next_group_id;
+    uint64_t broker_epoch;
+    int64_t time_us;
+};
+
+struct shard {
+    struct core_config config;
+    const struct core_ops *ops;
+    void *ops_ctx;
+    struct store *store;
+    const struct shard_output *output;
+    void *output_ctx;
+    struct shard_time time;
+    int64_t mono_us;
+
+    struct shard_row self;
+    struct topic *topics; /* hash by name */
+    struct topic **topics_sorted;
+    size_t topics_sorted_count, topics_sorted_capacity;
+    bool topics_sorted_stale;
+    struct partition **partitions; /* by id; NULL: none */
+    size_t partition_capacity;
+    struct producer *producers; /* hash */
+    struct producer *producers_lru;
+    struct group *groups;             /* hash by name */
+    struct group_position *positions; /* hash */
+    struct group *group_loaded;       /* while rows are loaded: the last one looked up */
+    uint64_t generation_counter;
+    uint64_t producer_next, producer_reserved; /* ids at hand: [next, reserved) */
+    uint64_t producer_entry;                   /* the entry that reserves more; 0: none */
+
+    uint64_t entry_number; /* of the last entry begun */
+    uint64_t entry_done;   /* of the last entry completed */
+    uint64_t epoch;        /* append epoch */
+    struct shard_entry *gathering;
+    struct shard_entry *in_flight, *in_flight_last;
+    size_t in_flight_count;
+    struct shard_entry *entries_free;
+    struct emit *waiting, *waiting_last; /* no room in the store's queue */
+    uint64_t ready_entry;                /* the core is ready once this one is done */
+    int64_t ready_tried_at_us;
+    bool serving; /* recovery is over: what is applied from now on is this life's */
+    bool ready, read_only;
+
+    uint64_t applied_index;
+    struct row *dirty;
+    bool all_dirty; /* a flush failed: write every row again */
+    uint64_t bytes_since_flush;
+    int64_t flushed_at_us;
+    struct store_flush flush;
+    struct rows *flush_rows; /* NULL: no flush is running */
+
+    uint64_t count_emits, count_events, count_bytes, count_refused, count_duplicates;
+};
+
+/* ---- shard.c ---- */
+void shard_request_run(struct shard *shard, const struct shard_request *request);
+void shard_reply_code(struct shard *shard, const struct shard_request *request, int code);
+void shard_log(struct shard *shard, enum log_level level, const char *id, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void shard_row_dirty(struct shard *shard, struct row *row);
+
+/* ---- entry.c ---- */
+struct shard_entry *shard_gather(struct shard *shard); /* the open entry */
+/* Adds a part to the open entry. The payload is referenced. */
+void shard_add_part(struct shard *shard, const struct entry_part *part);
+/* Adds a command; the bytes are copied. */
+void shard_add_command(struct shard *shard, enum command command, const uint8_t *bytes, size_t size);
+bool shard_has_room(const struct shard *shard); /* the store takes another entry */
+void entry_seal(struct shard *shard);           /* hands the open entry to the store, which has room */
+struct shard_entry *entry_by_number(struct shard *shard, uint64_t number); /* NULL: done */
+void entry_add_emit(struct shard_entry *entry, struct emit *emit); /* answered when the entry is done */
+/* Answers the request again when entry `number` is durable, or with a code if it is refused. */
+void shard_park(struct shard *shard, uint64_t number, const struct shard_request *request);
+void parked_destroy(struct parked *parked);
+void entry_free(struct shard_entry *entry);
+
+/* ---- emit.c ---- */
+void emit_answer(struct shard *shard, struct emit *emit); /* taken */
+/* Its entry is durable, or has failed: fills in the outcomes. */
+void emit_succeed(struct shard *shard, struct emit *emit);
+void emit_fail(struct shard *shard, struct emit *emit, enum emit_outcome outcome, int code);
+void emit_run_waiting(struct shard *shard);
+
+/* ---- apply.c ---- */
+/* Applies one durable entry. 0, or STORE_ECORRUPT: the entry contradicts the state (replay only). */
+int shard_apply(struct shard *shard, const struct store_entry *entry);
+
+/* ---- topics.c ---- */
+#define TOPIC_LIST_PARTITIONS_MAX 256 /* where an answer ends, so that it fits a frame's header */
+struct topic *topic_find(struct shard *shard, const char *name);
+bool topic_name_valid(const char *name);
+struct topic *topic_add(struct shard *shard, const char *name, const uint8_t *id, const uint64_t *partitions,
+                        size_t partition_count, bool memory, int64_t created_us);
+void topic_applied(struct shard *shard, struct topic *topic);
+void topics_announce_all(struct shard *shard);               /* to the session, when recovery is over */
+void topic_remove(struct shard *shard, struct topic *topic); /* one that was never applied */
+void topic_free_all(struct shard *shard);
+struct partition *partition_find(const struct shard *shard, uint64_t id); /* NULL: none */
+void topics_request(struct shard *shard, const struct shard_request *request);
+
+/* ---- producers.c ---- */
+#define PRODUCER_EXPIRY_US (24 * INT64_C(3600) * 1000000)
+enum sequence_verdict { SEQUENCE_NEW, SEQUENCE_DUPLICATE, SEQUENCE_REFUSED };
+/* Judges a batch against the prepared state. *ret_code is set when refused. */
+enum sequence_verdict producer_judge(struct shard *shard, const struct emit_part *part,
+                                     struct producer **ret_producer, int *ret_code);
+void producer_prepare(struct producer *producer, const struct emit_part *part, uint64_t base_offset,
+                      uint64_t entry);
+void producer_apply(struct shard *shard, const struct batch_header *header, uint64_t partition,
+                    uint64_t base_offset, int64_t time_us);
+void producer_set_back(struct shard *shard, int64_t producer_id, uint64_t partition);
+/* Is this batch wholly part of what is stored? base offset, or -1 if no longer known. */
+bool producer_stored(const struct producer_state *state, const struct batch_header *header,
+                     int64_t *ret_base_offset);
+struct producer *producer_load(struct shard *shard, const struct producer_key *key);
+void producer_lru_sort(struct shard *shard);
+void producers_expire(struct shard *shard, int64_t time_us);
+void producer_flushed_away(struct shard *shard,
+                           struct producer *producer); /* its row is gone: so may it be */
+void producer_ids_applied(struct shard *shard, uint64_t last);
+void producer_ids_reserve(struct shard *shard);
+void producers_request(struct shard *shard, const struct shard_request *request);
+void producer_free_all(struct shard *shard);
+
+/* ---- groups.c ---- */
+void groups_request(struct shard *shard, const struct shard_request *request);
+struct group *group_find(struct shard *shard, const char *name);
+struct group *group_get(struct shard *shard, const char *name);
+struct group_position *position_find(struct shard *shard, struct group *group, uint64_t partition);
+struct group_position *position_get(struct shard *shard, struct group *group, uint64_t partition);
+void positions_encode(struct shard *shard,
+                      struct shard_entry *entry); /* adds the command part, if there are any */
+void positions_set_back(struct shard_entry *entry);
+void group_free_all(struct shard *shard);
+
+/* ---- rows.c ---- */
+int rows_load(struct shard *shard, const struct store_row *row);
+/* The rows of everything dirty, in one block of memory. */
+struct rows *rows_take_dirty(struct shard *shard);
+const struct store_row *rows_array(const struct rows *rows, size_t *ret_count);
+void rows_destroy(struct rows *rows);
+
+#endif

@@ -1,0 +1,263 @@
+/* topics.c: topics and partitions of a shard: looking up, creating, describing, listing.
+ *
+ * A topic exists for others once its command is durable; until then requests about it wait for that entry. Partition
+ * numbers are given out once and never again, also when the entry that would have created them is refused. */
+#include "broker/core/shard_internal.h"
+#include "proto/state.pb-c.h"
+
+bool topic_name_valid(const char *name)
+{
+    size_t length = strlen(name);
+    if (length == 0 || length > TOPIC_NAME_MAX || name[0] == '.' || name[length - 1] == '.')
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)name[i];
+        if (c < 0x21 || c == 0x7f || c == '*' || (c == '.' && name[i + 1] == '.'))
+            return false;
+    }
+    return true; /* that it is UTF-8 has been checked with the message */
+}
+
+static bool topic_name_reserved(const char *name)
+{
+    return name[0] == '$' || !strcmp(name, "error") || !strcmp(name, "newListener") ||
+           !strcmp(name, "removeListener");
+}
+
+struct topic *topic_find(struct shard *shard, const char *name)
+{
+    struct topic *topic = NULL;
+    HASH_FIND_STR(shard->topics, name, topic);
+    return topic;
+}
+
+struct partition *partition_find(const struct shard *shard, uint64_t id)
+{
+    return id < shard->partition_capacity ? shard->partitions[id] : NULL;
+}
+
+static void partition_add(struct shard *shard, struct topic *topic, uint64_t id)
+{
+    if (id >= shard->partition_capacity) {
+        size_t capacity = shard->partition_capacity ? shard->partition_capacity : 64;
+        while (capacity <= id)
+            capacity *= 2;
+        shard->partitions = realloc(shard->partitions, capacity * sizeof(struct partition *));
+        CHECK(shard->partitions);
+        memset(shard->partitions + shard->partition_capacity, 0,
+               (capacity - shard->partition_capacity) * sizeof(struct partition *));
+        shard->partition_capacity = capacity;
+    }
+    CHECK(!shard->partitions[id]);
+    struct partition *partition = core_alloc(sizeof(*partition));
+    partition->row.kind = ROW_PARTITION;
+    partition->topic = topic;
+    partition->id = id;
+    shard->partitions[id] = partition;
+    if (id >= shard->self.next_partition_id_prepared)
+        shard->self.next_partition_id_prepared = id + 1;
+}
+
+struct topic *topic_add(struct shard *shard, const char *name, const uint8_t *id, const uint64_t *partitions,
+                        size_t partition_count, bool memory, int64_t created_us)
+{
+    struct topic *topic = core_alloc(sizeof(*topic));
+    topic->row.kind = ROW_TOPIC;
+    topic->name = core_strdup(name);
+    memcpy(topic->id, id, TOPIC_ID_SIZE);
+    topic->partitions = core_alloc(partition_count * sizeof(uint64_t));
+    memcpy(topic->partitions, partitions, partition_count * sizeof(uint64_t));
+    topic->partition_count = (uint32_t)partition_count;
+    topic->memory = memory;
+    topic->created_us = created_us;
+    for (size_t i = 0; i < partition_count; i++)
+        partition_add(shard, topic, partitions[i]);
+    HASH_ADD_KEYPTR(hh, shard->topics, topic->name, strlen(topic->name), topic);
+    return topic;
+}
+
+static void topic_announce(struct shard *shard, const struct topic *topic)
+{
+    for (uint32_t i = 0; i < topic->partition_count; i++) {
+        const struct partition *partition = partition_find(shard, topic->partitions[i]);
+        struct partition_info info = {partition->id, partition->log_start, partition->next};
+        shard->output->partition(shard->output_ctx, &info);
+    }
+}
+
+void topics_announce_all(struct shard *shard)
+{
+    for (size_t i = 0; i < shard->topics_sorted_count; i++)
+        topic_announce(shard, shard->topics_sorted[i]);
+}
+
+void topic_applied(struct shard *shard, struct topic *topic)
+{
+    CHECK(!topic->applied);
+    topic->applied = true;
+    shard->topics_sorted = core_grow(shard->topics_sorted, shard->topics_sorted_count,
+                                     &shard->topics_sorted_capacity, sizeof(struct topic *));
+    shard->topics_sorted[shard->topics_sorted_count++] = topic;
+    shard->topics_sorted_stale = true;
+    if (shard->serving)
+        topic_announce(shard, topic);
+}
+
+static void topic_free(struct shard *shard, struct topic *topic)
+{
+    for (uint32_t i = 0; i < topic->partition_count; i++) {
+        free(shard->partitions[topic->partitions[i]]);
+        shard->partitions[topic->partitions[i]] = NULL;
+    }
+    HASH_DEL(shard->topics, topic);
+    free(topic->partitions);
+    free(topic->name);
+    free(topic);
+}
+
+void topic_remove(struct shard *shard, struct topic *topic)
+{
+    CHECK(!topic->applied && !topic->row.dirty);
+    topic_free(shard, topic);
+}
+
+void topic_free_all(struct shard *shard)
+{
+    struct topic *topic, *next;
+    HASH_ITER (hh, shard->topics, topic, next)
+        topic_free(shard, topic);
+    free(shard->partitions);
+    free(shard->topics_sorted);
+}
+
+/* ---- requests ---- */
+
+static void topics_reply(struct shard *shard, const struct shard_request *request,
+                         struct topic *const *topics, size_t count, bool more)
+{
+    size_t partition_count = 0;
+    for (size_t i = 0; i < count; i++)
+        partition_count += topics[i]->partition_count;
+    struct topic_info *infos = core_alloc((count + 1) * sizeof(*infos));
+    struct partition_info *partitions = core_alloc((partition_count + 1) * sizeof(*partitions));
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct topic *topic = topics[i];
+        infos[i] = (struct topic_info){.name = topic->name,
+                                       .id = topic->id,
+                                       .partitions = partitions + used,
+                                       .partition_count = topic->partition_count,
+                                       .memory = topic->memory,
+                                       .created_us = topic->created_us};
+        for (uint32_t p = 0; p < topic->partition_count; p++) {
+            const struct partition *partition = partition_find(shard, topic->partitions[p]);
+            partitions[used++] =
+                (struct partition_info){partition->id, partition->log_start, partition->next};
+        }
+    }
+    struct shard_reply reply = {.kind = SHARD_TOPICS,
+                                .request_kind = request->kind,
+                                .token = request->token,
+                                .topics = infos,
+                                .topic_count = count,
+                                .more = more};
+    shard->output->reply(shard->output_ctx, &reply);
+    free(partitions);
+    free(infos);
+}
+
+static void topic_create(struct shard *shard, const struct shard_request *request)
+{
+    uint32_t count = request->partitions ? request->partitions : 1;
+    uint64_t *ids = core_alloc(count * sizeof(*ids));
+    for (uint32_t i = 0; i < count; i++)
+        ids[i] = shard->self.next_partition_id_prepared + i;
+    State__TopicSettings settings = STATE__TOPIC_SETTINGS__INIT;
+    settings.durability = request->memory;
+    State__CreateTopic command = STATE__CREATE_TOPIC__INIT;
+    command.name = (char *)request->name;
+    command.id = (ProtobufCBinaryData){TOPIC_ID_SIZE, (uint8_t *)request->topic_id};
+    command.partitions = ids;
+    command.n_partitions = count;
+    command.created_us = shard->time.now_us;
+    command.settings = &settings;
+    size_t size = state__create_topic__get_packed_size(&command);
+    uint8_t *bytes = core_alloc(size);
+    state__create_topic__pack(&command, bytes);
+    shard_add_command(shard, COMMAND_CREATE_TOPIC, bytes, size);
+    free(bytes);
+
+    struct topic *topic =
+        topic_add(shard, request->name, request->topic_id, ids, count, request->memory, command.created_us);
+    free(ids);
+    struct shard_entry *entry = shard->gathering;
+    topic->entry = entry->number;
+    entry->topics =
+        core_grow(entry->topics, entry->topic_count, &entry->topic_capacity, sizeof(struct topic *));
+    entry->topics[entry->topic_count++] = topic;
+    struct shard_request asked = *request;
+    asked.kind = SHARD_TOPIC_DESCRIBE; /* answered with the topic, once it is durable */
+    shard_park(shard, topic->entry, &asked);
+}
+
+static int create_code(const struct shard *shard, const struct shard_request *request)
+{
+    if (!topic_name_valid(request->name) || topic_name_reserved(request->name) ||
+        request->partitions > TOPIC_PARTITIONS_MAX)
+        return WIRE_CRIER_EINVAL;
+    if (request->kind == SHARD_TOPIC_DESCRIBE && (!request->create || !shard->config.auto_create))
+        return WIRE_CRIER_ENOTOPIC;
+    return shard->read_only ? WIRE_CRIER_EIO : 0;
+}
+
+static void topic_create_or_describe(struct shard *shard, const struct shard_request *request)
+{
+    struct topic *topic = topic_find(shard, request->name);
+    if (topic && !topic->applied) { /* whatever comes of it decides */
+        shard_park(shard, topic->entry, request);
+        return;
+    }
+    if (topic && request->kind == SHARD_TOPIC_DESCRIBE) {
+        topics_reply(shard, request, &topic, 1, false);
+        return;
+    }
+    int code = topic ? WIRE_CRIER_EEXIST : create_code(shard, request);
+    if (code)
+        shard_reply_code(shard, request, code);
+    else
+        topic_create(shard, request);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(struct topic *const *)a)->name, (*(struct topic *const *)b)->name);
+}
+
+static void topic_list(struct shard *shard, const struct shard_request *request)
+{
+    if (shard->topics_sorted_stale) {
+        qsort(shard->topics_sorted, shard->topics_sorted_count, sizeof(struct topic *), by_name);
+        shard->topics_sorted_stale = false;
+    }
+    size_t low = 0, high = shard->topics_sorted_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(shard->topics_sorted[middle]->name, request->name) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    size_t count = shard->topics_sorted_count - low, limit = request->partitions;
+    size_t shown = 0, partitions = 0;
+    while (shown < count && shown < limit && partitions < TOPIC_LIST_PARTITIONS_MAX)
+        partitions += shard->topics_sorted[low + shown++]->partition_count;
+    topics_reply(shard, request, shard->topics_sorted + low, shown, shown < count);
+}
+
+void topics_request(struct shard *shard, const struct shard_request *request)
+{
+    if (request->kind == SHARD_TOPIC_LIST)
+        topic_list(shard, request);
+    else
+        topic_create_or_describe(shard, request);
+}
