@@ -17,6 +17,8 @@
 #define FRAME_SIZE_MAX        (16u * 1024 * 1024) /* a whole frame with its prefix; the default limit */
 #define EMIT_PARTS_MAX        1024               /* batches of one EMIT: their answer fits a header */
 #define FRAME_HEADER_SIZE_MAX (64u * 1024 - 1)   /* the protobuf header: what a u16 can say */
+/* The largest batch: it arrives in an EMIT and leaves in a DELIVER, whose header may be longer by a few bytes. */
+#define FRAME_BATCH_SIZE_MAX  (FRAME_SIZE_MAX - 1024)
 
 /* The kinds. Numbers are on the wire for ever; gaps are places kept for the kinds DESIGN names. */
 #define FRAME_KIND_MAP(X)                                                                                    \

@@ -11,6 +11,8 @@ crier_test(test_error ${CMAKE_CURRENT_LIST_DIR}/test_error.c LIBS proto LABELS u
 crier_test(test_frame ${CMAKE_CURRENT_LIST_DIR}/test_frame.c LIBS proto LABELS unit)
 crier_test(test_murmur2 ${CMAKE_CURRENT_LIST_DIR}/test_murmur2.c LIBS proto LABELS unit)
 crier_test(test_varint ${CMAKE_CURRENT_LIST_DIR}/test_varint.c LIBS proto LABELS unit)
+crier_test(test_protocol_example ${CMAKE_CURRENT_LIST_DIR}/test_protocol_example.c LIBS proto LABELS unit)
+target_compile_definitions(test_protocol_example PRIVATE PROTOCOL_DOCUMENT="${CMAKE_SOURCE_DIR}/docs/protocol.md")
 foreach(name test_batch test_codec)
   target_link_options(${name} PRIVATE ${ALLOCATION_WRAP})
 endforeach()
