@@ -82,6 +82,8 @@ int64_t core_turn_end(struct core *core);
 struct core_connection *core_connection_open(struct core *core, void *owner, const char *peer);
 /* Bytes arrived (whatever they are): the peer lives. */
 void core_connection_received(struct core_connection *connection);
+/* The largest frame of this kind that the connection may send now, prefix included: checked before memory is taken. */
+size_t core_connection_frame_max(const struct core_connection *connection, uint8_t kind);
 /* One whole frame; `bytes` is the slice that holds it, writable (base offsets are patched in place). */
 void core_connection_frame(struct core_connection *connection, const struct frame *frame, struct slice bytes);
 /* The bytes are no frame: answers ERROR with the code and closes. first: the first bytes, for the log. */

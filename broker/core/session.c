@@ -263,6 +263,15 @@ void core_connection_frame(struct core_connection *connection, const struct fram
         frame_table[frame->kind].handle(connection, frame, bytes);
 }
 
+size_t core_connection_frame_max(const struct core_connection *connection, uint8_t kind)
+{
+    const struct grant *grant = &connection->grant;
+    if (kind != FRAME_EMIT || connection->state != CONNECTION_READY)
+        return FRAME_PREFIX_SIZE + FRAME_HEADER_SIZE_MAX; /* nothing else carries an attachment */
+    size_t granted = grant->granted - grant->used;
+    return granted < FRAME_SIZE_MAX ? granted : FRAME_SIZE_MAX;
+}
+
 static bool looks_like_text(const uint8_t *first, size_t size)
 {
     size_t seen = size < 8 ? size : 8;
@@ -279,6 +288,8 @@ void core_connection_bad(struct core_connection *connection, int code, const uin
                           (int)(size < 8 ? size : 8), (const char *)first);
     else if (connection->state == CONNECTION_HELLO && size >= 2 && first[0] == 0x16 && first[1] == 0x03)
         connection_refuse(connection, WIRE_CRIER_EPROTO, "it speaks TLS, this port does not");
+    else if (code == WIRE_CRIER_ETOOBIG)
+        connection_refuse(connection, code, "a frame larger than its kind may be, or than the grant");
     else
         connection_refuse(connection, code, "no frame begins like this");
 }
@@ -457,6 +468,7 @@ void session_destroy(struct session *session)
         return;
     while (session->connections)
         core_connection_close(session->connections, "the broker stops");
+    lookups_destroy(session);
     delivery_destroy(session);
     free(session->scratch);
     free(session);

@@ -133,6 +133,7 @@ struct session {
     struct tail_cache cache;
     struct core_connection *pump, *pump_last;
     struct delivery_read *reads_free, *reads_active;
+    struct time_lookup *lookups;
     unsigned reads_in_flight;
     struct cursor *read_waiting;
     size_t ingest_granted; /* sum over connections, and what gone ones have in flight */
@@ -194,7 +195,8 @@ void committed_replied(struct core_connection *connection, const struct shard_re
 
 /* ---- session_listen.c ---- */
 void listener_end(struct listener *listener, int code, const char *text); /* answers ENDED and frees */
-void listener_destroy(struct listener *listener);                         /* leaves its group; says nothing */
+void lookups_destroy(struct session *session);
+void listener_destroy(struct listener *listener); /* leaves its group; says nothing */
 
 /* ---- delivery.c ---- */
 struct view *view_find(const struct session *session, uint64_t partition); /* NULL: none */

@@ -140,6 +140,7 @@ static void listener_resolved(struct listener *listener)
 
 struct time_lookup {
     struct store_lookup lookup;
+    struct time_lookup *prev, *next; /* all that the store holds */
     struct session *session;
     uint64_t connection;
     uint32_t listener, cursor;
@@ -148,6 +149,7 @@ struct time_lookup {
 static void lookup_done(struct store_lookup *lookup, void *ctx)
 {
     struct time_lookup *done = ctx;
+    DL_DELETE(done->session->lookups, done);
     struct core_connection *connection = session_find(done->session, done->connection);
     struct listener *listener = connection ? listener_find(connection, done->listener) : NULL;
     uint32_t place = done->cursor;
@@ -182,11 +184,21 @@ static int lookup_start(struct listener *listener, uint32_t place)
                                            .partition = listener->cursors[place].view->id,
                                            .time_us = listener->from_value};
     int rc = session->store->ops->lookup(session->store, &lookup->lookup);
-    if (rc < 0)
+    if (rc < 0) {
         free(lookup);
-    else
-        listener->lookups++;
-    return rc;
+        return rc;
+    }
+    DL_APPEND(session->lookups, lookup);
+    listener->lookups++;
+    return 0;
+}
+
+void lookups_destroy(struct session *session)
+{
+    struct time_lookup *lookup, *next;
+    DL_FOREACH_SAFE (session->lookups, lookup, next)
+        free(lookup);
+    session->lookups = NULL;
 }
 
 static void listener_lookup(struct listener *listener)

@@ -1,0 +1,253 @@
+/* reactor.c: the loop: libevent's callbacks, then the core's turn, then the writes.
+ *
+ * Happy path:  recover → first entry durable → sockets listen → turns → SIGTERM → GOAWAY, what is in flight ends →
+ *              store stopped (clean-stop mark) → exit 0
+ * Failures:    recovery refuses: one sentence, exit 1, nothing touched. The disk fails before the first entry: exit 1.
+ *              A second signal: exit at once, as after a crash; the next start recovers. */
+#include "broker/reactor_internal.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define COMPLETIONS_TURN_MAX 256
+#define FLUSH_ROUNDS                                                                                         \
+    8 /* delivering and writing take turns this often before other sockets are looked at again */
+
+static void turn_begin(struct reactor *reactor)
+{
+    reactor->mono_us = clock_monotonic_us();
+    core_turn_begin(reactor->core, reactor->mono_us, clock_wall_us());
+}
+
+static void on_store(evutil_socket_t fd, short what, void *ctx)
+{
+    (void)fd, (void)what;
+    struct reactor *reactor = ctx;
+    reactor->store->ops->poll(reactor->store, COMPLETIONS_TURN_MAX);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *ctx)
+{
+    (void)fd, (void)what, (void)ctx; /* waking up is all: the turn's end does the work */
+}
+
+static void stop_asked(struct reactor *reactor, int signal)
+{
+    if (++reactor->stop_signals > 1) {
+        LOG_WARN(reactor->log, "STOP-NOW", "second %s: exiting at once; the next start recovers",
+                 signal == SIGINT ? "SIGINT" : "SIGTERM");
+        _exit(1);
+    }
+    LOG_INFO(reactor->log, "STOP", "%s: finishing what is in flight, %u ms at the longest",
+             signal == SIGINT ? "SIGINT" : "SIGTERM", reactor->options.drain_ms);
+    reactor->stopping = true;
+    reactor->stop_by_us = clock_monotonic_us() + reactor->options.drain_ms * INT64_C(1000);
+    acceptors_close(reactor);
+    core_drain(reactor->core, reactor->options.drain_ms);
+}
+
+static void on_signal(evutil_socket_t fd, short what, void *ctx)
+{
+    (void)fd, (void)what;
+    struct reactor *reactor = ctx;
+    int signal;
+    while ((signal = shutdown_next(reactor->shutdown)) > 0) {
+        if (signal != SIGHUP) {
+            stop_asked(reactor, signal);
+            continue;
+        }
+        int rc = log_reopen(reactor->log);
+        if (rc < 0)
+            LOG_ERROR(reactor->log, "LOG-REOPEN",
+                      "the log file could not be reopened: %s; the old one is kept", strerror(-rc));
+        else
+            LOG_INFO(reactor->log, "LOG-REOPEN", "log file reopened");
+    }
+}
+
+/* Writes what the turn produced; what that makes room for is produced and written too. Returns when to wake up. */
+static int64_t turn_end(struct reactor *reactor)
+{
+    int64_t due_us = core_turn_end(reactor->core);
+    for (int round = 0; reactor->dirty && round < FLUSH_ROUNDS; round++) {
+        while (reactor->dirty)
+            connection_flush(reactor->dirty);
+        due_us = core_turn_end(reactor->core);
+    }
+    return reactor->dirty ? reactor->mono_us : due_us;
+}
+
+static void timer_set(struct reactor *reactor, int64_t due_us)
+{
+    if (due_us == INT64_MAX) {
+        event_del(&reactor->timer);
+        return;
+    }
+    int64_t delay_us = due_us - reactor->mono_us;
+    if (delay_us < 0)
+        delay_us = 0;
+    struct timeval delay = {.tv_sec = delay_us / 1000000, .tv_usec = delay_us % 1000000};
+    event_add(&reactor->timer, &delay);
+}
+
+static int loop_once(struct reactor *reactor)
+{
+    int rc = event_base_loop(reactor->base, EVLOOP_ONCE);
+    if (rc < 0) {
+        LOG_ERROR(reactor->log, "LOOP-FAILED", "the event loop failed");
+        return -1;
+    }
+    return 0;
+}
+
+/* The callbacks of one loop gather; the time is read once, after them, for everything that is stamped at the turn's end. */
+static int turn(struct reactor *reactor)
+{
+    if (loop_once(reactor) < 0)
+        return -1;
+    turn_begin(reactor);
+    timer_set(reactor, turn_end(reactor));
+    return 0;
+}
+
+static int until_ready(struct reactor *reactor)
+{
+    turn_begin(reactor);
+    timer_set(reactor, turn_end(reactor));
+    while (!core_ready(reactor->core)) {
+        if (core_read_only(reactor->core)) {
+            LOG_ERROR(reactor->log, "START-FAILED", "the data folder cannot be written; see the lines above");
+            return -1;
+        }
+        if (reactor->stopping)
+            return -1;
+        if (turn(reactor) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void connections_close(struct reactor *reactor)
+{
+    while (reactor->connections)
+        connection_destroy(reactor->connections, "the broker stops");
+}
+
+static bool drained(const struct reactor *reactor)
+{
+    return core_drained(reactor->core) || clock_monotonic_us() >= reactor->stop_by_us;
+}
+
+static void serve(struct reactor *reactor)
+{
+    while (!reactor->stopping || !drained(reactor)) {
+        if (turn(reactor) < 0)
+            break;
+        if (reactor->stopping) { /* the deadline must wake us too */
+            int64_t left_us = reactor->stop_by_us - reactor->mono_us;
+            timer_set(reactor, reactor->mono_us + (left_us < 50000 ? left_us : 50000));
+        }
+    }
+    if (!core_drained(reactor->core))
+        LOG_WARN(reactor->log, "STOP-DEADLINE",
+                 "not everything was answered in time; clients will ask again");
+}
+
+int reactor_run(struct reactor *reactor, void (*announce)(const char *address))
+{
+    char error[512] = "";
+    int64_t begun_us = clock_monotonic_us();
+    reactor->mono_us = begun_us;
+    if (core_recover(reactor->core, begun_us, clock_wall_us(), error, sizeof(error)) < 0) {
+        fprintf(stderr, "crierd: %s\n", error);
+        return 1;
+    }
+    event_assign(&reactor->store_event, reactor->base, reactor->store->ops->completion_fd(reactor->store),
+                 EV_READ | EV_PERSIST, on_store, reactor);
+    event_add(&reactor->store_event, NULL);
+    int status = 1;
+    if (until_ready(reactor) == 0) {
+        acceptors_start(reactor);
+        struct store_stats stats;
+        reactor->store->ops->stats(reactor->store, &stats);
+        LOG_INFO(reactor->log, "START", "serving after %lld ms: last entry %llu, %llu segments",
+                 (long long)(clock_monotonic_us() - begun_us) / 1000, (unsigned long long)stats.last_index,
+                 (unsigned long long)stats.segments);
+        for (struct acceptor *acceptor = reactor->acceptors; acceptor; acceptor = acceptor->next)
+            announce(acceptor->address);
+        serve(reactor);
+        status = 0;
+    }
+    connections_close(reactor);
+    acceptors_close(reactor);
+    event_del(&reactor->store_event);
+    event_del(&reactor->timer);
+    reactor->store->ops->stop(reactor->store);
+    if (status == 0)
+        LOG_INFO(reactor->log, "STOPPED", "clean stop");
+    return status;
+}
+
+int reactor_listen(struct reactor *reactor, const char *address, char *error, size_t error_size)
+{
+    return acceptor_open(reactor, address, error, error_size);
+}
+
+int reactor_create(const struct reactor_options *options, struct store *store, struct shutdown *shutdown,
+                   struct log *log, struct reactor **ret_reactor, char *error, size_t error_size)
+{
+    struct reactor *reactor = calloc(1, sizeof(*reactor));
+    if (!reactor)
+        goto no_memory;
+    reactor->options = *options;
+    reactor->store = store;
+    reactor->shutdown = shutdown;
+    reactor->log = log;
+    struct event_config *config = event_config_new();
+    if (config) {
+        event_config_set_flag(config,
+                              EVENT_BASE_FLAG_NOLOCK); /* one thread: nobody else ever touches this base */
+        reactor->base = event_base_new_with_config(config);
+        event_config_free(config);
+    }
+    reactor->slabs = buffer_pool_create(SLAB_SIZE, 2);
+    reactor->controls = buffer_pool_create(CONTROL_SIZE, 64);
+    reactor->core = core_create(&options->core, &reactor_core_ops, reactor, store);
+    if (!reactor->base || !reactor->slabs || !reactor->controls || !reactor->core)
+        goto no_memory;
+    event_assign(&reactor->timer, reactor->base, -1, 0, on_timer, reactor);
+    event_assign(&reactor->signal_event, reactor->base, shutdown->fd, EV_READ | EV_PERSIST, on_signal,
+                 reactor);
+    event_add(&reactor->signal_event, NULL);
+    *ret_reactor = reactor;
+    return 0;
+no_memory:
+    snprintf(error, error_size, "out of memory");
+    reactor_destroy(reactor);
+    return -ENOMEM;
+}
+
+void reactor_destroy(struct reactor *reactor)
+{
+    if (!reactor)
+        return;
+    if (reactor->core) {
+        connections_close(reactor);
+        acceptors_close(reactor);
+        core_destroy(reactor->core);
+    }
+    if (reactor->base) {
+        event_del(&reactor->signal_event);
+        event_base_free(reactor->base);
+    }
+    buffer_unref(reactor->slab);
+    buffer_pool_destroy(reactor->slabs);
+    buffer_pool_destroy(reactor->controls);
+    free(reactor);
+}
