@@ -15,8 +15,18 @@ static void topics_code(struct core_connection *connection, uint64_t request, in
     connection_send(connection, FRAME_TOPICS, &topics.base, NULL, 0);
 }
 
+static bool request_refused(struct core_connection *connection, uint64_t request)
+{
+    if (!(request & TOKEN_LISTENER))
+        return false;
+    connection_refuse(connection, WIRE_CRIER_EPROTO, "request numbers are below 2^63");
+    return true;
+}
+
 static bool name_refused(struct core_connection *connection, uint64_t request, const char *name)
 {
+    if (request_refused(connection, request))
+        return true;
     if (text_valid(name, TOPIC_NAME_MAX))
         return false;
     topics_code(connection, request, WIRE_CRIER_EINVAL, "a topic name is 1 to 255 bytes of printable UTF-8");
@@ -62,7 +72,7 @@ void frame_topic_list(struct core_connection *connection, const struct frame *fr
 {
     (void)bytes;
     const Wire__TopicList *message = frame_unpack(connection, &wire__topic_list__descriptor, frame);
-    if (!message)
+    if (!message || request_refused(connection, message->request))
         return;
     uint32_t limit =
         message->limit && message->limit < TOPIC_LIST_LIMIT_MAX ? message->limit : TOPIC_LIST_LIMIT_MAX;
