@@ -250,13 +250,15 @@ static void flush(struct emitter *emitter)
 static int report(struct emitter *emitter, const char *url, int status)
 {
     struct crier_stats stats;
+    char patience[TEXT_SIZE];
+
     crier_stats(emitter->bus, &stats);
     clear_progress(emitter);
 
     if (gave_up(emitter))
-        status = command_failed(
-            "no broker at %s for %" PRId64 " s: gave up, %" PRIu64 " events have no known outcome", url,
-            emitter->patience_us / 1000000, stats.emitted - stats.acked - stats.failed);
+        status = command_failed("no broker at %s for %s: gave up, %" PRIu64 " events have no known outcome",
+                                url, text_duration(emitter->patience_us, patience),
+                                stats.emitted - stats.acked - stats.failed);
     else if (atomic_load(&emitter->failed) || stats.acked != stats.emitted)
         status = STATUS_FAILED;
     printf("acked %" PRIu64 "\n", stats.acked);
