@@ -59,14 +59,14 @@ void connection_pump(struct core_connection *connection)
     session->pump_last = connection;
 }
 
-static bool listener_has_credit(const struct listener *listener)
+static uint64_t listener_credit(const struct listener *listener)
 {
-    return listener->delivered < listener->credit;
+    return listener->delivered < listener->credit ? listener->credit - listener->delivered : 0;
 }
 
 void listener_wake(struct listener *listener)
 {
-    if (listener->state != LISTENER_ACTIVE || !listener->ready || !listener_has_credit(listener))
+    if (listener->state != LISTENER_ACTIVE || !listener->ready || !listener_credit(listener))
         return;
     if (!listener->queued) {
         listener->queued = true;
@@ -152,10 +152,12 @@ static bool deliver_cached(struct cursor *cursor)
         return false;
     struct slice slices[DELIVER_BATCHES_MAX];
     size_t count = 0, bytes = 0;
+    uint64_t credit = listener_credit(cursor->listener);
+    size_t bytes_max = credit < DELIVER_FRAME_BYTES ? (size_t)credit : DELIVER_FRAME_BYTES;
     uint64_t next = cursor->next;
     while (place < tail->count && count < DELIVER_BATCHES_MAX) {
         const struct cached_batch *cached = tail_at(tail, place++);
-        if (count && bytes + cached->batch.size > DELIVER_FRAME_BYTES)
+        if (count && bytes + cached->batch.size > bytes_max)
             break;
         slices[count++] = cached->batch;
         bytes += cached->batch.size;
@@ -183,7 +185,8 @@ static void read_start(struct session *session, struct cursor *cursor)
     read->partition = cursor->view->id;
     read->offset = cursor->next;
     read->until = cursor->view->high_watermark;
-    read->bytes_max = READ_BYTES;
+    uint64_t credit = listener_credit(cursor->listener);
+    read->bytes_max = credit < READ_BYTES ? (size_t)credit : READ_BYTES;
     read->count = 0;
     read->status = 0;
     cursor->state = CURSOR_READING;
@@ -265,7 +268,7 @@ static void listener_deliver(struct listener *listener)
     struct session *session = listener->connection->session;
     struct cursor *cursor = listener->ready;
     listener_sleep(listener);
-    if (!listener_has_credit(listener))
+    if (!listener_credit(listener))
         return; /* CREDIT wakes it */
     if (cursor->next < cursor->view->log_start) {
         cursor_sleep(cursor);
@@ -282,7 +285,8 @@ static void listener_deliver(struct listener *listener)
 
 void session_deliver(struct session *session)
 {
-    while (session->pump) {
+    while (session->pump &&
+           !session->draining) { /* a drain finishes what is asked, it does not go on telling */
         struct core_connection *connection = session->pump;
         session->pump = connection->pump_next;
         if (!session->pump)

@@ -7,6 +7,8 @@
  * the budget, by its one frame, so a line always moves. */
 #include "broker/core/session_internal.h"
 
+#define GRANT_FRAMES 4u /* a window holds at least so many frames of the size that is being sent */
+
 static void grant_tell(struct core_connection *connection)
 {
     struct grant *grant = &connection->grant;
@@ -73,11 +75,11 @@ bool grant_use(struct core_connection *connection, size_t bytes)
     if (grant->used == 0)
         connection->session->producing++;
     grant->used += bytes;
-    size_t window_limit = window_max(connection->session);
-    if (grant->granted - grant->used < grant->window / 2 && grant->window < window_limit)
-        grant->window = grant->window * 2 < window_limit ? grant->window * 2 : window_limit;
-    else if (grant->window > window_limit)
-        grant->window = window_limit;
+    size_t limit = window_max(connection->session);
+    size_t wanted = grant->granted - grant->used < grant->window / 2 ? grant->window * 2 : grant->window;
+    if (wanted < GRANT_FRAMES * bytes)
+        wanted = GRANT_FRAMES * bytes;
+    grant->window = wanted < limit ? wanted : limit;
     grant_fill(connection);
     return true;
 }

@@ -53,10 +53,14 @@ enum sequence_verdict producer_judge(struct shard *shard, const struct emit_part
 {
     const struct batch_header *header = &part->header;
     struct producer_key key = {(uint64_t)header->producer_id, part->partition};
-    struct producer *producer = producer_get(shard, &key);
+    *ret_code = WIRE_CRIER_ESEQUENCE;
+    struct producer *producer = producer_find(shard, &key);
+    if (!producer && header->base_sequence != 0)
+        return SEQUENCE_REFUSED; /* nothing is kept for those who never stored anything */
+    if (!producer)
+        producer = producer_get(shard, &key);
     const struct producer_state *last = &producer->prepared;
     *ret_producer = producer;
-    *ret_code = WIRE_CRIER_ESEQUENCE;
     if (last->exists && header->producer_epoch < last->epoch) {
         *ret_code = WIRE_CRIER_EFENCED;
         return SEQUENCE_REFUSED;

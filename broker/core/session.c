@@ -171,9 +171,9 @@ static void welcome(struct core_connection *connection, const struct shard_reply
         connection_refuse(connection, reply->code, "no producer id can be given out");
         return;
     }
-    connection_enter(connection, CONNECTION_READY);
     connection->producer_id = reply->producer_id;
     grant_open(connection);
+    connection_enter(connection, CONNECTION_READY);
     Wire__Welcome message = WIRE__WELCOME__INIT;
     message.version = WIRE_VERSION;
     message.node_id = session->store->node_id;
