@@ -1,0 +1,31 @@
+/* emit_internal.h: between engine_emit.c (batches out) and engine_outcome.c (what became of them). */
+#ifndef CRIER_CLIENT_EMIT_INTERNAL_H
+#define CRIER_CLIENT_EMIT_INTERNAL_H
+
+#include "client/engine_internal.h"
+#include "proto/error.h"
+
+/* Sequences count events of a producer in a partition and wrap as Kafka's do: after INT32_MAX comes 0. */
+static inline int32_t sequence_after(int32_t sequence, int32_t count)
+{
+    return (int32_t)(((uint32_t)sequence + (uint32_t)count) & INT32_MAX);
+}
+
+/* ---- engine_emit.c ---- */
+
+void emit_lane_schedule(struct engine *engine,
+                        struct emit_lane *lane); /* gets in line if it has a batch that may go */
+void emit_lane_changed(struct engine *engine,
+                       struct emit_lane *lane); /* the same; its open batch may go now, too */
+
+/* ---- engine_outcome.c ---- */
+
+/* A batch that cannot be sent at all: fails as if the broker had refused it. */
+void emit_refuse_unsent(struct engine *engine, struct emit_batch *batch, int code);
+/* The connection is gone: what was in flight comes first, and may have been stored. */
+void emit_lane_disconnected(struct emit_lane *lane);
+/* Another producer id: what may have been stored under the old one fails with CRIER_EUNKNOWN, the rest counts from 0. */
+void emit_lane_renumber(struct engine *engine, struct emit_lane *lane);
+void emit_retry_arm(struct engine *engine); /* something waits for engine.retry_due */
+
+#endif

@@ -1,0 +1,331 @@
+/* engine_dispatch.c: events from DELIVER frames to handlers, and credit back.
+ *
+ * Role:     DELIVER frames are queued with a reference to the buffer they arrived in, and walked there: a batch is
+ *           checked (CRC) and its events handed out in place, a few at a time, so that a slow handler does not keep the
+ *           socket from being read. Credit returns when handlers are through, so it bounds what waits here.
+ * Thread:   the I/O thread.
+ * Owns:     struct delivery; engine.walk, the place in the batch that is being handed out.
+ *
+ * Happy path:  listen_deliver -> engine_dispatch -> batch_begin -> event_run ... -> delivery_end -> CREDIT
+ * Failures:    a handler fails: an "error" event; with nobody there, its listener stops before that event. A batch with
+ *              a wrong CRC: the connection is dropped and the batch asked for again; wrong a second time, the listener
+ *              ends with CRIER_ECORRUPT. */
+#include "client/engine_internal.h"
+
+#include "base/check.h"
+#include "client/event_internal.h"
+#include "proto/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define UNCOMPRESSED_SIZE_MAX (64u * 1024 * 1024) /* of one batch */
+#define CREDIT_STEPS          4                   /* credit is told when a quarter of it has been handled */
+
+/* ---- in ---- */
+
+static void lag_update(struct crier_listener *listener)
+{
+    uint64_t lag = 0;
+
+    for (size_t i = 0; i < listener->partition_count; i++) {
+        const struct listen_partition *partition = &listener->partitions[i];
+        if (partition->high_watermark > partition->next)
+            lag += partition->high_watermark - partition->next;
+    }
+    atomic_store_explicit(&listener->lag, lag, memory_order_relaxed);
+}
+
+void listen_deliver(struct engine *engine, const Wire__Deliver *deliver, const struct frame *frame)
+{
+    struct crier_listener *listener = listen_find(engine, deliver->listener);
+    struct listen_partition *partition;
+    struct delivery *delivery;
+
+    if (!listener || listener->state == LISTENER_ENDING || listener->stopped)
+        return; /* it was sent before the broker heard of the end */
+    partition = listen_partition_find(listener, deliver->partition);
+    if (listener->state != LISTENER_LIVE || !partition || deliver->n_ranges > 0) {
+        engine_fail(engine, CRIER_EPROTO, "a delivery that was not asked for");
+        return;
+    }
+    if (frame->attachment_size > 0 && listener->credit_received >= listener->credit_told) {
+        engine_fail(engine, CRIER_EPROTO, "a delivery beyond the credit of %s", listener->topic);
+        return;
+    }
+    if (!(delivery = malloc(sizeof(*delivery)))) {
+        engine_fail(engine, CRIER_ENOMEM, "out of memory for a delivery");
+        return;
+    }
+    if (deliver->high_watermark > partition->high_watermark)
+        partition->high_watermark = deliver->high_watermark;
+    listener->credit_received += frame->attachment_size;
+    *delivery = (struct delivery){.listener = listener,
+                                  .partition = partition,
+                                  .buffer = buffer_ref(engine->input.buffer),
+                                  .data = frame->attachment,
+                                  .size = frame->attachment_size,
+                                  .credit = frame->attachment_size,
+                                  .skip_to = deliver->skip_to};
+    list_append(&engine->deliveries, &delivery->link);
+    lag_update(listener);
+}
+
+static void walk_end(struct engine *engine)
+{
+    if (engine->walking)
+        batch_iterator_finish(&engine->walk);
+    engine->walking = false;
+}
+
+static void delivery_free(struct delivery *delivery)
+{
+    list_remove(&delivery->link);
+    buffer_unref(delivery->buffer);
+    free(delivery);
+}
+
+void deliveries_forget(struct engine *engine, const struct crier_listener *listener)
+{
+    for (struct list *link = engine->deliveries.next, *next; link != &engine->deliveries; link = next) {
+        struct delivery *delivery = LIST_ENTRY(link, struct delivery, link);
+        next = link->next;
+        if (!listener) {
+            walk_end(engine);
+            delivery_free(delivery);
+        } else if (delivery->listener == listener) {
+            delivery->listener = NULL; /* freed when its turn comes: a handler may be standing in it */
+        }
+    }
+}
+
+/* ---- credit ---- */
+
+static void credit_return(struct engine *engine, struct crier_listener *listener, size_t size)
+{
+    Wire__Credit credit = WIRE__CREDIT__INIT;
+    uint64_t total;
+
+    listener->credit_handled += size;
+    total = listener->credit_handled + listener->credit;
+    if (total - listener->credit_told < listener->credit / CREDIT_STEPS || listener->state != LISTENER_LIVE)
+        return;
+    listener->credit_told = total;
+    credit.listener = listener->id;
+    credit.total = total;
+    engine_send(engine, FRAME_CREDIT, &credit.base);
+}
+
+static void delivery_end(struct engine *engine, struct delivery *delivery)
+{
+    struct crier_listener *listener = delivery->listener;
+
+    walk_end(engine);
+    if (listener) {
+        credit_return(engine, listener, delivery->credit);
+        position_moved(engine, listener);
+        lag_update(listener);
+    }
+    delivery_free(delivery);
+}
+
+/* ---- handlers ---- */
+
+bool listen_tell_error(struct engine *engine, int code, const char *text)
+{
+    crier_event event = {
+        .topic = "error", .value = text, .value_size = strlen(text), .error = code, .timestamp_ms = 0};
+    bool heard = false;
+
+    for (struct list *link = engine->error_listeners.next, *next; link != &engine->error_listeners;
+         link = next) {
+        struct crier_listener *listener = LIST_ENTRY(link, struct crier_listener, link);
+        next = link->next;
+        if (listener->stopped)
+            continue;
+        heard = true;
+        if (listener->count != UINT64_MAX && --listener->count == 0)
+            engine_listener_stop(listener);
+        if (listener->handler(listener->bus, &event, listener->ctx) < 0 && engine->error == 0)
+            engine->error = CRIER_EHANDLER;
+        atomic_fetch_add_explicit(&listener->delivered, 1, memory_order_relaxed);
+        if (listener->count == 0)
+            listen_finish_one(engine, listener, 0, "");
+    }
+    return heard;
+}
+
+/* The handler failed. Returns true if somebody on "error" took note, so that the listener may go on. */
+static bool failure_tell(struct engine *engine, const struct crier_listener *listener,
+                         const crier_event *event, int rc)
+{
+    bool heard = !list_is_empty(&engine->error_listeners);
+
+    engine_error(engine, CRIER_EHANDLER, "a handler of %s returned %d for partition %u offset %llu",
+                 listener->topic, rc, event->partition, (unsigned long long)event->offset);
+    return heard;
+}
+
+/* Hands one event to its handler. false: the listener is done (and may be gone). */
+static bool event_run(struct engine *engine, struct crier_listener *listener,
+                      struct listen_partition *partition, const crier_event *event)
+{
+    int rc = listener->handler(listener->bus, event, listener->ctx);
+
+    atomic_store_explicit(&listener->delivered,
+                          atomic_load_explicit(&listener->delivered, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    engine->delivered++;
+    if (__builtin_expect(rc < 0, 0)) {
+        atomic_fetch_add_explicit(&listener->failed, 1, memory_order_relaxed);
+        if (!failure_tell(engine, listener, event, rc)) {
+            listen_finish_one(engine, listener, CRIER_EHANDLER,
+                              "its handler failed, and nobody listens to \"error\"");
+            return false;
+        }
+    }
+    partition->next = event->offset + 1;
+    if (listener->count != UINT64_MAX && --listener->count == 0) {
+        listen_finish_one(engine, listener, 0, "");
+        return false;
+    }
+    return true;
+}
+
+/* ---- batches ---- */
+
+static void batch_is_corrupt(struct engine *engine, struct delivery *delivery, const char *what)
+{
+    struct crier_listener *listener = delivery->listener;
+    uint64_t offset = delivery->partition->next;
+
+    if (listener->corrupt_offset == offset) { /* not the network: it is like that in the log */
+        listen_finish_one(engine, listener, CRIER_ECORRUPT, "an event in the log is damaged");
+        return;
+    }
+    listener->corrupt_offset = offset;
+    engine_fail(engine, CRIER_ECORRUPT, "%s arrived damaged (%s) at offset %llu: asking again",
+                listener->topic, what, (unsigned long long)offset);
+}
+
+/* Begins the next batch of the delivery that has something for the listener. false: there is none, or it is broken. */
+static bool batch_begin(struct engine *engine, struct delivery *delivery)
+{
+    struct batch_header header;
+    int64_t size;
+    int rc;
+
+    while (delivery->size > 0) {
+        size = batch_header_decode(delivery->data, delivery->size, &header);
+        if (size <= 0 || !batch_crc_matches(delivery->data, (size_t)size)) {
+            batch_is_corrupt(engine, delivery, "checksum");
+            return false;
+        }
+        if ((uint64_t)header.base_offset + (uint64_t)header.last_offset_delta >= delivery->partition->next) {
+            rc = batch_iterator_init(&engine->walk, delivery->data, (size_t)size, UNCOMPRESSED_SIZE_MAX);
+            if (rc == CRIER_ENOMEM)
+                engine_fail(engine, CRIER_ENOMEM, "out of memory to decompress a batch");
+            else if (rc < 0)
+                batch_is_corrupt(engine, delivery, "compression");
+            engine->walking = rc == 0;
+            engine->walk_size = (size_t)size;
+            return rc == 0;
+        }
+        delivery->data += size; /* handled before the reconnect */
+        delivery->size -= (size_t)size;
+    }
+    return false;
+}
+
+/* The batch is through: offsets may have gaps, so its header says where the next begins. */
+static void batch_done(struct engine *engine, struct delivery *delivery)
+{
+    const struct batch_header *header = &engine->walk.header;
+    uint64_t after = (uint64_t)header->base_offset + (uint64_t)header->last_offset_delta + 1;
+
+    if (after > delivery->partition->next)
+        delivery->partition->next = after;
+    delivery->listener->corrupt_offset = UINT64_MAX;
+    delivery->data += engine->walk_size;
+    delivery->size -= engine->walk_size;
+    walk_end(engine);
+}
+
+static void skip_gap(struct engine *engine, struct delivery *delivery)
+{
+    struct listen_partition *partition = delivery->partition;
+
+    if (delivery->skip_to <= partition->next)
+        return;
+    engine_error(engine, CRIER_ELIMIT,
+                 "%s: the events %llu to %llu are gone before they were heard (retention)",
+                 delivery->listener->topic, (unsigned long long)partition->next,
+                 (unsigned long long)delivery->skip_to - 1);
+    partition->next = delivery->skip_to;
+}
+
+/* Hands out up to `events_max` events of the batch that is being walked. Returns how many. *ret_done: the batch is
+ * through, or there is no more to be done for its listener. */
+static size_t batch_run(struct engine *engine, struct delivery *delivery, size_t events_max, bool *ret_done)
+{
+    struct crier_listener *listener = delivery->listener;
+    struct listen_partition *partition = delivery->partition;
+    struct batch_record record;
+    crier_event event = {.topic = listener->topic,
+                         .partition = (uint32_t)(partition - listener->partitions),
+                         .high_watermark = partition->high_watermark,
+                         .internal = &record};
+    size_t ran = 0;
+    int rc;
+
+    *ret_done = true;
+    while (!atomic_load_explicit(&listener->stopped, memory_order_relaxed)) {
+        if (ran == events_max) {
+            *ret_done = false;
+            return ran;
+        }
+        if ((rc = batch_iterator_next(&engine->walk, &record)) <= 0) {
+            if (rc < 0)
+                batch_is_corrupt(engine, delivery, "format");
+            else
+                batch_done(engine, delivery);
+            return ran;
+        }
+        if ((uint64_t)record.offset < partition->next)
+            continue;
+        event_fill(&event, &record);
+        ran++;
+        if (!event_run(engine, listener, partition, &event))
+            return ran;
+    }
+    return ran;
+}
+
+size_t engine_dispatch(struct engine *engine, size_t events_max, int64_t now_us)
+{
+    size_t ran = 0;
+    bool done;
+
+    engine->now = now_us;
+    while (ran < events_max && !engine->broken && !list_is_empty(&engine->deliveries)) {
+        struct delivery *delivery = LIST_ENTRY(engine->deliveries.next, struct delivery, link);
+        done = !delivery->listener || delivery->listener->stopped;
+        if (!done && !engine->walking) {
+            skip_gap(engine, delivery);
+            done = !batch_begin(engine, delivery);
+        }
+        if (!done) {
+            ran += batch_run(engine, delivery, events_max - ran, &done);
+            done = done && (!delivery->listener || delivery->size == 0);
+        }
+        if (done && !engine->broken)
+            delivery_end(engine, delivery);
+    }
+    engine_settle(engine);
+    return ran;
+}
+
+bool engine_dispatch_pending(const struct engine *engine)
+{
+    return !list_is_empty(&engine->deliveries);
+}

@@ -1,0 +1,300 @@
+/* engine_internal.h: what the files of the engine share. Nobody else includes this (but for tests of its parts).
+ *
+ * Reading order: stage.h (the half that emitting threads touch), this page, engine.c, engine_emit.c, engine_outcome.c,
+ * engine_listen.c, engine_dispatch.c, engine_request.c. Thread: the driver's I/O thread, for everything here outside `stage`. */
+#ifndef CRIER_CLIENT_ENGINE_INTERNAL_H
+#define CRIER_CLIENT_ENGINE_INTERNAL_H
+
+#include "base/random.h"
+#include "client/engine.h"
+#include "client/input.h"
+#include "client/list.h"
+#include "client/output.h"
+#include "client/stage.h"
+#include "proto/arena.h"
+#include "proto/batch.h"
+#include "proto/crier.pb-c.h"
+#include "proto/frame.h"
+
+#include <stdatomic.h>
+
+#define ENGINE_HEADER_MEMORY_MAX                                                                             \
+    (1024u * 1024)                  /* one unpacked header: 64 KiB on the wire, an array of small messages */
+#define ENGINE_UNANSWERED_MAX    64 /* EMIT frames; the broker allows 256 requests of all kinds */
+#define ENGINE_REQUESTS_SENT_MAX 64
+#define ENGINE_OUTPUT_HIGH                                                                                   \
+    (1024u * 1024) /* EMIT frames are only built while less than this waits to be written */
+#define ENGINE_OUTPUT_PIECES_MAX  65536 /* control frames that the broker makes us send and does not read */
+#define ENGINE_ANSWER_TIMEOUT_US  INT64_C(5000000) /* a connection attempt, and WELCOME after HELLO */
+#define ENGINE_RETRY_DELAY_US     INT64_C(50000)   /* after a retriable refusal; doubles up to the next */
+#define ENGINE_RETRY_DELAY_US_MAX INT64_C(2000000)
+
+/* One machine per engine; engine_enter() checks each step against the table in engine.c. */
+enum engine_state {
+    ENGINE_IDLE,       /* not started */
+    ENGINE_WAITING,    /* for the next attempt: state_due */
+    ENGINE_CONNECTING, /* ops.connect was called */
+    ENGINE_GREETING,   /* HELLO is on its way */
+    ENGINE_READY,      /* WELCOME came */
+    ENGINE_LEAVING,    /* GOAWAY came: what is in flight is finished, nothing new is sent */
+    ENGINE_DROPPED,    /* for good */
+    ENGINE_STATES
+};
+
+/* An EMIT frame without its EMITTED. */
+struct emit_frame {
+    struct list link; /* engine.unanswered, in order of `request` */
+    uint64_t request;
+    uint64_t end; /* output.queued after its last byte */
+    uint32_t part_count;
+    struct emit_batch *parts[];
+};
+
+/* A DELIVER frame that waits for its handlers. */
+struct delivery {
+    struct list link;                /* engine.deliveries, in order of arrival */
+    struct crier_listener *listener; /* NULL: ended meanwhile */
+    struct listen_partition *partition;
+    struct buffer *buffer; /* referenced */
+    const uint8_t *data;   /* what is left of the attachment */
+    size_t size;           /* of that */
+    size_t credit;         /* the whole attachment: returned when it is handled */
+    uint64_t skip_to;
+};
+
+struct listen_partition {
+    uint64_t id;
+    uint64_t next;           /* the first offset not yet handled */
+    uint64_t committed;      /* told to the broker; positions below need no COMMIT */
+    uint64_t commit_sent;    /* in the COMMIT that is under way */
+    uint64_t high_watermark; /* last heard */
+};
+
+enum listener_state {
+    LISTENER_NEW,     /* engine_listen has not seen it */
+    LISTENER_WANTED,  /* LISTEN is to be sent when the engine is ready */
+    LISTENER_ASKED,   /* LISTEN was sent */
+    LISTENER_LIVE,    /* LISTENING came */
+    LISTENER_DELAYED, /* refused for now (a busy group): LISTEN again at engine.listen_retry_due */
+    LISTENER_ENDING,  /* UNLISTEN was sent */
+    LISTENER_LOCAL    /* on "error": never travels */
+};
+
+struct crier_listener {
+    struct list link; /* engine.listeners or engine.error_listeners */
+    struct engine_listener_link driver;
+    enum listener_state state;
+    uint32_t id; /* 0: none */
+    char *topic;
+    char *group; /* NULL: none */
+    enum crier_from from;
+    int64_t from_value;
+    uint64_t count; /* events to go; UINT64_MAX: no end */
+    size_t credit;
+    crier *bus;
+    crier_handler *handler;
+    void *ctx;
+    void (*released)(void *ctx, int code, const char *text);
+    void (*listening)(void *ctx);
+    atomic_bool stopped;                 /* no handler call begins any more */
+    struct listen_partition *partitions; /* in the order of LISTENING; kept over a reconnect */
+    size_t partition_count;
+    uint64_t generation;
+    uint64_t credit_received; /* attachment bytes received in this connection */
+    uint64_t credit_handled;  /* of those, handled */
+    uint64_t credit_told;     /* the total in the last CREDIT: credit + handled then */
+    uint64_t commit_request;  /* the COMMIT under way; 0: none */
+    uint64_t corrupt_offset;  /* where a batch arrived broken; UINT64_MAX: nowhere */
+    int end_code;             /* ENDING: what `released` will be told */
+    const char *end_text;     /* static */
+    _Atomic uint64_t delivered, failed, lag;
+};
+
+enum request_kind {
+    REQUEST_TOPIC_CREATE,
+    REQUEST_TOPIC_DESCRIBE,
+    REQUEST_TOPIC_LIST,
+    REQUEST_PING,
+    REQUEST_KINDS
+};
+
+struct request {
+    struct list link;        /* engine.requests_waiting or requests_sent */
+    struct list by_deadline; /* engine.requests_timed; unlinked: no deadline */
+    enum request_kind kind;
+    uint64_t id; /* on the wire */
+    int64_t due;
+    uint32_t partitions;
+    enum crier_durability durability;
+    struct emit_topic
+        *topic; /* a DESCRIBE for emitting, which creates: emit_topic_answered is told; else NULL */
+    engine_answered *answered;
+    void *ctx;
+    char name[CRIER_TOPIC_NAME_MAX + 1]; /* LIST: after which name */
+};
+
+struct engine {
+    struct stage stage; /* the emit lock's; see stage.h */
+
+    const struct engine_ops *ops;
+    void *ops_ctx;
+    struct engine_config config;
+    char *name;
+    struct random random;
+
+    /* the connection */
+    enum engine_state state;
+    unsigned endpoint, attempts; /* of this outage */
+    int64_t state_due;           /* WAITING, CONNECTING, GREETING: when it has taken too long */
+    int64_t last_received, last_sent, last_ping;
+    int64_t idle_suspected; /* when the idle timeout was first found to have passed; 0: it has not */
+    int64_t ping_interval, idle_timeout; /* microseconds, from WELCOME; 0: none */
+    int64_t now;                         /* the last time that was passed in */
+    int broken; /* engine_fail was called: why; 0: no. The public call that is running ends with it */
+    char broken_text[256];
+    uint64_t reconnects;
+    bool was_ready; /* WELCOME has come once */
+    bool closing;   /* engine_close was called */
+    size_t frame_size_max;
+    struct input input;
+    struct output output;
+    struct arena arena;
+    uint8_t *arena_memory;
+
+    /* emitting: engine_emit.c, engine_outcome.c */
+    uint64_t producer_id;
+    uint16_t producer_epoch;
+    bool producer_known;     /* a WELCOME gave the two above */
+    bool producer_renew;     /* sequences are lost: ask for a new id when nothing is in flight */
+    size_t event_size_max;   /* from WELCOME, for the stage */
+    struct list lanes;       /* all that ever had a batch here */
+    struct list sendable[2]; /* lanes with a batch that may go, by durability */
+    struct list revisit;     /* lanes that engine_collect has to look at again */
+    struct list lingering;   /* lanes with an open batch, by when it goes at the latest */
+    struct list retrying;    /* lanes that wait for retry_due */
+    int64_t retry_due, retry_delay;
+    struct list unanswered; /* emit_frames */
+    size_t unanswered_count;
+    uint64_t emit_request;        /* the last one */
+    uint64_t grant, grant_used;   /* cumulative bytes of EMIT frames in this connection */
+    uint64_t grant_wanted;        /* the frame size in the last CREDIT_WANT; 0: none since the last CREDIT */
+    struct list failing;          /* batches the stage could not place: to be settled outside the lock */
+    struct list settled;          /* batches with an outcome, on their way back to the stage */
+    struct list topics_answered;  /* metadata on its way to the stage */
+    struct list topics_delayed;   /* to be asked for again at retry_due */
+    struct emit_scratch *scratch; /* for building one EMIT */
+    bool drain_due, trim_due;
+    uint64_t flush_seen; /* the flush ticket that lingering lanes were swept for */
+    uint64_t acked, failed;
+    size_t pending_seen; /* stage.pending_bytes as of the last collect */
+
+    /* listening: engine_listen.c */
+    struct list listeners, error_listeners;
+    struct crier_listener **slots; /* by slot: see listen_find */
+    size_t slot_count;
+    uint32_t listener_generation; /* ids are not used again soon: answers may still be on their way */
+    struct list deliveries;
+    bool walking; /* `walk` stands in the first batch of the first delivery */
+    struct batch_iterator walk;
+    size_t walk_size;   /* of that batch */
+    bool listen_wanted; /* some listener is in LISTENER_WANTED */
+    int64_t commit_due, listen_retry_due;
+    uint64_t commit_request; /* the last one */
+    size_t commits_unanswered;
+    uint64_t delivered;
+    int error; /* the first nobody heard; 0: none */
+
+    /* requests: engine_request.c */
+    struct list requests_waiting, requests_sent, requests_timed;
+    size_t requests_sent_count;
+    uint64_t request_id;
+};
+
+static inline bool engine_is_ready(const struct engine *engine)
+{
+    return engine->state == ENGINE_READY;
+}
+
+static inline int64_t time_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- engine.c ---- */
+
+void engine_send(struct engine *engine, enum frame_kind kind, const ProtobufCMessage *message);
+/* The broker broke the protocol, or we cannot go on: the connection is dropped when the public call that is running
+ * ends, and tried again later. */
+void engine_fail(struct engine *engine, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The last thing a public call does that may have failed the connection: if it is to go, it goes now. */
+void engine_settle(struct engine *engine);
+/* An event on "error", or the next flush's return value. */
+void engine_error(struct engine *engine, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- engine_emit.c: batches out; engine_outcome.c: what became of them ---- */
+
+void emit_init(struct engine *engine);
+void emit_finish(struct engine *engine);
+void emit_ready(struct engine *engine, const Wire__Welcome *welcome);
+void emit_disconnected(struct engine *engine);
+void emit_build(struct engine *engine); /* EMIT frames into the output */
+void emit_emitted(struct engine *engine, const Wire__Emitted *emitted);
+void emit_credit(struct engine *engine, uint64_t total);
+void emit_topic_answered(struct engine *engine, struct emit_topic *topic, int code, const char *text,
+                         const Wire__TopicInfo *info);
+int64_t emit_due(const struct engine *engine);
+void emit_tick(struct engine *engine);
+void emit_callbacks(struct engine *engine); /* what engine_collect left to be told outside the lock */
+void emit_drop(struct engine *engine, int code);
+bool emit_is_settled(const struct engine *engine);
+
+/* ---- engine_listen.c: listeners come and go; engine_position.c: what they committed; engine_dispatch.c: events ---- */
+
+void listen_init(struct engine *engine);
+void listen_finish(struct engine *engine);
+void listen_ready(struct engine *engine);
+void listen_send(struct engine *engine); /* LISTEN for whoever wants it */
+void listen_disconnected(struct engine *engine);
+void listen_listening(struct engine *engine, const Wire__Listening *listening);
+void listen_ended(struct engine *engine, const Wire__Ended *ended);
+struct crier_listener *listen_find(const struct engine *engine,
+                                   uint32_t id); /* NULL: none, or it has ended */
+struct listen_partition *listen_partition_find(const struct crier_listener *listener, uint64_t id);
+/* No handler runs any more; positions are committed, UNLISTEN is sent. The listener may be gone when this returns. */
+void listen_finish_one(struct engine *engine, struct crier_listener *listener, int code, const char *text);
+int64_t listen_due(const struct engine *engine);
+void listen_tick(struct engine *engine);
+void listen_close(struct engine *engine);
+void listen_drop(struct engine *engine);
+bool listen_is_settled(const struct engine *engine);
+
+void position_send(struct engine *engine,
+                   struct crier_listener *listener); /* COMMIT, if there is something new */
+void position_moved(struct engine *engine, const struct crier_listener *listener);
+void position_tick(struct engine *engine);
+void listen_committed(struct engine *engine, const Wire__Committed *committed);
+
+void listen_deliver(struct engine *engine, const Wire__Deliver *deliver, const struct frame *frame);
+void deliveries_forget(struct engine *engine,
+                       const struct crier_listener *listener); /* NULL: all, and free them */
+/* Tells the listeners of "error"; false: nobody listens. */
+bool listen_tell_error(struct engine *engine, int code, const char *text);
+
+/* ---- engine_request.c ---- */
+
+void request_init(struct engine *engine);
+void request_finish(struct engine *engine);
+void request_disconnected(struct engine *engine);
+/* Asks for a topic that is emitted to, creating it; emit_topic_answered follows. */
+int request_topic(struct engine *engine, struct emit_topic *topic);
+void request_topics(struct engine *engine, const Wire__Topics *topics);
+void request_pong(struct engine *engine, uint64_t nonce);
+int64_t request_due(const struct engine *engine);
+void request_send(struct engine *engine); /* as many as the window allows */
+void request_tick(struct engine *engine);
+void request_drop(struct engine *engine, int code);
+bool request_is_settled(const struct engine *engine);
+
+#endif

@@ -1,0 +1,434 @@
+/* engine_listen.c: listeners come and go: LISTEN, LISTENING, UNLISTEN, ENDED.
+ *
+ * Role:     keeps every listener on the broker for as long as its user wants it: asks again after a reconnect, from the
+ *           position it has reached, and after a refusal that may pass (a group that is busy).
+ * Thread:   the I/O thread; engine_listener_create, _stop, _matches and _stats: any.
+ * Owns:     struct crier_listener, from engine_listen until `released` has run.
+ *
+ * Happy path:  engine_listen -> WANTED -> LISTEN -> ASKED -> LISTENING -> LIVE -> (engine_dispatch.c) -> engine_unlisten
+ *              -> COMMIT, UNLISTEN -> ENDING -> ENDED -> released
+ * Failures:    ENDED with a code that may pass: DELAYED, then WANTED. With another: released with code and text; without
+ *              a `released` callback an "error" event. The connection goes: ENDING ones are released, others WANTED. */
+#include "client/engine_internal.h"
+
+#include "base/check.h"
+#include "client/topic_name.h"
+#include "proto/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SLOT_BITS       20 /* of a listener's id: its place in engine.slots; the rest counts up */
+#define SLOT_MASK       ((1u << SLOT_BITS) - 1)
+#define SLOTS_MIN       8
+#define GROUP_NAME_MAX  255
+#define LISTEN_RETRY_US INT64_C(200000) /* until a busy group is asked for again, with jitter */
+#define ERROR_TOPIC     "error"
+
+/* ---- making one ---- */
+
+static struct crier_listen_options options_copy(const struct crier_listen_options *options)
+{
+    struct crier_listen_options copy = crier_listen_options_default();
+
+    if (options) /* an older program knows fewer fields, a newer one more */
+        memcpy(&copy, options, options->struct_size < sizeof(copy) ? options->struct_size : sizeof(copy));
+    return copy;
+}
+
+static bool options_are_valid(const struct crier_listen_options *options)
+{
+    if (options->group && !text_is_valid(options->group, GROUP_NAME_MAX))
+        return false;
+    return options->from <= CRIER_TIME && options->from_value >= 0;
+}
+
+int engine_listener_create(const struct engine *engine, const char *topic,
+                           const struct crier_listen_options *options, crier_handler *handler, void *ctx,
+                           crier_listener **ret_listener)
+{
+    struct crier_listen_options copy = options_copy(options);
+    bool local = topic && strcmp(topic, ERROR_TOPIC) == 0;
+    struct crier_listener *listener;
+
+    if (!handler || (!local && !topic_name_is_valid(topic)) || !options_are_valid(&copy) ||
+        (local && copy.group))
+        return CRIER_EINVAL;
+    if (!(listener = calloc(1, sizeof(*listener))))
+        return CRIER_ENOMEM;
+    list_init(&listener->link);
+    listener->state = LISTENER_NEW;
+    listener->topic = strdup(topic);
+    listener->group = copy.group ? strdup(copy.group) : NULL;
+    listener->from = copy.from;
+    listener->from_value = copy.from_value;
+    listener->count = copy.count ? copy.count : UINT64_MAX;
+    listener->credit = copy.credit ? copy.credit : engine->config.options.listen_credit;
+    listener->bus = engine->config.bus;
+    listener->handler = handler;
+    listener->ctx = ctx;
+    listener->released = copy.released;
+    listener->listening = copy.listening;
+    listener->corrupt_offset = UINT64_MAX;
+    if (!listener->topic || (copy.group && !listener->group)) {
+        engine_listener_destroy(listener);
+        return CRIER_ENOMEM;
+    }
+    *ret_listener = listener;
+    return 0;
+}
+
+void engine_listener_destroy(crier_listener *listener)
+{
+    if (!listener)
+        return;
+    free(listener->partitions);
+    free(listener->group);
+    free(listener->topic);
+    free(listener);
+}
+
+void engine_listener_stop(crier_listener *listener)
+{
+    atomic_store_explicit(&listener->stopped, true, memory_order_relaxed);
+}
+
+bool engine_listener_matches(const crier_listener *listener, const char *topic, crier_handler *handler,
+                             const void *ctx)
+{
+    return listener->handler == handler && listener->ctx == ctx && strcmp(listener->topic, topic) == 0;
+}
+
+crier *engine_listener_bus(const crier_listener *listener)
+{
+    return listener->bus;
+}
+
+struct engine_listener_link *engine_listener_link(crier_listener *listener)
+{
+    return &listener->driver;
+}
+
+void engine_listener_stats(const crier_listener *listener, struct crier_listener_stats *ret_stats)
+{
+    ret_stats->delivered = atomic_load_explicit(&listener->delivered, memory_order_relaxed);
+    ret_stats->failed = atomic_load_explicit(&listener->failed, memory_order_relaxed);
+    ret_stats->lag = atomic_load_explicit(&listener->lag, memory_order_relaxed);
+}
+
+/* ---- ids ---- */
+
+struct crier_listener *listen_find(const struct engine *engine, uint32_t id)
+{
+    uint32_t slot = id & SLOT_MASK;
+    struct crier_listener *listener = slot < engine->slot_count ? engine->slots[slot] : NULL;
+
+    return listener && listener->id == id ? listener : NULL;
+}
+
+/* Gives the listener an id that was not used for a long time. false: no memory, or too many listeners. */
+static bool id_take(struct engine *engine, struct crier_listener *listener)
+{
+    size_t slot = 0;
+
+    while (slot < engine->slot_count && engine->slots[slot])
+        slot++;
+    if (slot == engine->slot_count) {
+        size_t count = slot ? 2 * slot : SLOTS_MIN;
+        struct crier_listener **slots;
+        if (count > SLOT_MASK || !(slots = realloc(engine->slots, count * sizeof(struct crier_listener *))))
+            return false;
+        memset(slots + slot, 0, (count - slot) * sizeof(struct crier_listener *));
+        engine->slots = slots;
+        engine->slot_count = count;
+    }
+    engine->listener_generation = (engine->listener_generation + 1) & (UINT32_MAX >> SLOT_BITS);
+    if (engine->listener_generation == 0)
+        engine->listener_generation = 1; /* so that no id is 0 */
+    listener->id = engine->listener_generation << SLOT_BITS | (uint32_t)slot;
+    engine->slots[slot] = listener;
+    return true;
+}
+
+static void id_give_back(struct engine *engine, struct crier_listener *listener)
+{
+    if (listener->id)
+        engine->slots[listener->id & SLOT_MASK] = NULL;
+    listener->id = 0;
+}
+
+/* ---- life ---- */
+
+void listen_init(struct engine *engine)
+{
+    list_init(&engine->listeners);
+    list_init(&engine->error_listeners);
+    list_init(&engine->deliveries);
+    engine->commit_due = engine->listen_retry_due = ENGINE_NEVER;
+}
+
+void listen_finish(struct engine *engine)
+{
+    listen_drop(engine);
+    free(engine->slots);
+}
+
+/* The end of a listener: its user hears of it, then it is freed. */
+static void listener_release(struct engine *engine, struct crier_listener *listener, int code,
+                             const char *text)
+{
+    engine_listener_stop(listener);
+    deliveries_forget(engine, listener);
+    list_remove(&listener->link);
+    id_give_back(engine, listener);
+    if (listener->released)
+        listener->released(listener->ctx, code, text);
+    else if (code < 0 && code != CRIER_EHANDLER) /* that one was told when it happened */
+        engine_error(engine, code, "the listener of %s ended: %s", listener->topic,
+                     *text ? text : error_text(code));
+    engine->ops->released(engine->ops_ctx, listener);
+    engine_listener_destroy(listener);
+}
+
+void engine_listen(struct engine *engine, crier_listener *listener)
+{
+    if (strcmp(listener->topic, ERROR_TOPIC) == 0) {
+        listener->state = LISTENER_LOCAL;
+        list_append(&engine->error_listeners, &listener->link);
+        if (listener->listening)
+            listener->listening(listener->ctx);
+        return;
+    }
+    list_append(&engine->listeners, &listener->link);
+    listener->state = LISTENER_WANTED;
+    engine->listen_wanted = true;
+    if (engine->closing || engine->state == ENGINE_DROPPED)
+        listener_release(engine, listener, 0, "");
+    else if (!id_take(engine, listener))
+        listener_release(engine, listener, CRIER_ENOMEM, error_text(CRIER_ENOMEM));
+}
+
+void listen_finish_one(struct engine *engine, struct crier_listener *listener, int code, const char *text)
+{
+    Wire__Unlisten unlisten = WIRE__UNLISTEN__INIT;
+
+    engine_listener_stop(listener);
+    switch (listener->state) {
+    case LISTENER_ENDING:
+        return;
+    case LISTENER_ASKED:
+    case LISTENER_LIVE:
+        position_send(engine, listener);
+        unlisten.listener = listener->id;
+        engine_send(engine, FRAME_UNLISTEN, &unlisten.base);
+        deliveries_forget(engine, listener);
+        listener->state = LISTENER_ENDING;
+        listener->end_code = code;
+        listener->end_text = text;
+        return;
+    default:
+        listener_release(engine, listener, code, text);
+        return;
+    }
+}
+
+void engine_unlisten(struct engine *engine, crier_listener *listener)
+{
+    listen_finish_one(engine, listener, 0, "");
+}
+
+void listen_close(struct engine *engine)
+{
+    for (struct list *link = engine->listeners.next, *next; link != &engine->listeners; link = next) {
+        next = link->next;
+        listen_finish_one(engine, LIST_ENTRY(link, struct crier_listener, link), 0, "");
+    }
+}
+
+void listen_drop(struct engine *engine)
+{
+    struct list *lists[] = {&engine->listeners, &engine->error_listeners};
+
+    deliveries_forget(engine, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        while (!list_is_empty(lists[i])) {
+            struct crier_listener *listener = LIST_ENTRY(lists[i]->next, struct crier_listener, link);
+            bool ending = listener->state == LISTENER_ENDING;
+            listener_release(engine, listener, ending ? listener->end_code : 0,
+                             ending ? listener->end_text : "");
+        }
+}
+
+bool listen_is_settled(const struct engine *engine)
+{
+    return engine->commits_unanswered == 0 && list_is_empty(&engine->listeners);
+}
+
+/* ---- LISTEN and LISTENING ---- */
+
+struct listen_partition *listen_partition_find(const struct crier_listener *listener, uint64_t id)
+{
+    for (size_t i = 0; i < listener->partition_count; i++)
+        if (listener->partitions[i].id == id)
+            return &listener->partitions[i];
+    return NULL;
+}
+
+static void listener_ask(struct engine *engine, struct crier_listener *listener)
+{
+    Wire__Listen listen = WIRE__LISTEN__INIT;
+    size_t count = listener->partition_count;
+    Wire__Position *positions = calloc(count + 1, sizeof(*positions));
+    Wire__Position **pointers = calloc(count + 1, sizeof(Wire__Position *));
+
+    if (positions && pointers) {
+        for (size_t i = 0; i < count; i++) {
+            wire__position__init(&positions[i]);
+            positions[i].partition = listener->partitions[i].id;
+            positions[i].offset = listener->partitions[i].next;
+            pointers[i] = &positions[i];
+        }
+        listen.listener = listener->id;
+        listen.topic = listener->topic;
+        listen.group = listener->group ? listener->group : (char *)(uintptr_t) "";
+        listen.from = (Wire__From)listener->from;
+        listen.from_value = listener->from_value;
+        listen.n_resume = count;
+        listen.resume = pointers;
+        listen.credit = listener->credit;
+        listen.create = true;
+        listener->credit_received = listener->credit_handled = 0;
+        listener->credit_told = listener->credit;
+        listener->state = LISTENER_ASKED;
+        engine_send(engine, FRAME_LISTEN, &listen.base);
+    } else {
+        engine_fail(engine, CRIER_ENOMEM, "out of memory for a LISTEN frame");
+    }
+    free(positions);
+    free(pointers);
+}
+
+void listen_send(struct engine *engine)
+{
+    if (!engine->listen_wanted)
+        return;
+    engine->listen_wanted = false;
+    for (struct list *link = engine->listeners.next; link != &engine->listeners; link = link->next) {
+        struct crier_listener *listener = LIST_ENTRY(link, struct crier_listener, link);
+        if (listener->state == LISTENER_WANTED)
+            listener_ask(engine, listener);
+    }
+}
+
+void listen_ready(struct engine *engine)
+{
+    engine->listen_wanted = true;
+}
+
+/* Takes the broker's partitions; of those we know already, the position we have reached stays if it is ahead. */
+static bool partitions_take(struct crier_listener *listener, const Wire__Listening *listening)
+{
+    size_t count = listening->n_partitions;
+    struct listen_partition *partitions = calloc(count + 1, sizeof(*partitions));
+
+    if (!partitions)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        const Wire__ListenPartition *from = listening->partitions[i];
+        const struct listen_partition *known = listen_partition_find(listener, from->partition);
+        partitions[i] = (struct listen_partition){.id = from->partition,
+                                                  .next = from->next,
+                                                  .committed = from->next,
+                                                  .high_watermark = from->high_watermark};
+        if (known && known->next > from->next)
+            partitions[i].next = known->next;
+        if (known && known->committed < from->next)
+            partitions[i].committed = known->committed; /* resumed ahead of what is committed */
+    }
+    free(listener->partitions);
+    listener->partitions = partitions;
+    listener->partition_count = count;
+    return true;
+}
+
+void listen_listening(struct engine *engine, const Wire__Listening *listening)
+{
+    struct crier_listener *listener = listen_find(engine, listening->listener);
+
+    if (!listener || listener->state == LISTENER_ENDING)
+        return;
+    if (listener->state != LISTENER_ASKED) {
+        engine_fail(engine, CRIER_EPROTO, "LISTENING for a listener that did not ask");
+        return;
+    }
+    if (!partitions_take(listener, listening)) {
+        engine_fail(engine, CRIER_ENOMEM, "out of memory for the partitions of %s", listener->topic);
+        return;
+    }
+    listener->generation = listening->generation;
+    listener->state = LISTENER_LIVE;
+    position_moved(engine, listener);
+    if (listener->listening && !listener->stopped)
+        listener->listening(listener->ctx);
+}
+
+/* ---- the end ---- */
+
+void listen_ended(struct engine *engine, const Wire__Ended *ended)
+{
+    struct crier_listener *listener = listen_find(engine, ended->listener);
+
+    if (!listener || listener->state == LISTENER_WANTED || listener->state == LISTENER_DELAYED)
+        return; /* an answer to what was before */
+    listener->commit_request = 0;
+    if (listener->state == LISTENER_ENDING) {
+        listener_release(engine, listener, listener->end_code, listener->end_text);
+    } else if (error_retriable(ended->code)) {
+        deliveries_forget(engine, listener);
+        listener->state = LISTENER_DELAYED;
+        if (engine->listen_retry_due == ENGINE_NEVER)
+            engine->listen_retry_due =
+                engine->now + LISTEN_RETRY_US / 2 +
+                (int64_t)random_below(&engine->random, (uint64_t)LISTEN_RETRY_US / 2 + 1);
+    } else {
+        listener_release(engine, listener, ended->code, ended->text);
+    }
+}
+
+void listen_disconnected(struct engine *engine)
+{
+    deliveries_forget(engine, NULL);
+    engine->commits_unanswered = 0;
+    engine->commit_due = ENGINE_NEVER;
+    for (struct list *link = engine->listeners.next, *next; link != &engine->listeners; link = next) {
+        struct crier_listener *listener = LIST_ENTRY(link, struct crier_listener, link);
+        next = link->next;
+        listener->commit_request = 0;
+        if (listener->state == LISTENER_ENDING)
+            listener_release(engine, listener, listener->end_code, listener->end_text);
+        else if (listener->state != LISTENER_DELAYED)
+            listener->state = LISTENER_WANTED;
+    }
+}
+
+/* ---- time ---- */
+
+int64_t listen_due(const struct engine *engine)
+{
+    return time_min(engine->commit_due, engine->listen_retry_due);
+}
+
+void listen_tick(struct engine *engine)
+{
+    position_tick(engine);
+    if (engine->now < engine->listen_retry_due)
+        return;
+    engine->listen_retry_due = ENGINE_NEVER;
+    for (struct list *link = engine->listeners.next; link != &engine->listeners; link = link->next) {
+        struct crier_listener *listener = LIST_ENTRY(link, struct crier_listener, link);
+        if (listener->state != LISTENER_DELAYED)
+            continue;
+        listener->state = LISTENER_WANTED;
+        engine->listen_wanted = true;
+    }
+}

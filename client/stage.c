@@ -1,0 +1,620 @@
+/* stage.c: events become batches, under the emit lock. See stage.h.
+ *
+ * Role:     the hot path of emitting: find the topic, choose the lane, append to its open batch. Nothing here waits,
+ *           allocates per event (a batch's memory grows in steps) or calls anybody back.
+ * Thread:   any, with the emit lock.
+ * Called:   engine_emit (emitting threads), engine_collect (I/O thread).
+ *
+ * Happy path:  stage_emit -> topic_get -> lane_choose -> event_append -> lane becomes fresh -> wake
+ * Failures:    too much pending: CRIER_EAGAIN, and `drain_wanted`. No memory: CRIER_ENOMEM, nothing was emitted. */
+#include "client/stage.h"
+
+#include "base/check.h"
+#include "client/topic_name.h"
+#include "proto/murmur2.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS_MIN     16
+#define COMPLETIONS_MIN 8
+
+/* A header of the API has the shape of a pair of the batch, so that an array of them needs no copy. */
+_Static_assert(sizeof(crier_header) == sizeof(struct batch_pair), "crier_header is a batch_pair");
+_Static_assert(offsetof(crier_header, name_size) == offsetof(struct batch_pair, key_size), "same order");
+_Static_assert(offsetof(crier_header, value) == offsetof(struct batch_pair, value), "same order");
+_Static_assert(offsetof(crier_header, value_size) == offsetof(struct batch_pair, value_size), "same order");
+
+/* One event on its way into a batch. */
+struct event {
+    int64_t timestamp_ms;
+    const void *key, *value;
+    size_t key_size, value_size;
+    const struct batch_pair *headers;
+    size_t header_count;
+    size_t size_max; /* bytes it may need in a batch */
+    crier_emitted *done;
+    void *ctx;
+};
+
+void stage_init(struct stage *stage, const struct crier_options *options)
+{
+    *stage = (struct stage){.batch_size_max = options->batch_size_max,
+                            .buffer_size_max = options->buffer_size_max,
+                            .event_size_max = STAGE_EVENT_SIZE_MAX,
+                            .ticket_next = 1};
+    list_init(&stage->batches);
+    list_init(&stage->fresh);
+}
+
+/* ---- batches ---- */
+
+/* as_old_as: the batch its events come from, for which flushes already wait; NULL: they are new. */
+static struct emit_batch *batch_create(struct stage *stage, struct emit_lane *lane, size_t size_needed,
+                                       struct emit_batch *as_old_as)
+{
+    struct emit_batch *batch = calloc(1, sizeof(*batch));
+    size_t capacity = lane->size_hint > STAGE_BATCH_SIZE_MIN ? lane->size_hint : STAGE_BATCH_SIZE_MIN;
+    uint8_t *data;
+
+    if (capacity > stage->batch_size_max / 4) /* the full size, so that buffers can be used again */
+        capacity = stage->batch_size_max;
+    if (capacity < BATCH_HEADER_SIZE + size_needed)
+        capacity = BATCH_HEADER_SIZE + size_needed;
+    if (capacity == stage->batch_size_max && stage->spare_count > 0)
+        data = stage->spares[--stage->spare_count];
+    else
+        data = malloc(capacity);
+    if (!batch || !data) {
+        free(batch);
+        free(data);
+        return NULL;
+    }
+    batch_builder_init(&batch->builder, data, capacity);
+    batch->lane = lane;
+    batch->topic = lane->topic;
+    batch->ticket = as_old_as ? as_old_as->ticket : stage->ticket_next++;
+    batch->charged = sizeof(*batch) + BATCH_HEADER_SIZE;
+    batch->route = LANE_UNROUTED;
+    stage->pending_bytes += batch->charged;
+    list_init(&batch->link);
+    list_insert_before(as_old_as ? &as_old_as->age : &stage->batches, &batch->age);
+    return batch;
+}
+
+void stage_batch_release(struct stage *stage, struct emit_batch *batch)
+{
+    struct batch_builder *builder = &batch->builder;
+
+    if (batch->data != builder->data)
+        free(batch->data);
+    if (builder->capacity == stage->batch_size_max && stage->spare_count < STAGE_SPARES_MAX)
+        stage->spares[stage->spare_count++] = builder->data;
+    else
+        free(builder->data);
+    list_remove(&batch->age);
+    stage->pending_bytes -= batch->charged;
+    free(batch->completions);
+    free(batch);
+}
+
+void stage_spares_free(struct stage *stage)
+{
+    while (stage->spare_count > 0)
+        free(stage->spares[--stage->spare_count]);
+}
+
+uint64_t stage_oldest_ticket(const struct stage *stage)
+{
+    if (list_is_empty(&stage->batches))
+        return stage->ticket_next;
+    return LIST_ENTRY(stage->batches.next, struct emit_batch, age)->ticket;
+}
+
+/* More memory for a batch that has not reached batch_size_max. false: it is as large as it may be, or no memory. */
+static bool batch_grow(const struct stage *stage, struct emit_batch *batch, size_t size_needed)
+{
+    struct batch_builder *builder = &batch->builder;
+    size_t capacity = 4 * builder->capacity;
+    uint8_t *data;
+
+    if (capacity < builder->size + size_needed)
+        capacity = builder->size + size_needed;
+    if (capacity > stage->batch_size_max)
+        capacity = stage->batch_size_max;
+    if (capacity < builder->size + size_needed || capacity <= builder->capacity)
+        return false;
+    if (!(data = realloc(builder->data, capacity)))
+        return false;
+    builder->data = data;
+    builder->capacity = capacity;
+    return true;
+}
+
+/* Room for one more. */
+static bool completion_reserve(struct emit_batch *batch)
+{
+    int32_t capacity = batch->completion_capacity ? 2 * batch->completion_capacity : COMPLETIONS_MIN;
+    struct emit_completion *grown;
+
+    if (batch->completion_count < batch->completion_capacity)
+        return true;
+    if (!(grown = realloc(batch->completions, (size_t)capacity * sizeof(*grown))))
+        return false;
+    batch->completions = grown;
+    batch->completion_capacity = capacity;
+    return true;
+}
+
+/* ---- lanes ---- */
+
+static struct emit_lane *lane_create(struct emit_topic *topic, uint32_t partition, bool memory)
+{
+    struct emit_lane *lane = calloc(1, sizeof(*lane));
+
+    if (!lane)
+        return NULL;
+    lane->topic = topic;
+    lane->partition = partition;
+    lane->partition_id = partition == LANE_UNROUTED ? 0 : topic->partition_ids[partition];
+    lane->memory = memory;
+    struct list *places[] = {&lane->closed,   &lane->fresh,   &lane->batches,   &lane->all,
+                             &lane->sendable, &lane->revisit, &lane->lingering, &lane->retrying};
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+        list_init(places[i]);
+    return lane;
+}
+
+/* The lane at *place, made if need be. NULL: no memory. */
+static struct emit_lane *lane_get(struct emit_lane **place, struct emit_topic *topic, uint32_t partition,
+                                  bool memory)
+{
+    if (!*place)
+        *place = lane_create(topic, partition, memory);
+    return *place;
+}
+
+static void batches_free(struct stage *stage, struct list *batches)
+{
+    struct list *link;
+
+    while ((link = list_take(batches)))
+        stage_batch_release(stage, LIST_ENTRY(link, struct emit_batch, link));
+}
+
+static void lane_free(struct stage *stage, struct emit_lane *lane)
+{
+    if (!lane)
+        return;
+    stage_close_open(lane);
+    batches_free(stage, &lane->closed);
+    batches_free(stage, &lane->batches);
+    free(lane);
+}
+
+void stage_close_open(struct emit_lane *lane)
+{
+    struct emit_batch *batch = lane->open;
+    struct emit_topic *topic = lane->topic;
+
+    if (!batch)
+        return;
+    lane->size_hint = batch->builder.size + batch->builder.size / 4;
+    lane->open = NULL;
+    list_append(&lane->closed, &batch->link);
+    if (topic->known && topic->turn == lane->partition) /* one batch, then the next partition's turn */
+        topic->turn = (topic->turn + 1) % topic->partition_count;
+}
+
+static void lane_touch(struct stage *stage, struct emit_lane *lane, bool *ret_wake)
+{
+    if (!list_is_linked(&lane->fresh))
+        list_append(&stage->fresh, &lane->fresh);
+    *ret_wake = !stage->woken;
+    stage->woken = true;
+}
+
+/* Begins a batch that has room for `size_needed`; the one that was open is ended. */
+static struct emit_batch *lane_open(struct stage *stage, struct emit_lane *lane, size_t size_needed,
+                                    uint32_t route, struct emit_batch *as_old_as)
+{
+    struct emit_batch *batch;
+
+    if (!(batch = batch_create(stage, lane, size_needed, as_old_as)))
+        return NULL;
+    batch->route = route;
+    stage_close_open(lane);
+    lane->open = batch;
+    return batch;
+}
+
+/* Nothing was put into the batch just opened. */
+static void lane_unopen(struct stage *stage, struct emit_lane *lane)
+{
+    struct emit_batch *batch = lane->open;
+
+    lane->open = NULL;
+    stage_batch_release(stage, batch);
+}
+
+/* Puts the event into the lane's open batch, ending the one that is full or goes elsewhere.
+ * *ret_fresh: engine_collect has to look, also when an error is returned. */
+static int event_append(struct stage *stage, struct emit_lane *lane, const struct event *event,
+                        uint32_t route, struct emit_batch *as_old_as, bool *ret_fresh)
+{
+    struct emit_batch *batch = lane->open;
+    bool is_new = false;
+    size_t size_before;
+
+    *ret_fresh = false;
+    if (batch && (batch->route != route || (event->done && !completion_reserve(batch))))
+        batch = NULL;
+    for (;;) {
+        if (!batch) {
+            if (!(batch = lane_open(stage, lane, event->size_max, route, as_old_as)))
+                return CRIER_ENOMEM;
+            is_new = true;
+            *ret_fresh = true;
+            if (event->done && !completion_reserve(batch)) {
+                lane_unopen(stage, lane);
+                return CRIER_ENOMEM;
+            }
+        }
+        size_before = batch->builder.size;
+        if (batch_builder_append(&batch->builder, event->timestamp_ms, event->key, event->key_size,
+                                 event->value, event->value_size, event->headers, event->header_count) == 0)
+            break;
+        CHECK(!is_new); /* it was made large enough */
+        if (!batch_grow(stage, batch, event->size_max))
+            batch = NULL;
+    }
+    if (event->done)
+        batch->completions[batch->completion_count++] =
+            (struct emit_completion){batch->builder.count - 1, event->done, event->ctx};
+    batch->charged += batch->builder.size - size_before;
+    stage->pending_bytes += batch->builder.size - size_before;
+    return 0;
+}
+
+/* ---- topics ---- */
+
+static bool buckets_grow(struct stage *stage)
+{
+    size_t count = stage->bucket_count ? 2 * stage->bucket_count : BUCKETS_MIN;
+    struct emit_topic **buckets = calloc(count, sizeof(*buckets));
+
+    if (!buckets)
+        return false;
+    for (size_t i = 0; i < stage->bucket_count; i++)
+        for (struct emit_topic *topic = stage->buckets[i], *next; topic; topic = next) {
+            next = topic->next;
+            topic->next = buckets[topic->hash & (count - 1)];
+            buckets[topic->hash & (count - 1)] = topic;
+        }
+    free(stage->buckets);
+    stage->buckets = buckets;
+    stage->bucket_count = count;
+    return true;
+}
+
+static int topic_add(struct stage *stage, const char *name, uint32_t hash, struct emit_topic **ret_topic)
+{
+    size_t size = strlen(name);
+    struct emit_topic *topic;
+
+    if (!topic_name_is_valid(name))
+        return CRIER_EINVAL;
+    if (stage->topic_count >= stage->bucket_count && !buckets_grow(stage))
+        return CRIER_ENOMEM;
+    if (!(topic = calloc(1, sizeof(*topic) + size + 1)))
+        return CRIER_ENOMEM;
+    memcpy(topic->name, name, size + 1);
+    topic->name_size = size;
+    topic->hash = hash;
+    list_init(&topic->link);
+    topic->next = stage->buckets[hash & (stage->bucket_count - 1)];
+    stage->buckets[hash & (stage->bucket_count - 1)] = topic;
+    stage->topic_count++;
+    *ret_topic = topic;
+    return 0;
+}
+
+static int topic_get(struct stage *stage, const char *name, struct emit_topic **ret_topic)
+{
+    struct emit_topic *topic = stage->last;
+    uint32_t hash;
+    int rc;
+
+    if (!topic || strcmp(topic->name, name) != 0) {
+        hash = murmur2(name, strlen(name));
+        topic = stage->bucket_count ? stage->buckets[hash & (stage->bucket_count - 1)] : NULL;
+        while (topic && (topic->hash != hash || strcmp(topic->name, name) != 0))
+            topic = topic->next;
+        if (!topic && (rc = topic_add(stage, name, hash, &topic)) < 0)
+            return rc;
+        stage->last = topic;
+    }
+    *ret_topic = topic;
+    return 0;
+}
+
+static void topic_free(struct stage *stage, struct emit_topic *topic)
+{
+    for (uint32_t i = 0; i < 2; i++)
+        lane_free(stage, topic->unrouted[i]);
+    for (uint32_t i = 0; topic->lanes && i < 2 * topic->partition_count; i++)
+        lane_free(stage, topic->lanes[i]);
+    free(topic->lanes);
+    free(topic->partition_ids);
+    free(topic->answer_ids);
+    free(topic);
+}
+
+void stage_finish(struct stage *stage)
+{
+    for (size_t i = 0; i < stage->bucket_count; i++)
+        for (struct emit_topic *topic = stage->buckets[i], *next; topic; topic = next) {
+            next = topic->next;
+            topic_free(stage, topic);
+        }
+    free(stage->buckets);
+    stage_spares_free(stage);
+}
+
+static uint32_t partition_choose(const struct emit_topic *topic, const void *key, size_t key_size,
+                                 uint32_t route)
+{
+    if (route != LANE_UNROUTED)
+        return route;
+    if (topic->partition_count == 1)
+        return 0;
+    return key ? murmur2_partition(key, key_size, topic->partition_count) : topic->turn;
+}
+
+/* ---- emitting ---- */
+
+/* Fills the event from the arguments of the API and checks them. */
+static int event_make(const struct stage *stage, const void *value, size_t value_size,
+                      const struct crier_emit_options *options, int64_t timestamp_ms, struct event *event)
+{
+    size_t size, limit = stage->event_size_max;
+
+    *event = (struct event){.timestamp_ms = timestamp_ms, .value = value, .value_size = value_size};
+    if (!value && value_size > 0)
+        return CRIER_EINVAL;
+    if ((size = value_size) > limit)
+        return CRIER_ETOOBIG;
+    if (options) {
+        if ((!options->key && options->key_size > 0) || (!options->headers && options->header_count > 0) ||
+            options->partition < -1)
+            return CRIER_EINVAL;
+        if (options->timestamp_ms != 0)
+            event->timestamp_ms = options->timestamp_ms;
+        event->key = options->key;
+        event->key_size = options->key_size;
+        if (event->key_size > limit - size)
+            return CRIER_ETOOBIG;
+        size += event->key_size;
+        event->headers = (const struct batch_pair *)(const void *)options->headers;
+        event->header_count = options->header_count;
+        for (size_t i = 0; i < event->header_count; i++) {
+            const struct batch_pair *header = &event->headers[i];
+            if (!header->key || (!header->value && header->value_size > 0))
+                return CRIER_EINVAL;
+            if (header->key_size > limit - size || header->value_size > limit - size - header->key_size)
+                return CRIER_ETOOBIG;
+            size += header->key_size + header->value_size;
+        }
+        event->done = options->done;
+        event->ctx = options->ctx;
+    }
+    event->size_max = batch_record_size_max(event->key_size, value_size, event->headers, event->header_count);
+    return 0;
+}
+
+int stage_emit(struct stage *stage, const char *name, const void *value, size_t value_size,
+               const struct crier_emit_options *options, int64_t timestamp_ms, bool *ret_wake)
+{
+    uint32_t route = options && options->partition >= 0 ? (uint32_t)options->partition : LANE_UNROUTED;
+    struct emit_topic *topic;
+    struct emit_lane *lane;
+    struct event event;
+    bool memory, fresh;
+    int rc;
+
+    *ret_wake = false;
+    if (stage->closed)
+        return CRIER_ECLOSED;
+    if ((rc = event_make(stage, value, value_size, options, timestamp_ms, &event)) < 0)
+        return rc;
+    if (event.size_max > stage->buffer_size_max)
+        return CRIER_ETOOBIG;
+    if (stage->pending_bytes > stage->buffer_size_max - event.size_max) {
+        stage->drain_wanted = true;
+        return CRIER_EAGAIN;
+    }
+    if ((rc = topic_get(stage, name, &topic)) < 0)
+        return rc;
+    memory = topic->memory || (options && options->durability == CRIER_MEMORY);
+    if (topic->known) {
+        uint32_t partition = partition_choose(topic, event.key, event.key_size, route);
+        if (partition >= topic->partition_count)
+            return CRIER_EINVAL;
+        lane = lane_get(&topic->lanes[2 * partition + memory], topic, partition, memory);
+        route = LANE_UNROUTED;
+    } else {
+        lane = lane_get(&topic->unrouted[memory], topic, LANE_UNROUTED, memory);
+    }
+    if (!lane)
+        return CRIER_ENOMEM;
+    rc = event_append(stage, lane, &event, route, NULL, &fresh);
+    if (fresh)
+        lane_touch(stage, lane, ret_wake);
+    if (rc == 0)
+        stage->stats.emitted++;
+    return rc;
+}
+
+/* ---- from waiting events to lanes ---- */
+
+static void batch_fail(struct emit_batch *batch, int code, struct list *ret_failed)
+{
+    batch->failure = code;
+    batch->lane = NULL;
+    list_append(ret_failed, &batch->link);
+}
+
+/* The headers of a received or waiting record as an array. NULL: no memory. Freed by the caller. */
+static struct batch_pair *headers_collect(const struct batch_record *record)
+{
+    struct batch_pair *headers = calloc((size_t)record->header_count + 1, sizeof(*headers));
+    const uint8_t *cursor = record->headers;
+    struct batch_string key, value;
+
+    for (int32_t i = 0; headers && batch_record_header(record, &cursor, &key, &value) > 0; i++)
+        headers[i] = (struct batch_pair){key.data, key.size, value.data, value.size};
+    return headers;
+}
+
+/* Puts one waiting event into the lane of its key. */
+static int record_deal(struct stage *stage, struct emit_topic *topic, struct emit_batch *from,
+                       const struct batch_record *record, const struct emit_completion *completion)
+{
+    bool memory = from->lane->memory, fresh, wake;
+    uint32_t partition = partition_choose(topic, record->key.data, record->key.size, LANE_UNROUTED);
+    struct emit_lane *lane = lane_get(&topic->lanes[2 * partition + memory], topic, partition, memory);
+    struct batch_pair *headers = headers_collect(record);
+    struct event event = {.timestamp_ms = record->timestamp_ms,
+                          .key = record->key.data,
+                          .key_size = record->key.size,
+                          .value = record->value.data,
+                          .value_size = record->value.size,
+                          .headers = headers,
+                          .header_count = (size_t)record->header_count,
+                          .done = completion ? completion->done : NULL,
+                          .ctx = completion ? completion->ctx : NULL};
+    int rc = CRIER_ENOMEM;
+
+    if (lane && headers) {
+        event.size_max = batch_record_size_max(event.key_size, event.value_size, headers, event.header_count);
+        rc = event_append(stage, lane, &event, LANE_UNROUTED, from, &fresh);
+        if (fresh)
+            lane_touch(stage, lane, &wake);
+    }
+    free(headers);
+    return rc;
+}
+
+/* Deals the events of one waiting batch out by key. Those that could not be placed for want of memory fail. */
+static void batch_deal(struct stage *stage, struct emit_topic *topic, struct emit_batch *from,
+                       struct list *ret_failed)
+{
+    struct batch_iterator walk;
+    struct batch_record record;
+    int32_t dealt = 0, completion = 0;
+    int rc = 0;
+
+    batch_builder_finish(&from->builder, -1, -1, -1);
+    CHECK(batch_iterator_init(&walk, from->builder.data, from->builder.size, 0) == 0);
+    for (; batch_iterator_next(&walk, &record) > 0; dealt++) {
+        bool told = completion < from->completion_count && from->completions[completion].index == dealt;
+        if ((rc = record_deal(stage, topic, from, &record, told ? &from->completions[completion] : NULL)) < 0)
+            break;
+        completion += told;
+    }
+    batch_iterator_finish(&walk);
+    if (rc == 0) {
+        stage_batch_release(stage, from);
+        return;
+    }
+    from->builder.count -= dealt;
+    from->completion_count -= completion;
+    memmove(from->completions, from->completions + completion,
+            (size_t)from->completion_count * sizeof(*from->completions));
+    batch_fail(from, rc, ret_failed);
+}
+
+/* A whole waiting batch finds its lane. */
+static void batch_route(struct stage *stage, struct emit_topic *topic, struct emit_batch *batch,
+                        struct list *ret_failed)
+{
+    uint32_t partition = batch->route == LANE_UNROUTED ? 0 : batch->route;
+    bool memory = batch->lane->memory, wake;
+    struct emit_lane *lane;
+
+    if (batch->route == LANE_UNROUTED && topic->partition_count > 1) {
+        batch_deal(stage, topic, batch, ret_failed);
+    } else if (partition >= topic->partition_count) {
+        batch_fail(batch, CRIER_EINVAL, ret_failed);
+    } else if (!(lane = lane_get(&topic->lanes[2 * partition + memory], topic, partition, memory))) {
+        batch_fail(batch, CRIER_ENOMEM, ret_failed);
+    } else {
+        stage_close_open(lane); /* what was dealt there before goes before */
+        batch->lane = lane;
+        batch->route = LANE_UNROUTED;
+        list_append(&lane->closed, &batch->link);
+        lane_touch(stage, lane, &wake);
+    }
+}
+
+static void unrouted_take(struct emit_topic *topic, bool memory, struct list *to)
+{
+    struct emit_lane *lane = topic->unrouted[memory];
+
+    list_init(to);
+    if (!lane)
+        return;
+    stage_close_open(lane);
+    list_move_all(&lane->closed, to);
+    list_remove(&lane->fresh);
+}
+
+/* The same topic, asked for again because the broker no longer knew its partitions. */
+static void partition_ids_renew(struct emit_topic *topic, const uint64_t *ids, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && i < topic->partition_count; i++) {
+        topic->partition_ids[i] = ids[i];
+        for (uint32_t memory = 0; memory < 2; memory++)
+            if (topic->lanes[2 * i + memory])
+                topic->lanes[2 * i + memory]->partition_id = ids[i];
+    }
+}
+
+int stage_topic_known(struct stage *stage, struct emit_topic *topic, uint64_t *ids, uint32_t count,
+                      bool memory, struct list *ret_failed)
+{
+    struct list waiting, *link;
+
+    if (topic->known) {
+        partition_ids_renew(topic, ids, count);
+        free(ids);
+        return 0;
+    }
+    if (!(topic->lanes = calloc(2 * (size_t)count, sizeof(*topic->lanes)))) {
+        free(ids);
+        return CRIER_ENOMEM;
+    }
+    topic->partition_ids = ids;
+    topic->partition_count = count;
+    topic->memory = memory;
+    topic->known = true;
+    for (int level = 0; level < 2; level++) {
+        unrouted_take(topic, level, &waiting);
+        while ((link = list_take(&waiting)))
+            batch_route(stage, topic, LIST_ENTRY(link, struct emit_batch, link), ret_failed);
+        free(topic->unrouted[level]); /* empty for good */
+        topic->unrouted[level] = NULL;
+    }
+    return 0;
+}
+
+void stage_topic_failed(struct emit_topic *topic, int code, struct list *ret_failed)
+{
+    struct list waiting, *link;
+
+    for (int level = 0; level < 2; level++) {
+        unrouted_take(topic, level, &waiting);
+        while ((link = list_take(&waiting)))
+            batch_fail(LIST_ENTRY(link, struct emit_batch, link), code, ret_failed);
+    }
+}

@@ -1,0 +1,68 @@
+/* topic_name.c: what a topic may be called. See topic_name.h. */
+#include "client/topic_name.h"
+
+#include "crier/crier.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* The bytes of the UTF-8 sequence at `at` (shortest form, no surrogates, up to U+10FFFF), or 0. */
+static size_t utf8_size(const unsigned char *at)
+{
+    unsigned char first = at[0], low = 0x80, high = 0xbf;
+    size_t size;
+
+    if (first < 0x80)
+        return 1;
+    if (first >= 0xc2 && first <= 0xdf)
+        size = 2;
+    else if (first >= 0xe0 && first <= 0xef)
+        size = 3;
+    else if (first >= 0xf0 && first <= 0xf4)
+        size = 4;
+    else
+        return 0;
+    if (first == 0xe0)
+        low = 0xa0;
+    else if (first == 0xed)
+        high = 0x9f;
+    else if (first == 0xf0)
+        low = 0x90;
+    else if (first == 0xf4)
+        high = 0x8f;
+    if (at[1] < low || at[1] > high)
+        return 0;
+    for (size_t i = 2; i < size; i++)
+        if (at[i] < 0x80 || at[i] > 0xbf) /* the NUL at the end stops this too */
+            return 0;
+    return size;
+}
+
+bool text_is_valid(const char *text, unsigned size_max)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    size_t step;
+
+    for (; *at; at += step)
+        if (*at < 0x20 || *at == 0x7f || (step = utf8_size(at)) == 0)
+            return false;
+    size_t size = (size_t)(at - (const unsigned char *)text);
+    return size > 0 && size <= size_max;
+}
+
+bool topic_name_is_valid(const char *name)
+{
+    static const char *const local[] = {"error", "newListener", "removeListener"};
+    size_t size;
+
+    if (!name || !text_is_valid(name, CRIER_TOPIC_NAME_MAX))
+        return false;
+    size = strlen(name);
+    if (name[0] == '$' || name[0] == '.' || name[size - 1] == '.' || strpbrk(name, "* ") ||
+        strstr(name, ".."))
+        return false;
+    for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
+        if (strcmp(name, local[i]) == 0)
+            return false;
+    return true;
+}

@@ -1,0 +1,14 @@
+/* topic_name.h: what a topic may be called. The broker checks the same; here the caller hears of it at once.
+ * Pure; any thread. */
+#ifndef CRIER_CLIENT_TOPIC_NAME_H
+#define CRIER_CLIENT_TOPIC_NAME_H
+
+#include <stdbool.h>
+
+/* 1..255 bytes of UTF-8 without control characters, blanks or '*', levels split by single dots, no leading '$', and none
+ * of the names that are local to a bus. */
+bool topic_name_is_valid(const char *name);
+/* For a group or the bus itself: 1..size_max bytes of UTF-8 without control characters. */
+bool text_is_valid(const char *text, unsigned size_max);
+
+#endif
