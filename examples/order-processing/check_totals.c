@@ -41,18 +41,18 @@ static void add(json_t *object, const char *name, int64_t amount)
                         json_integer(json_integer_value(json_object_get(object, name)) + amount));
 }
 
-/* "2.5" -> 250, by shifting the point out of the digits. */
+/* "2.5" -> 250: the digits without the point, and as many zeros as decimals are missing. */
 static int64_t pence(const char *price)
 {
-    char digits[32] = "";
-    const char *point = strchr(price, '.');
-    size_t decimals = point ? strlen(point + 1) : 0;
-    for (const char *at = price; *at; at++) {
+    char digits[32];
+    size_t size = 0, decimals = strchr(price, '.') ? strlen(strchr(price, '.') + 1) : 0;
+    for (const char *at = price; *at && size < sizeof(digits) - 3; at++) {
         if (*at != '.')
-            strncat(digits, at, 1);
+            digits[size++] = *at;
     }
     for (; decimals < 2; decimals++)
-        strcat(digits, "0");
+        digits[size++] = '0';
+    digits[size] = '\0';
     return strtoll(digits, NULL, 10);
 }
 

@@ -7,6 +7,7 @@
  * columns; some are there twice; some orders go on after others have begun; some are cancelled. */
 #include <err.h>
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,14 +16,15 @@
 
 #define PRODUCTS  2500
 #define CUSTOMERS 1200
-#define LINE_SIZE 512
+#define TEXT_SIZE 128  /* of every column, and of an order's number */
+#define LINE_SIZE 1024 /* of a line: eight columns */
 
 struct maker {
     uint64_t random;
     uint64_t lines_left;
     int64_t minutes; /* since the first order */
     uint32_t invoice;
-    char unfinished[16], unfinished_tail[64]; /* an order that goes on later */
+    char unfinished[TEXT_SIZE], unfinished_tail[TEXT_SIZE]; /* an order that goes on later */
 };
 
 /* splitmix64 (Steele, Lea and Flood 2014) */
@@ -44,6 +46,14 @@ static bool one_in(struct maker *maker, uint64_t n)
     return below(maker, n) == 0;
 }
 
+__attribute__((format(printf, 2, 3))) static void set(char to[TEXT_SIZE], const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    vsnprintf(to, TEXT_SIZE, format, values);
+    va_end(values);
+}
+
 /* Small numbers are much more likely than large ones. */
 static uint64_t skewed(struct maker *maker, uint64_t bound)
 {
@@ -61,19 +71,19 @@ static void describe(struct maker *maker, uint64_t product, char *to)
     const char *colour = colours[product % 8], *stuff = stuffs[product % 7], *thing = things[product / 7 % 7];
 
     if (one_in(maker, 90))
-        sprintf(to, "\"%s %s, SET OF %d\"", stuff, thing, (int)(product % 9) + 2); /* quoted: a comma */
+        set(to, "\"%s %s, SET OF %d\"", stuff, thing, (int)(product % 9) + 2); /* quoted: a comma */
     else if (one_in(maker, 90))
-        sprintf(to, "\"%s \"\"VINTAGE\"\" %s\"", stuff, thing); /* quoted: doubled quotes */
+        set(to, "\"%s \"\"VINTAGE\"\" %s\"", stuff, thing); /* quoted: doubled quotes */
     else if (one_in(maker, 300))
-        sprintf(to, "%s FRAME 7\" SINGLE SIZE ", colour); /* a quote that quotes nothing */
+        set(to, "%s FRAME 7\" SINGLE SIZE ", colour); /* a quote that quotes nothing */
     else if (one_in(maker, 500))
-        sprintf(to, "\"%s %s\n(SEE NOTE)\"", colour, thing); /* quoted: a line end */
+        set(to, "\"%s %s\n(SEE NOTE)\"", colour, thing); /* quoted: a line end */
     else if (one_in(maker, 500))
-        sprintf(to, "CAF\xC9 %s", thing); /* Latin-1, not UTF-8 */
+        set(to, "CAF\xC9 %s", thing); /* Latin-1, not UTF-8 */
     else if (one_in(maker, 250))
         to[0] = '\0';
     else
-        sprintf(to, "%s %s %s%s", colour, stuff, thing, one_in(maker, 5) ? " " : "");
+        set(to, "%s %s %s%s", colour, stuff, thing, one_in(maker, 5) ? " " : "");
 }
 
 static void write_date(struct maker *maker, char *to)
@@ -81,25 +91,25 @@ static void write_date(struct maker *maker, char *to)
     static const char *const bad[] = {"13-01-2011 10:00", "02-30-2011 09:15", "yesterday",
                                       "12-01-2010",       "12-01-2010 25:61", ""};
     if (one_in(maker, 700)) {
-        strcpy(to, bad[below(maker, 6)]);
+        set(to, "%s", bad[below(maker, 6)]);
         return;
     }
     int64_t day = maker->minutes / 600;
-    sprintf(to, "%02d-%02d-2011 %02d:%02d", (int)(day / 28 % 12) + 1, (int)(day % 28) + 1,
-            (int)(maker->minutes % 600 / 60) + 8, (int)(maker->minutes % 60));
+    set(to, "%02d-%02d-2011 %02d:%02d", (int)(day / 28 % 12) + 1, (int)(day % 28) + 1,
+        (int)(maker->minutes % 600 / 60) + 8, (int)(maker->minutes % 60));
 }
 
 static void write_price(struct maker *maker, uint64_t product, char *to)
 {
     static const char *const bad[] = {"0", "0.00", "-11062.06", "0.001", "free", "1.2.3", ""};
     if (one_in(maker, 250))
-        strcpy(to, bad[below(maker, 7)]);
+        set(to, "%s", bad[below(maker, 7)]);
     else if (product % 10 == 0)
-        sprintf(to, "%d", (int)(product % 13) + 1);
+        set(to, "%d", (int)(product % 13) + 1);
     else if (product % 5 == 0)
-        sprintf(to, "%d.%d", (int)(product % 7), (int)(product % 9) + 1);
+        set(to, "%d.%d", (int)(product % 7), (int)(product % 9) + 1);
     else
-        sprintf(to, "%d.%02d", (int)(product % 11), (int)(product * 7 % 99) + 1);
+        set(to, "%d.%02d", (int)(product % 11), (int)(product * 7 % 99) + 1);
 }
 
 static int64_t quantity(struct maker *maker, bool cancelled)
@@ -114,7 +124,7 @@ static int64_t quantity(struct maker *maker, bool cancelled)
 /* One line of the order; `tail` is ",CUSTOMER,COUNTRY". */
 static void write_line(struct maker *maker, const char *invoice, const char *tail)
 {
-    char line[LINE_SIZE], description[128], date[32], price[32];
+    char line[LINE_SIZE], description[TEXT_SIZE], date[TEXT_SIZE], price[TEXT_SIZE];
     uint64_t product = skewed(maker, PRODUCTS);
     const char *end = one_in(maker, 20) ? "\r\n" : "\n";
 
@@ -124,10 +134,11 @@ static void write_line(struct maker *maker, const char *invoice, const char *tai
     describe(maker, product, description);
     write_date(maker, date);
     write_price(maker, product, price);
-    sprintf(line, "%s,%d%s,%s,%jd,%s,%s%s%s", invoice, (int)(20000 + product), product % 8 == 3 ? "B" : "",
-            description, (intmax_t)quantity(maker, invoice[0] == 'C'), date, price, tail, end);
+    snprintf(line, sizeof(line), "%s,%d%s,%s,%jd,%s,%s%s%s", invoice, (int)(20000 + product),
+             product % 8 == 3 ? "B" : "", description, (intmax_t)quantity(maker, invoice[0] == 'C'), date,
+             price, tail, end);
     if (one_in(maker, 1500))
-        sprintf(line, "%s,%d,TORN LINE\n", invoice, (int)product);
+        snprintf(line, sizeof(line), "%s,%d,TORN LINE\n", invoice, (int)product);
     fputs(line, stdout);
     if (one_in(maker, 50) && maker->lines_left > 0) { /* the same thing once more */
         fputs(line, stdout);
@@ -144,27 +155,26 @@ static void make_tail(struct maker *maker, char *to)
         "Netherlands",    "Norway",         "Japan",          "Australia"};
     uint64_t customer = skewed(maker, CUSTOMERS);
     if (one_in(maker, 5))
-        strcpy(to, ",,United Kingdom");
+        set(to, "%s", ",,United Kingdom");
     else
-        sprintf(to, ",%d,%s", (int)(12000 + customer), countries[one_in(maker, 3) ? customer % 16 : 0]);
+        set(to, ",%d,%s", (int)(12000 + customer), countries[one_in(maker, 3) ? customer % 16 : 0]);
 }
 
 static void write_order(struct maker *maker)
 {
-    char invoice[16], tail[64];
+    char invoice[TEXT_SIZE], tail[TEXT_SIZE];
     uint64_t lines = 1 + skewed(maker, one_in(maker, 200) ? 1500 : 80);
 
     maker->minutes += (int64_t)below(maker, 12);
-    snprintf(invoice, sizeof(invoice), "%s%u", one_in(maker, 10) ? "C" : "",
-             540000 + maker->invoice++ % 400000);
+    set(invoice, "%s%u", one_in(maker, 10) ? "C" : "", 540000 + maker->invoice++ % 400000);
     make_tail(maker, tail);
     if (maker->unfinished[0] && one_in(maker, 3)) {
-        strcpy(invoice, maker->unfinished);
-        strcpy(tail, maker->unfinished_tail);
+        set(invoice, "%s", maker->unfinished);
+        set(tail, "%s", maker->unfinished_tail);
         maker->unfinished[0] = '\0';
     } else if (one_in(maker, 60)) {
-        strcpy(maker->unfinished, invoice);
-        strcpy(maker->unfinished_tail, tail);
+        set(maker->unfinished, "%s", invoice);
+        set(maker->unfinished_tail, "%s", tail);
     }
     for (uint64_t i = 0; i < lines; i++)
         write_line(maker, invoice, tail);
