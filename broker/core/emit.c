@@ -137,6 +137,28 @@ static uint64_t part_judge(struct shard *shard, struct emit *emit, struct emit_p
     return shard->gathering->number;
 }
 
+/* Nothing is stored any more, but a resent batch may be stored already, or be in the entry nobody knows about: to say
+ * "refused" about it would free its numbers. */
+static void part_judge_read_only(struct shard *shard, struct emit *emit, struct emit_part *part)
+{
+    if (part->code) {
+        part_refuse(emit, part, part->code);
+        return;
+    }
+    part_refuse(emit, part, WIRE_CRIER_EIO);
+    if (part->header.producer_id < 0)
+        return;
+    part->outcome = EMIT_UNKNOWN;
+    struct producer *producer = NULL;
+    struct producer_key key = {(uint64_t)part->header.producer_id, part->partition};
+    HASH_FIND(hh, shard->producers, &key, sizeof(key), producer);
+    if (producer && producer_stored(&producer->state, &part->header, &part->base_offset)) {
+        part->outcome = EMIT_STORED;
+        part->code = 0;
+        part->duplicate = true;
+    }
+}
+
 static void emit_prepare(struct shard *shard, struct emit *emit)
 {
     shard->count_emits++;
@@ -144,7 +166,7 @@ static void emit_prepare(struct shard *shard, struct emit *emit)
     for (uint32_t i = 0; i < emit->part_count; i++) {
         struct emit_part *part = &emit->parts[i];
         if (shard->read_only) {
-            part_refuse(emit, part, WIRE_CRIER_EIO);
+            part_judge_read_only(shard, emit, part);
             continue;
         }
         uint64_t number = part_judge(shard, emit, part);

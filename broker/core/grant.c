@@ -72,8 +72,9 @@ bool grant_use(struct core_connection *connection, size_t bytes)
     struct grant *grant = &connection->grant;
     if (bytes > grant->granted - grant->used)
         return false;
-    if (grant->used == 0)
+    if (!grant->producing)
         connection->session->producing++;
+    grant->producing = true;
     grant->used += bytes;
     size_t limit = window_max(connection->session);
     size_t wanted = grant->granted - grant->used < grant->window / 2 ? grant->window * 2 : grant->window;
@@ -82,6 +83,11 @@ bool grant_use(struct core_connection *connection, size_t bytes)
     grant->window = wanted < limit ? wanted : limit;
     grant_fill(connection);
     return true;
+}
+
+void grant_unuse(struct core_connection *connection, size_t bytes)
+{
+    connection->grant.used -= bytes;
 }
 
 static void grant_returned(struct core_connection *connection, uint64_t bytes)
@@ -141,7 +147,7 @@ void grant_close(struct core_connection *connection)
     struct grant *grant = &connection->grant;
     if (grant->wanted)
         DL_DELETE2(session->grant_waiting, connection, grant.prev, grant.next);
-    if (grant->used)
+    if (grant->producing)
         session->producing--;
     /* what is in flight stays counted until its answer: grant_orphan */
     grant_orphan(session, (grant->granted - grant->used) + (grant->answered - grant->returned));

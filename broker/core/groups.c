@@ -106,6 +106,7 @@ void positions_set_back(struct shard_entry *entry)
         struct group_position *position = entry->positions[i];
         position->exists_prepared = position->exists;
         position->offset_prepared = position->offset;
+        position->entry = 0;
     }
 }
 

@@ -115,8 +115,12 @@ void producer_set_back(struct shard *shard, int64_t producer_id, uint64_t partit
 {
     struct producer *producer =
         producer_find(shard, &(struct producer_key){(uint64_t)producer_id, partition});
-    if (producer)
-        producer->prepared = producer->state;
+    if (!producer)
+        return;
+    producer->prepared = producer->state;
+    producer->entry = 0; /* nothing prepared is left, so there is nothing to wait for */
+    if (!producer->state.exists && !producer->row.dirty)
+        producer_drop(shard, producer);
 }
 
 void producer_apply(struct shard *shard, const struct batch_header *header, uint64_t partition,

@@ -162,6 +162,29 @@ static void frame_hello(struct core_connection *connection, const struct frame *
     shard_submit(connection->session->shard, &request);
 }
 
+static void producer_unlist(struct core_connection *connection)
+{
+    if (connection->producer_listed)
+        HASH_DELETE(hh_producer, connection->session->producers, connection);
+    connection->producer_listed = false;
+}
+
+/* One connection speaks for a producer: what an older one of the same client still has on its way must not be stored
+ * after the newer one was answered. */
+static void producer_list(struct core_connection *connection)
+{
+    struct core_connection *older = NULL;
+    HASH_FIND(hh_producer, connection->session->producers, &connection->producer_id,
+              sizeof(connection->producer_id), older);
+    if (older) {
+        producer_unlist(older);
+        connection_refuse(older, WIRE_CRIER_EFENCED, "the same client has connected again");
+    }
+    HASH_ADD(hh_producer, connection->session->producers, producer_id, sizeof(connection->producer_id),
+             connection);
+    connection->producer_listed = true;
+}
+
 static void welcome(struct core_connection *connection, const struct shard_reply *reply)
 {
     struct session *session = connection->session;
@@ -172,6 +195,7 @@ static void welcome(struct core_connection *connection, const struct shard_reply
         return;
     }
     connection->producer_id = reply->producer_id;
+    producer_list(connection);
     grant_open(connection);
     connection_enter(connection, CONNECTION_READY);
     Wire__Welcome message = WIRE__WELCOME__INIT;
@@ -347,6 +371,7 @@ void core_connection_close(struct core_connection *connection, const char *reaso
         listener_destroy(listener);
     }
     grant_close(connection);
+    producer_unlist(connection);
     pump_remove(connection);
     HASH_DEL(session->connections, connection);
     free(connection);

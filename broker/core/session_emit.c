@@ -55,6 +55,26 @@ static struct emit *emit_build(struct core_connection *connection, const Wire__E
     return emit;
 }
 
+/* The emit, checked and with its batches; NULL: the connection has been refused. */
+static struct emit *emit_read(struct core_connection *connection, const struct frame *frame,
+                              struct slice bytes)
+{
+    const Wire__Emit *message = frame_unpack(connection, &wire__emit__descriptor, frame);
+    if (!message)
+        return NULL;
+    struct emit *emit = NULL;
+    if (message->request != connection->emit_request + 1)
+        connection_refuse(connection, WIRE_CRIER_EPROTO, "EMIT %llu does not follow %llu",
+                          (unsigned long long)message->request, (unsigned long long)connection->emit_request);
+    else if (!parts_fit(message, frame->attachment_size))
+        connection_refuse(connection, WIRE_CRIER_EPROTO, "the parts of EMIT %llu do not fill its attachment",
+                          (unsigned long long)message->request);
+    else if (!(emit = emit_build(connection, message, frame, bytes)))
+        connection_refuse(connection, WIRE_CRIER_ENOMEM, "no memory for an EMIT of %zu parts",
+                          message->n_parts);
+    return emit;
+}
+
 void frame_emit(struct core_connection *connection, const struct frame *frame, struct slice bytes)
 {
     if (!grant_use(connection, bytes.size)) {
@@ -62,26 +82,12 @@ void frame_emit(struct core_connection *connection, const struct frame *frame, s
                           bytes.size);
         return;
     }
-    const Wire__Emit *message = frame_unpack(connection, &wire__emit__descriptor, frame);
-    if (!message)
-        return;
-    if (message->request != connection->emit_request + 1) {
-        connection_refuse(connection, WIRE_CRIER_EPROTO, "EMIT %llu does not follow %llu",
-                          (unsigned long long)message->request, (unsigned long long)connection->emit_request);
-        return;
-    }
-    if (!parts_fit(message, frame->attachment_size)) {
-        connection_refuse(connection, WIRE_CRIER_EPROTO, "the parts of EMIT %llu do not fill its attachment",
-                          (unsigned long long)message->request);
-        return;
-    }
-    struct emit *emit = emit_build(connection, message, frame, bytes);
+    struct emit *emit = emit_read(connection, frame, bytes);
     if (!emit) {
-        connection_refuse(connection, WIRE_CRIER_ENOMEM, "no memory for an EMIT of %zu parts",
-                          message->n_parts);
+        grant_unuse(connection, bytes.size);
         return;
     }
-    connection->emit_request = message->request;
+    connection->emit_request = emit->token.request;
     connection_unanswered(connection, +1);
     shard_emit(connection->session->shard, emit);
 }

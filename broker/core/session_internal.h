@@ -48,6 +48,7 @@ struct grant {
     struct {
         uint64_t output, bytes;
     } mark[2];       /* when output_sent reaches .output, .bytes are returned; [1] gathers while [0] waits */
+    bool producing;  /* has emitted */
     uint64_t wanted; /* CREDIT_WANT's frame size; 0: not waiting */
     struct core_connection *prev, *next; /* among those waiting */
 };
@@ -69,6 +70,8 @@ enum listener_state { LISTENER_RESOLVING, LISTENER_LOOKUP, LISTENER_JOINING, LIS
 struct listener {
     UT_hash_handle hh; /* by id, in its connection */
     uint32_t id;
+    uint32_t
+        serial; /* of all listeners there ever were: the id may be used again while an answer is on its way */
     enum listener_state state;
     struct core_connection *connection;
     char *topic;
@@ -88,7 +91,9 @@ struct listener {
 };
 
 struct core_connection {
-    UT_hash_handle hh; /* by id */
+    UT_hash_handle hh;          /* by id */
+    UT_hash_handle hh_producer; /* by producer id, while it is READY */
+    bool producer_listed;
     struct session *session;
     uint64_t id;
     void *owner;
@@ -127,6 +132,7 @@ struct session {
     struct shard *shard;
     int64_t mono_us, ticked_us;
     struct core_connection *connections; /* hash */
+    struct core_connection *producers;   /* the same by producer id */
     uint64_t connection_last;
     struct view **views; /* by partition id */
     size_t view_capacity;
@@ -144,6 +150,7 @@ struct session {
     struct arena arena;
     uint64_t count_batches, count_bytes, count_cached, count_reads;
     size_t listener_count;
+    uint32_t listener_last; /* serial */
 };
 
 /* ---- session.c ---- */
@@ -166,6 +173,8 @@ void connection_send(struct core_connection *connection, enum frame_kind kind, c
 void grant_open(struct core_connection *connection);
 /* Takes a frame's bytes; false: more than was granted. */
 bool grant_use(struct core_connection *connection, size_t bytes);
+void grant_unuse(struct core_connection *connection,
+                 size_t bytes); /* no answer will follow: the connection ends */
 /* The EMITTED for so many bytes is queued. */
 void grant_answered(struct core_connection *connection, size_t bytes);
 void grant_sent(struct core_connection *connection); /* output_sent has grown */
@@ -188,7 +197,8 @@ void *frame_unpack(struct core_connection *connection, const ProtobufCMessageDes
                    const struct frame *frame);
 
 /* ---- replies ---- */
-#define TOKEN_LISTENER (UINT64_C(1) << 63) /* in a token's request: the rest is a listener's number */
+#define TOKEN_LISTENER                                                                                       \
+    (UINT64_C(1) << 63) /* in a token's request: the rest is a listener's serial and number */
 void topics_replied(struct core_connection *connection, const struct shard_reply *reply);
 void listener_replied(struct core_connection *connection, const struct shard_reply *reply);
 void committed_replied(struct core_connection *connection, const struct shard_reply *reply);

@@ -17,7 +17,14 @@ static struct listener *listener_find(struct core_connection *connection, uint32
 
 static uint64_t listener_token(const struct listener *listener)
 {
-    return TOKEN_LISTENER | listener->id;
+    return TOKEN_LISTENER | (uint64_t)listener->serial << 32 | listener->id;
+}
+
+/* The listener a token was made for; NULL: gone, or its number has been given to another. */
+static struct listener *listener_by_token(struct core_connection *connection, uint64_t token)
+{
+    struct listener *listener = listener_find(connection, (uint32_t)token);
+    return listener && listener_token(listener) == token ? listener : NULL;
 }
 
 static void ended_send(struct core_connection *connection, uint32_t id, int code, const char *text)
@@ -142,8 +149,8 @@ struct time_lookup {
     struct store_lookup lookup;
     struct time_lookup *prev, *next; /* all that the store holds */
     struct session *session;
-    uint64_t connection;
-    uint32_t listener, cursor;
+    uint64_t connection, listener; /* as in a token */
+    uint32_t cursor;
 };
 
 static void lookup_done(struct store_lookup *lookup, void *ctx)
@@ -151,7 +158,7 @@ static void lookup_done(struct store_lookup *lookup, void *ctx)
     struct time_lookup *done = ctx;
     DL_DELETE(done->session->lookups, done);
     struct core_connection *connection = session_find(done->session, done->connection);
-    struct listener *listener = connection ? listener_find(connection, done->listener) : NULL;
+    struct listener *listener = connection ? listener_by_token(connection, done->listener) : NULL;
     uint32_t place = done->cursor;
     int status = lookup->status;
     bool found = lookup->found;
@@ -177,7 +184,7 @@ static int lookup_start(struct listener *listener, uint32_t place)
     struct time_lookup *lookup = core_alloc(sizeof(*lookup));
     lookup->session = session;
     lookup->connection = connection->id;
-    lookup->listener = listener->id;
+    lookup->listener = listener_token(listener);
     lookup->cursor = place;
     lookup->lookup = (struct store_lookup){.done = lookup_done,
                                            .ctx = lookup,
@@ -259,7 +266,7 @@ static void listener_joined(struct listener *listener, const struct shard_reply 
 
 void listener_replied(struct core_connection *connection, const struct shard_reply *reply)
 {
-    struct listener *listener = listener_find(connection, (uint32_t)reply->token.request);
+    struct listener *listener = listener_by_token(connection, reply->token.request);
     if (!listener || listener->state == LISTENER_ACTIVE)
         return;
     if (reply->code)
@@ -289,6 +296,7 @@ static struct listener *listener_create(struct core_connection *connection, cons
 {
     struct listener *listener = core_alloc(sizeof(*listener));
     listener->id = message->listener;
+    listener->serial = ++connection->session->listener_last & INT32_MAX;
     listener->connection = connection;
     listener->topic = core_strdup(message->topic);
     listener->group = message->group[0] ? core_strdup(message->group) : NULL;
