@@ -44,7 +44,8 @@ static size_t frame_put(uint8_t *to, enum frame_kind kind, const ProtobufCMessag
 {
     size_t header_size = protobuf_c_message_pack(header, to + FRAME_PREFIX_SIZE);
     frame_prefix_encode(to, kind, header_size, attachment_size);
-    memcpy(to + FRAME_PREFIX_SIZE + header_size, attachment, attachment_size);
+    if (attachment)
+        memcpy(to + FRAME_PREFIX_SIZE + header_size, attachment, attachment_size);
     return FRAME_PREFIX_SIZE + header_size + attachment_size;
 }
 

@@ -85,12 +85,17 @@ static void produce_event(rd_kafka_t *producer, const struct test_event *event)
                                          (ssize_t)header->value_size),
                      RD_KAFKA_RESP_ERR_NO_ERROR);
     }
-    rd_kafka_resp_err_t error = rd_kafka_producev(
-        producer, RD_KAFKA_V_TOPIC(TOPIC), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-        RD_KAFKA_V_KEY(event->key, event->key_size),
-        RD_KAFKA_V_VALUE((void *)event->value, event->value_size), RD_KAFKA_V_TIMESTAMP(event->timestamp_ms),
-        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
-    cr_assert_eq(error, RD_KAFKA_RESP_ERR_NO_ERROR, "%s", rd_kafka_err2str(error));
+    rd_kafka_vu_t fields[] = {
+        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = TOPIC},
+        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = 0},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)event->key, event->key_size}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)event->value, event->value_size}},
+        {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = event->timestamp_ms},
+        {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
+    };
+    rd_kafka_error_t *error = rd_kafka_produceva(producer, fields, sizeof(fields) / sizeof(fields[0]));
+    cr_assert_null(error, "%s", rd_kafka_error_string(error));
 }
 
 static void produce_all(const struct broker *broker, const char *codec, bool idempotent, uint64_t seed)

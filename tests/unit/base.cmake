@@ -3,11 +3,11 @@
 # Lets a test make our own allocations fail: link allocation.c and these options (tests/support/allocation.h).
 set(ALLOCATION_SOURCE ${CMAKE_SOURCE_DIR}/tests/support/allocation.c)
 set(ALLOCATION_WRAP -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free)
-pkg_check_modules(TEST_JANSSON REQUIRED IMPORTED_TARGET jansson) # an independent reader of the JSON log lines
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson) # an independent reader of the JSON log lines
 
 crier_test(test_base ${CMAKE_CURRENT_LIST_DIR}/test_base.c LIBS base LABELS unit)
 crier_test(test_buffer ${CMAKE_CURRENT_LIST_DIR}/test_buffer.c ${ALLOCATION_SOURCE} LIBS base LABELS unit)
-crier_test(test_log ${CMAKE_CURRENT_LIST_DIR}/test_log.c LIBS base PkgConfig::TEST_JANSSON LABELS unit)
+crier_test(test_log ${CMAKE_CURRENT_LIST_DIR}/test_log.c LIBS base PkgConfig::JANSSON LABELS unit)
 crier_test(test_options ${CMAKE_CURRENT_LIST_DIR}/test_options.c LIBS base LABELS unit)
 crier_test(test_queue ${CMAKE_CURRENT_LIST_DIR}/test_queue.c ${ALLOCATION_SOURCE} LIBS base LABELS unit)
 crier_test(test_shutdown ${CMAKE_CURRENT_LIST_DIR}/test_shutdown.c LIBS base LABELS unit)
