@@ -192,12 +192,13 @@ int main(int argc, char **argv)
             add(totals.low, product, 1);
     }
 
-    json_t *root = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "lines", (json_int_t)totals.lines,
-        "accepted", (json_int_t)totals.accepted, "placed", (json_int_t)totals.placed, "cancelled",
-        (json_int_t)totals.cancelled, "messages", (json_int_t)(totals.placed + totals.cancelled),
-        "revenue_pence", (json_int_t)totals.revenue_pence, "rejected", totals.rejected, "sold", totals.sold,
-        "returned", totals.returned, "low", totals.low, "revenue", totals.revenue, "orders", totals.orders);
+    int64_t messages = totals.placed + totals.cancelled;
+    json_t *root = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "lines",
+                             (json_int_t)totals.lines, "accepted", (json_int_t)totals.accepted, "placed",
+                             (json_int_t)totals.placed, "cancelled", (json_int_t)totals.cancelled, "messages",
+                             (json_int_t)messages, "revenue_pence", (json_int_t)totals.revenue_pence,
+                             "rejected", totals.rejected, "sold", totals.sold, "returned", totals.returned,
+                             "low", totals.low, "revenue", totals.revenue, "orders", totals.orders);
     json_dumpf(root, stdout, JSON_COMPACT | JSON_SORT_KEYS);
     putchar('\n');
     json_decref(root);

@@ -101,6 +101,8 @@ void child_stop(struct child *child, int timeout_ms)
 {
     if (child->pid <= 0)
         return;
+    close(child->fd); /* nobody reads any more: a child must not wait for that */
+    child->fd = -1;
     struct pollfd end = {.fd = (int)syscall(SYS_pidfd_open, child->pid, 0), .events = POLLIN};
     kill(child->pid, SIGTERM);
     if (end.fd < 0 || poll(&end, 1, timeout_ms) <= 0)

@@ -109,6 +109,12 @@ static void on_broker_line(void *ctx, char *line)
         snprintf(demo->url, sizeof(demo->url), "crier://%s", address + strlen("listening on "));
 }
 
+static const char *state_of(const struct member *member)
+{
+    const char *state = json_string_value(json_object_get(member->report, "state"));
+    return state ? state : "";
+}
+
 static void on_service_line(void *ctx, char *line)
 {
     struct member *member = ctx;
@@ -119,7 +125,7 @@ static void on_service_line(void *ctx, char *line)
         member->demo->moved_ms = screen_now_ms();
     json_decref(member->report);
     member->report = report;
-    if (strcmp(json_string_value(json_object_get(report, "state")), "ready") == 0)
+    if (strcmp(state_of(member), "ready") == 0)
         member->listening = true;
 }
 
@@ -152,12 +158,6 @@ static bool turn(struct demo *demo)
             child_read(&demo->members[i].child, on_service_line, &demo->members[i]);
     }
     return !demo->interrupted;
-}
-
-static const char *state_of(const struct member *member)
-{
-    const char *state = json_string_value(json_object_get(member->report, "state"));
-    return state ? state : "";
 }
 
 /* Ended, and with everything handled. */

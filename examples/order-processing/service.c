@@ -246,6 +246,8 @@ static uint64_t lag(struct service *service)
 {
     struct crier_listener_stats stats;
     uint64_t sum = 0;
+    if (service->bus == NULL)
+        return service->lag;
     pthread_mutex_lock(&service->mutex);
     for (int i = 0; i < service->listener_count; i++) {
         crier_listener *listener = service->listeners[i].listener;
@@ -314,7 +316,7 @@ void service_wait(struct service *service)
 
 void service_close(struct service *service)
 {
-    print_line(service, "closing", NULL);
+    service->lag = lag(service);
     int rc = crier_close(service->bus);
     if (rc < 0)
         service_fail(service, rc, crier_strerror(rc));

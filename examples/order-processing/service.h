@@ -79,7 +79,7 @@ void service_wait(struct service *service);
 /* A failure of the service's own; the first one counts. Any thread. code: < 0 */
 void service_fail(struct service *service, int code, const char *text);
 
-/* Closes the bus: positions are committed, no handler runs afterwards. What the service was told lags no more. */
+/* Closes the bus: positions are committed, no handler runs afterwards. */
 void service_close(struct service *service);
 /* The last line, with totals (taken). Returns the exit status. */
 int service_report(struct service *service, json_t *totals);

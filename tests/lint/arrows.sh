@@ -2,7 +2,7 @@
 # arrows.sh: includes point down only, and the core is pure. Prints each include that does not, and fails.
 #
 #   base: nothing of ours but base          proto: base, proto           storage: base, storage, proto/crc32c.h
-#   broker/core: base, proto, itself, and storage/store.h, the interface; no I/O, clock, threads or random source
+#   broker/core: base, proto, itself, and storage/store.h (docs/decisions/0002); no I/O, clock, threads or random source
 #   broker: base, proto, storage, broker    client: base, proto, client  (client and broker: never each other)
 #   tools: the public header, base, tools   examples: the public header, themselves
 source "$(dirname "${BASH_SOURCE[0]}")/sources.sh"
