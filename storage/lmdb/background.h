@@ -1,0 +1,58 @@
+/* background.h: the thread that keeps house: it alone writes meta.mdb and state.mdb once the store runs.
+ *
+ * Jobs:    the next segment, made while the current one fills · flushes of the state · sealing what the writer left ·
+ *          the clean-stop mark at the end. A roll therefore waits for a flush at most, and normally for nothing.
+ * Thread:  its own. background_take_next and _want_next and _seal are the writer's, _flush the owner's. */
+#ifndef CRIER_STORAGE_LMDB_BACKGROUND_H
+#define CRIER_STORAGE_LMDB_BACKGROUND_H
+
+#include "base/queue.h"
+#include "storage/lmdb/health.h"
+#include "storage/lmdb/segment.h"
+#include "storage/lmdb/state.h"
+
+struct background {
+    /* set before start */
+    const struct folder *folder;
+    struct meta *meta;
+    struct state *state;
+    struct segments *segments;
+    struct health *health;
+    struct completions *completions;
+    unsigned flush_tag;   /* the weight a finished flush is posted with */
+    uint64_t next_number; /* of the segment made next */
+    /* its own */
+    pthread_t thread;
+    bool running;
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t wake;  /* there is a job, or stopping */
+    pthread_cond_t made;  /* next_wanted was answered */
+    struct segment *next; /* ready for the writer */
+    bool next_wanted;
+    int next_status; /* why there is none */
+    struct segment *seal_first, *seal_last;
+    struct store_flush *flush;
+    bool stopping;
+};
+
+/* Makes a segment: manifest row NEW, file (allocated whole if asked), folder synced, row ACTIVE. Its environment is open.
+ * 0 or an LMDB code (see env_code); then the row may say NEW, which the next start cleans up. */
+int segment_make(struct meta *meta, const struct folder *folder, uint64_t map_size, uint64_t number,
+                 bool allocate, struct segment **ret_segment);
+
+int background_init(struct background *background); /* 0 or STORE_ENOMEM; after the fields were set */
+int background_start(struct background *background);
+/* Finishes every job, writes the clean-stop mark unless something failed, ends the thread. The writer has ended. */
+void background_stop(struct background *background);
+void background_finish(struct background *background); /* frees; stopped or never started */
+
+/* The next segment will be needed soon. */
+void background_want_next(struct background *background);
+/* Waits for it. 0 and the segment is the caller's, or STORE_EFULL, STORE_ENOMEM, STORE_EIO. */
+int background_take_next(struct background *background, struct segment **ret_segment);
+/* Nothing will be written to this segment any more; every entry in it is durable. */
+void background_seal(struct background *background, struct segment *segment);
+/* 0 or STORE_EAGAIN (one is under way). */
+int background_flush(struct background *background, struct store_flush *flush);
+
+#endif

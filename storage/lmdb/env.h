@@ -1,0 +1,85 @@
+/* env.h: one LMDB environment: opened the way its role asks, allocated ahead, read at byte positions.
+ *
+ * What has to be known about LMDB 0.9 to read the rest of this folder is written here once:
+ *   - a commit is synced before it can be seen; a commit that fails left the file at the commit before;
+ *   - after an allocation failure (MDB_MAP_FULL) only abort is legal; mdb_txn_commit frees the transaction in any case;
+ *   - a pointer into a read transaction is good until its end, one into a write transaction until the next update;
+ *   - the file is never resized while open (the map size is fixed) and never shrinks by itself;
+ *   - one process opens an environment with a lock file at most once: closing any descriptor of the lock file would
+ *     drop its fcntl locks. Environments opened without lock file do not have this problem.
+ *
+ * Thread: a write transaction begins and ends in one thread; reads anywhere. env_ref/unref: any. */
+#ifndef CRIER_STORAGE_LMDB_ENV_H
+#define CRIER_STORAGE_LMDB_ENV_H
+
+#include "storage/store.h"
+
+#include <lmdb.h>
+#include <stdatomic.h>
+
+enum env_role {
+    ENV_TABLE,  /* meta.mdb, state.mdb: one thread at a time, no lock file */
+    ENV_ACTIVE, /* the segment being written: a writer and readers, with lock file */
+    ENV_SEALED, /* a segment nobody writes any more: read-only, one descriptor, no lock file */
+};
+
+struct env {
+    _Atomic uint32_t refs;
+    enum env_role role;
+    MDB_env *mdb;
+    MDB_dbi table;
+    int fd; /* LMDB's own, for pread and fallocate */
+    size_t page_size;
+    size_t inline_max;  /* a larger value with an 8-byte key gets pages of its own */
+    uint64_t pages_max; /* what the map holds */
+    uint64_t allocated; /* bytes of the file known to be there; writer only */
+    char *path;
+};
+
+/* Opens, creating the file if the role writes. Returns 0 with one reference, or an LMDB code (see env_code, env_text);
+ * a file shorter than its own last page is MDB_CORRUPTED. */
+int env_open(const char *path, enum env_role role, uint64_t map_size, struct env **ret_env);
+struct env *env_ref(struct env *env);
+/* The last one closes, and removes the lock file if there is one. Accepts NULL. */
+void env_unref(struct env *env);
+
+/* An LMDB or errno code as ours. ENOSPC, EDQUOT, EFBIG and a full map are STORE_EFULL. */
+int env_code(int rc);
+const char *env_text(int rc);
+
+/* Makes sure the first `end` bytes are allocated, growing in steps of the file's own size up to 16 MiB, so that a full
+ * disk is met here and not in the middle of a commit. 0 or an errno. Where the file system cannot: 0. */
+int env_reserve(struct env *env, uint64_t end);
+uint64_t env_last_page(const struct env *env); /* the last page in use, as of the last commit */
+uint64_t env_used_bytes(const struct env *env);
+/* Can a write transaction still begin? False after a failure LMDB itself calls fatal. */
+bool env_writable(const struct env *env);
+int env_sync_file(int fd); /* fdatasync; 0 or an errno */
+
+/* Where a value lies. */
+struct env_value {
+    uint64_t index;      /* its key */
+    const uint8_t *data; /* in the map, until the transaction ends */
+    size_t size;
+    uint64_t position; /* in the file, if it has pages of its own; else 0: use data within the transaction */
+};
+
+/* A read transaction with a cursor over index keys. */
+struct env_cursor {
+    struct env *env;
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+};
+
+/* These return 0, MDB_NOTFOUND (no such row) or an LMDB code. After a failed begin nothing is open. */
+int env_cursor_begin(struct env_cursor *cursor, struct env *env);
+void env_cursor_end(struct env_cursor *cursor);
+int env_cursor_seek(struct env_cursor *cursor, uint64_t index,
+                    struct env_value *ret_value); /* first key >= index */
+int env_cursor_next(struct env_cursor *cursor, struct env_value *ret_value);
+int env_cursor_last(struct env_cursor *cursor, struct env_value *ret_value);
+
+/* pread that takes all of it: 0, EIO or another errno. A file that ends early is EIO. */
+int env_pread(const struct env *env, void *to, size_t size, uint64_t position);
+
+#endif

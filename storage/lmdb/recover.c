@@ -1,0 +1,498 @@
+/* recover.c: what a start does before anything is served; see recover.h and docs/disk-format.md.
+ *
+ * Nothing is believed before it was synced: a killed process leaves pages in the kernel's cache that no disk has, and
+ * acting on them now would be wrong after a power cut later.
+ *
+ * Failures:    a file the manifest names is missing, or two segments leave a gap: refused, with its name. A file that
+ *              nothing names: put aside. A checksum of a committed entry: refused, for LMDB shows a commit only after
+ *              its data is synced, so it is never a torn write. */
+#include "storage/lmdb/recover.h"
+
+#include "base/check.h"
+#include "storage/entry.h"
+#include "storage/lmdb/background.h"
+#include "storage/lmdb/state.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- the manifest against the files ---- */
+
+static int check_files(const struct recovery *recovery, char *error, size_t error_size)
+{
+    for (size_t i = 0; i < recovery->manifest.count; i++) {
+        const struct segment_row *row = &recovery->manifest.rows[i];
+        struct path path = folder_segment(recovery->folder, row->number, row->generation);
+        if ((row->state == SEGMENT_ACTIVE || row->state == SEGMENT_SEALED) && !path_exists(&path)) {
+            (void)snprintf(error, error_size, "%s is missing: restore it from a backup", path.text);
+            return STORE_ECORRUPT;
+        }
+    }
+    return 0;
+}
+
+static bool row_names(const struct segment_row *row, const char *name)
+{
+    static const char *const suffixes[] = {".mdb", ".mdb-lock", ".idx"};
+    char expected[64];
+    for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+        (void)snprintf(expected, sizeof(expected), "%010" PRIu64 "-%" PRIu32 "%s", row->number,
+                       row->generation, suffixes[i]);
+        if (strcmp(expected, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool explained(const struct recovery *recovery, const char *name)
+{
+    if (name[0] == '.' || strncmp(name, "quarantine-", 11) == 0 || state_owns(name))
+        return true;
+    for (size_t i = 0; i < recovery->manifest.count; i++)
+        if (row_names(&recovery->manifest.rows[i], name))
+            return true;
+    return false;
+}
+
+static void quarantine_unexplained(const struct recovery *recovery)
+{
+    DIR *dir = opendir(recovery->folder->shard);
+    if (!dir)
+        return;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (explained(recovery, entry->d_name))
+            continue;
+        int rc = folder_quarantine(recovery->folder, entry->d_name, "nothing in the manifest explains it");
+        if (rc != 0)
+            LOG_ERROR(recovery->folder->log, "STORE-QUARANTINE", "cannot put %s aside: %s", entry->d_name,
+                      strerror(rc));
+    }
+    closedir(dir);
+}
+
+static void remove_files(const struct recovery *recovery, uint64_t number, uint32_t generation)
+{
+    struct path path = folder_segment(recovery->folder, number, generation);
+    (void)unlink(path.text);
+    path = folder_index(recovery->folder, number, generation);
+    (void)unlink(path.text);
+}
+
+/* NEW and DEAD segments: file first, then row; a crash in between finds the row again. */
+static int remove_leftovers(const struct recovery *recovery)
+{
+    size_t count = 0;
+    struct segment_row *gone = calloc(recovery->manifest.count + 1, sizeof(*gone));
+    if (!gone)
+        return ENOMEM;
+    for (size_t i = 0; i < recovery->manifest.count; i++) {
+        const struct segment_row *row = &recovery->manifest.rows[i];
+        if (row->state != SEGMENT_NEW && row->state != SEGMENT_DEAD)
+            continue;
+        remove_files(recovery, row->number, row->generation);
+        gone[count++] = (struct segment_row){.number = row->number, .generation = row->generation};
+    }
+    int rc = 0;
+    if (count > 0 && (rc = folder_sync(recovery->folder->shard_fd)) == 0) {
+        struct meta_change change = {.rows = gone, .count = count};
+        rc = meta_commit(recovery->meta, &change);
+    }
+    free(gone);
+    return rc;
+}
+
+/* ---- opening ---- */
+
+/* Where the entries of an open segment begin and end; 0 and 0 without entries. 0 or an LMDB code. */
+static int read_ends(struct segment *segment)
+{
+    struct env_cursor cursor;
+    int rc = env_cursor_begin(&cursor, segment->env);
+    if (rc != 0)
+        return rc;
+    struct env_value first, last;
+    struct entry_header first_header = {0}, last_header = {0};
+    if ((rc = env_cursor_seek(&cursor, 0, &first)) == 0 &&
+        entry_header_decode(first.data, first.size, &first_header) < 0)
+        rc = MDB_CORRUPTED;
+    if (rc == 0 && (rc = env_cursor_last(&cursor, &last)) == 0 &&
+        entry_header_decode(last.data, last.size, &last_header) < 0)
+        rc = MDB_CORRUPTED;
+    env_cursor_end(&cursor);
+    if (rc == 0) {
+        segment->first_index = first.index;
+        segment->last_index = last.index;
+        segment->first_time_us = first_header.append_time_us;
+        segment->last_time_us = last_header.append_time_us;
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int open_active(struct recovery *recovery, struct segment *segment, char *error, size_t error_size)
+{
+    struct path path = folder_segment(recovery->folder, segment->number, segment->generation);
+    struct path lock = path;
+    size_t length = strlen(lock.text);
+    (void)snprintf(lock.text + length, sizeof(lock.text) - length, "-lock");
+    (void)unlink(lock.text); /* of an earlier life: the folder's lock says nobody uses it */
+    int rc = path_sync(&path);
+    if (rc == 0)
+        rc = env_open(path.text, ENV_ACTIVE, recovery->segments->map_size, &segment->env);
+    if (rc == 0)
+        rc = read_ends(segment);
+    if (rc != 0) {
+        (void)snprintf(error, error_size, "%s is damaged: %s; restore it from a backup", path.text,
+                       env_text(rc));
+        return env_code(rc);
+    }
+    return 0;
+}
+
+/* Its entries follow those before. */
+static int add_segment(struct recovery *recovery, struct segment *segment, char *error, size_t error_size)
+{
+    if (recovery->last_index && segment->first_index != recovery->last_index + 1) {
+        (void)snprintf(error, error_size,
+                       "segment %" PRIu64 " of %s begins with entry %" PRIu64
+                       ", but the one before ends with %" PRIu64 ": entries are missing",
+                       segment->number, recovery->folder->shard, segment->first_index, recovery->last_index);
+        return STORE_ECORRUPT;
+    }
+    if (segments_reserve(recovery->segments) < 0)
+        return STORE_ENOMEM;
+    if (!recovery->first_index)
+        recovery->first_index = segment->first_index;
+    recovery->last_index = segment->last_index;
+    segments_push(recovery->segments, segment);
+    return 0;
+}
+
+/* Takes the segment in any case. */
+static int open_row(struct recovery *recovery, const struct segment_row *row, struct segment *segment,
+                    char *error, size_t error_size)
+{
+    int rc = 0;
+    if (row->state == SEGMENT_SEALED) {
+        segment->sealed = true;
+        segment->first_index = row->first_index;
+        segment->last_index = row->last_index;
+        segment->first_time_us = row->first_time_us;
+        segment->last_time_us = row->last_time_us;
+    } else {
+        rc = open_active(recovery, segment, error, error_size);
+    }
+    if (rc == 0 && segment->last_index == 0) {
+        recovery->empty[recovery->empty_count++] = segment;
+        return 0;
+    }
+    if (rc == 0)
+        rc = add_segment(recovery, segment, error, error_size);
+    if (rc < 0)
+        segment_destroy(segment);
+    return rc;
+}
+
+static int open_rows(struct recovery *recovery, char *error, size_t error_size)
+{
+    recovery->empty = calloc(recovery->manifest.count + 1, sizeof(struct segment *));
+    if (!recovery->empty)
+        return STORE_ENOMEM;
+    int rc = 0;
+    for (size_t i = 0; i < recovery->manifest.count && rc == 0; i++) {
+        const struct segment_row *row = &recovery->manifest.rows[i];
+        recovery->next_number = row->number + 1;
+        if (row->state != SEGMENT_ACTIVE && row->state != SEGMENT_SEALED)
+            continue;
+        struct segment *segment = segment_create(row->number, row->generation);
+        rc = segment ? open_row(recovery, row, segment, error, error_size) : STORE_ENOMEM;
+    }
+    return rc;
+}
+
+/* The indexes of segments that are not sealed are needed from the start; entries the files do not know are read now. */
+static int load_indexes(struct recovery *recovery, char *error, size_t error_size)
+{
+    for (size_t i = segments_count(recovery->segments); i-- > 0;) {
+        struct segment *segment = segments_at(recovery->segments, i);
+        if (segment->sealed)
+            break;
+        struct index *index;
+        int rc = segments_index(recovery->segments, segment, &index);
+        if (rc < 0) {
+            (void)snprintf(error, error_size,
+                           "an entry in segment %" PRIu64 " of %s is damaged; the log names it",
+                           segment->number, recovery->folder->shard);
+            return rc;
+        }
+        index_unref(index);
+    }
+    return 0;
+}
+
+int recover_open(struct recovery *recovery, char *error, size_t error_size)
+{
+    recovery->next_number = 1;
+    int rc = meta_load(recovery->meta, &recovery->manifest, error, error_size);
+    if (rc == 0)
+        rc = check_files(recovery, error, error_size);
+    if (rc == 0)
+        rc = open_rows(recovery, error, error_size);
+    if (rc == 0)
+        rc = load_indexes(recovery, error, error_size);
+    if (rc < 0)
+        return rc;
+    recovery->clean = recovery->manifest.clean && recovery->manifest.clean_last_index == recovery->last_index;
+    quarantine_unexplained(recovery);
+    if ((rc = remove_leftovers(recovery)) != 0) {
+        (void)snprintf(error, error_size, "cannot tidy up %s: %s", recovery->folder->shard, env_text(rc));
+        return env_code(rc);
+    }
+    return 0;
+}
+
+void recover_finish(struct recovery *recovery)
+{
+    for (size_t i = 0; i < recovery->empty_count; i++)
+        segment_destroy(recovery->empty[i]);
+    free(recovery->empty);
+    meta_manifest_finish(&recovery->manifest);
+    recovery->empty = NULL;
+    recovery->empty_count = 0;
+}
+
+/* ---- replay ---- */
+
+struct replay {
+    store_entry_fn *fn;
+    void *ctx;
+    struct entry_part *parts;
+    uint32_t part_capacity;
+    uint64_t expected; /* the next index */
+};
+
+static int parts_reserve(struct replay *replay, uint32_t count)
+{
+    if (count <= replay->part_capacity)
+        return 0;
+    struct entry_part *parts = realloc(replay->parts, count * sizeof(*parts));
+    if (!parts)
+        return STORE_ENOMEM;
+    replay->parts = parts;
+    replay->part_capacity = count;
+    return 0;
+}
+
+static int replay_entry(struct replay *replay, const struct env_value *value)
+{
+    struct entry_header header;
+    int rc = entry_header_decode(value->data, value->size, &header);
+    if (rc == 0)
+        rc = parts_reserve(replay, header.part_count);
+    if (rc == 0)
+        rc = entry_decode(value->data, value->size, &header, replay->parts, replay->part_capacity);
+    if (rc == 0 && (header.index != value->index || value->index != replay->expected))
+        rc = STORE_ECORRUPT;
+    if (rc < 0)
+        return rc;
+    replay->expected++;
+    struct store_entry entry = {.type = header.type,
+                                .index = header.index,
+                                .term = header.term,
+                                .append_time_us = header.append_time_us,
+                                .parts = replay->parts,
+                                .part_count = header.part_count};
+    return replay->fn(replay->ctx, &entry);
+}
+
+static int replay_segment(struct replay *replay, struct env *env, uint64_t last_index)
+{
+    struct env_cursor cursor;
+    int rc = env_cursor_begin(&cursor, env);
+    if (rc != 0)
+        return env_code(rc);
+    struct env_value value;
+    int code = 0;
+    rc = env_cursor_seek(&cursor, replay->expected, &value);
+    while (rc == 0 && value.index <= last_index && (code = replay_entry(replay, &value)) == 0)
+        rc = env_cursor_next(&cursor, &value);
+    env_cursor_end(&cursor);
+    if (code == 0 && rc != 0 && rc != MDB_NOTFOUND)
+        code = env_code(rc);
+    if (code == 0 && replay->expected <= last_index)
+        code = STORE_ECORRUPT; /* it ends before the manifest says so */
+    return code;
+}
+
+int recover_replay(struct recovery *recovery, uint64_t flushed_index, store_entry_fn *fn, void *ctx)
+{
+    struct segments *segments = recovery->segments;
+    struct replay replay = {.fn = fn, .ctx = ctx, .expected = flushed_index + 1};
+    int rc = 0;
+    size_t position = segments_position_of(segments, replay.expected);
+    for (; rc == 0 && replay.expected <= recovery->last_index; position++) {
+        struct segment *segment = segments_at(segments, position);
+        struct env *env;
+        if ((rc = segments_env(segments, segment, &env)) < 0)
+            break;
+        rc = replay_segment(&replay, env, segment->last_index);
+        if (rc == STORE_ECORRUPT)
+            LOG_ERROR(recovery->health->log, "STORE-CORRUPT",
+                      "entry %" PRIu64 " in %s is damaged or missing: restore the file from a backup",
+                      replay.expected, env->path);
+        env_unref(env);
+    }
+    free(replay.parts);
+    return rc;
+}
+
+/* ---- putting the folder in order ---- */
+
+/* Seals the unsealed segments at positions below `end`: rows, then tails. The rows are part of `change`. */
+static size_t seal_rows(struct recovery *recovery, size_t end, struct segment_row *rows)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < end; i++) {
+        const struct segment *segment = segments_at(recovery->segments, i);
+        if (!segment->sealed)
+            rows[count++] = segment_row(segment, SEGMENT_SEALED);
+    }
+    return count;
+}
+
+static void seal_files(struct recovery *recovery, size_t end)
+{
+    for (size_t i = 0; i < end; i++) {
+        struct segment *segment = segments_at(recovery->segments, i);
+        if (segment->sealed)
+            continue;
+        if (ftruncate(segment->env->fd, (off_t)env_used_bytes(segment->env)) < 0)
+            LOG_WARN(recovery->health->log, "STORE-SEAL", "cannot cut %s: %s", segment->env->path,
+                     strerror(errno));
+        if (index_file_save(&segment->file, recovery->folder, segment->index, false) < 0)
+            LOG_WARN(recovery->health->log, "STORE-INDEX", "cannot save the offset index of %s",
+                     segment->env->path);
+        LOG_INFO(recovery->health->log, "STORE-SEAL",
+                 "segment %" PRIu64 " was left open; sealed at entry %" PRIu64, segment->number,
+                 segment->last_index);
+        segments_seal(recovery->segments, segment);
+    }
+}
+
+/* An index for a segment that has none: after the segment before it. */
+static int give_index(struct recovery *recovery, struct segment *segment)
+{
+    size_t count = segments_count(recovery->segments);
+    struct index *before = NULL;
+    int rc = 0;
+    if (count > 0)
+        rc = segments_index(recovery->segments, segments_at(recovery->segments, count - 1), &before);
+    if (rc < 0)
+        return rc;
+    segment->index = before ? index_create_after(before) : index_create();
+    index_unref(before);
+    if (!segment->index)
+        return STORE_ENOMEM;
+    index_set_covers(segment->index, recovery->last_index);
+    return 0;
+}
+
+/* Appends a segment without entries to the list; takes it. */
+static int push_empty(struct recovery *recovery, struct segment *segment)
+{
+    int rc = give_index(recovery, segment);
+    if (rc == 0)
+        rc = segments_reserve(recovery->segments);
+    if (rc < 0) {
+        segment_destroy(segment);
+        return rc;
+    }
+    segments_push(recovery->segments, segment);
+    return 0;
+}
+
+static struct segment *take_empty(struct recovery *recovery)
+{
+    if (recovery->empty_count == 0)
+        return NULL;
+    struct segment *segment = recovery->empty[0];
+    recovery->empty_count--;
+    memmove(recovery->empty, recovery->empty + 1, recovery->empty_count * sizeof(*recovery->empty));
+    return segment;
+}
+
+/* What was prepared for a life that did not end well is not trusted: nobody knows what its last commit left in it. Its
+ * rows go back to NEW, so that the files may go. */
+static size_t renew_rows(const struct recovery *recovery, struct segment_row *rows)
+{
+    for (size_t i = 0; i < recovery->empty_count; i++)
+        rows[i] = segment_row(recovery->empty[i], SEGMENT_NEW);
+    return recovery->empty_count;
+}
+
+/* After the rows are durable. The next segment takes the first one's number. */
+static void drop_empty(struct recovery *recovery)
+{
+    if (recovery->empty_count > 0)
+        recovery->next_number = recovery->empty[0]->number;
+    for (struct segment *segment; (segment = take_empty(recovery));) {
+        uint64_t number = segment->number;
+        uint32_t generation = segment->generation;
+        segment_destroy(segment);
+        remove_files(recovery, number, generation);
+    }
+}
+
+/* How many segments from the front must be sealed: after a clean stop the last one goes on being written. */
+static size_t count_to_seal(const struct recovery *recovery)
+{
+    size_t count = segments_count(recovery->segments);
+    return recovery->clean && count > 0 ? count - 1 : count;
+}
+
+static int start_failed(const struct recovery *recovery, int rc)
+{
+    LOG_ERROR(recovery->health->log, "STORE-START", "cannot begin to write in %s: %s",
+              recovery->folder->shard, env_text(rc));
+    return env_code(rc);
+}
+
+int recover_start(struct recovery *recovery, struct segment **ret_next)
+{
+    struct segments *segments = recovery->segments;
+    size_t to_seal = count_to_seal(recovery);
+    struct segment_row *rows = calloc(recovery->manifest.count + 1, sizeof(*rows));
+    if (!rows)
+        return STORE_ENOMEM;
+    struct meta_change change = {.rows = rows, .mark = META_MARK_CLEAR};
+    change.count = seal_rows(recovery, to_seal, rows);
+    if (!recovery->clean)
+        change.count += renew_rows(recovery, rows + change.count);
+    int rc = meta_commit(recovery->meta, &change);
+    free(rows);
+    if (rc != 0)
+        return start_failed(recovery, rc);
+    seal_files(recovery, to_seal);
+    if (!recovery->clean)
+        drop_empty(recovery);
+
+    size_t count = segments_count(segments);
+    struct segment *active = count > 0 ? segments_at(segments, count - 1) : NULL;
+    if (!active || active->sealed) {
+        if (!(active = take_empty(recovery))) {
+            rc = segment_make(recovery->meta, recovery->folder, segments->map_size, recovery->next_number,
+                              false, &active);
+            if (rc != 0)
+                return start_failed(recovery, rc);
+            recovery->next_number++;
+        }
+        if ((rc = push_empty(recovery, active)) < 0)
+            return rc;
+    }
+    *ret_next = take_empty(recovery);
+    return 0;
+}

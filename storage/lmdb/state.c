@@ -1,0 +1,355 @@
+/* state.c: state.mdb; see state.h and docs/disk-format.md.
+ *
+ * Happy path:  state_open → state_load (replay gives the rest) → state_flush about every second → state_copy at rolls
+ * Failures:    a row with a bad CRC or a broken tree: the file is put into quarantine, the newest good copy takes its
+ *              place and replay starts further back. A failed flush leaves the file at the F before. */
+#include "storage/lmdb/state.h"
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "proto/crc32c.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define STATE_MAP_SIZE   ((uint64_t)4 << 30) /* address space only */
+#define STATE_VERSION    1
+#define STATE_COPIES_MAX 16 /* more than this in the folder: the oldest are not looked at */
+
+enum { CUT_SIZE = 20, CRC_SIZE = 4 };
+
+static const uint8_t key_cut[1] = {0};
+
+/* ---- rows ---- */
+
+static uint32_t row_crc(const void *key, size_t key_size, const void *value, size_t value_size)
+{
+    return crc32c(crc32c(0, key, key_size), value, value_size);
+}
+
+static bool row_good(const MDB_val *key, const MDB_val *value)
+{
+    if (value->mv_size < CRC_SIZE || key->mv_size == 0)
+        return false;
+    size_t size = value->mv_size - CRC_SIZE;
+    const uint8_t *bytes = value->mv_data;
+    return le32_get(bytes + size) == row_crc(key->mv_data, key->mv_size, bytes, size);
+}
+
+static bool is_cut(const MDB_val *key)
+{
+    return key->mv_size == sizeof(key_cut) && *(const uint8_t *)key->mv_data == key_cut[0];
+}
+
+static int put_row(MDB_txn *txn, MDB_dbi table, const void *key, size_t key_size, const void *value,
+                   size_t value_size)
+{
+    MDB_val k = {key_size, (void *)(uintptr_t)key}, v = {value_size + CRC_SIZE, NULL};
+    int rc = mdb_put(txn, table, &k, &v, MDB_RESERVE);
+    if (rc != 0)
+        return rc;
+    if (value_size)
+        memcpy(v.mv_data, value, value_size);
+    le32_put((uint8_t *)v.mv_data + value_size, row_crc(key, key_size, value, value_size));
+    return 0;
+}
+
+static int put_cut(MDB_txn *txn, MDB_dbi table, uint64_t flushed_index)
+{
+    uint8_t value[CUT_SIZE - CRC_SIZE];
+    le32_put(value, STATE_VERSION);
+    le32_put(value + 4, 0);
+    le64_put(value + 8, flushed_index);
+    return put_row(txn, table, key_cut, sizeof(key_cut), value, sizeof(value));
+}
+
+/* Checks every row and finds F. 0 or an LMDB code. */
+static int check_rows(struct env *env, uint64_t *ret_flushed_index)
+{
+    struct env_cursor cursor;
+    int rc = env_cursor_begin(&cursor, env);
+    if (rc != 0)
+        return rc;
+    bool found = false;
+    MDB_val key, value;
+    while ((rc = mdb_cursor_get(cursor.cursor, &key, &value, MDB_NEXT)) == 0) {
+        if (!row_good(&key, &value)) {
+            rc = MDB_CORRUPTED;
+            break;
+        }
+        if (is_cut(&key) && value.mv_size == CUT_SIZE) {
+            found = le32_get(value.mv_data) == STATE_VERSION;
+            *ret_flushed_index = le64_get((const uint8_t *)value.mv_data + 8);
+        }
+    }
+    env_cursor_end(&cursor);
+    if (rc == MDB_NOTFOUND)
+        rc = found ? 0 : MDB_CORRUPTED;
+    return rc;
+}
+
+/* ---- files ---- */
+
+static int open_checked(const char *path, enum env_role role, struct env **ret_env,
+                        uint64_t *ret_flushed_index)
+{
+    struct env *env;
+    int rc = env_open(path, role, STATE_MAP_SIZE, &env);
+    if (rc != 0)
+        return rc;
+    if ((rc = check_rows(env, ret_flushed_index)) != 0) {
+        env_unref(env);
+        return rc;
+    }
+    *ret_env = env;
+    return 0;
+}
+
+/* Gives a complete, synced draft its name. */
+static int publish(const struct folder *folder, const struct path *draft, const struct path *path)
+{
+    int rc = path_sync(draft);
+    if (rc == 0 && rename(draft->text, path->text) < 0)
+        rc = errno;
+    return rc == 0 ? folder_sync(folder->shard_fd) : rc;
+}
+
+static int make_empty(const struct folder *folder, const struct path *path)
+{
+    struct path draft = folder_shard_file(folder, "state.mdb.new");
+    (void)unlink(draft.text);
+    struct env *env;
+    int rc = env_open(draft.text, ENV_TABLE, STATE_MAP_SIZE, &env);
+    if (rc != 0)
+        return rc;
+    MDB_txn *txn;
+    if ((rc = mdb_txn_begin(env->mdb, NULL, 0, &txn)) == 0) {
+        if ((rc = put_cut(txn, env->table, 0)) == 0)
+            rc = mdb_txn_commit(txn);
+        else
+            mdb_txn_abort(txn);
+    }
+    env_unref(env);
+    return rc == 0 ? publish(folder, &draft, path) : rc;
+}
+
+static int write_copy(const struct folder *folder, struct env *env, const struct path *path)
+{
+    struct path draft = folder_shard_file(folder, "state.mdb.new");
+    (void)unlink(draft.text);
+    int fd = open(draft.text, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return errno;
+    int rc = mdb_env_copyfd2(env->mdb, fd, 0);
+    if (close(fd) < 0 && rc == 0)
+        rc = errno;
+    if (rc == 0)
+        rc = publish(folder, &draft, path);
+    if (rc != 0)
+        (void)unlink(draft.text);
+    return rc;
+}
+
+static bool parse_copy(const char *name, uint64_t *ret_index)
+{
+    int end = 0;
+    return sscanf(name, "state-%20" SCNu64 ".mdb%n", ret_index, &end) == 1 && end > 0 && !name[end];
+}
+
+bool state_owns(const char *name)
+{
+    uint64_t index;
+    return strcmp(name, "state.mdb") == 0 || strcmp(name, "state.mdb.new") == 0 || parse_copy(name, &index);
+}
+
+static struct path copy_path(const struct folder *folder, uint64_t index)
+{
+    char name[64];
+    (void)snprintf(name, sizeof(name), "state-%020" PRIu64 ".mdb", index);
+    return folder_shard_file(folder, name);
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return left < right ? 1 : left > right ? -1 : 0;
+}
+
+/* The copies' F, newest first. Returns how many. */
+static size_t list_copies(const struct folder *folder, uint64_t copies[STATE_COPIES_MAX])
+{
+    DIR *dir = opendir(folder->shard);
+    if (!dir)
+        return 0;
+    size_t count = 0;
+    uint64_t index;
+    for (struct dirent *entry; count < STATE_COPIES_MAX && (entry = readdir(dir));)
+        if (parse_copy(entry->d_name, &index))
+            copies[count++] = index;
+    closedir(dir);
+    qsort(copies, count, sizeof(copies[0]), newest_first);
+    return count;
+}
+
+/* ---- opening ---- */
+
+/* Puts the newest good copy in the place of state.mdb, or an empty state if there is none. 0 or an LMDB code. */
+static int restore(const struct folder *folder, const struct path *path)
+{
+    uint64_t copies[STATE_COPIES_MAX], flushed_index;
+    size_t count = list_copies(folder, copies);
+    for (size_t i = 0; i < count; i++) {
+        struct path from = copy_path(folder, copies[i]);
+        struct env *env;
+        int rc = open_checked(from.text, ENV_SEALED, &env, &flushed_index);
+        if (rc != 0) {
+            LOG_ERROR(folder->log, "STORE-STATE", "%s is damaged too: %s", from.text, env_text(rc));
+            continue;
+        }
+        rc = write_copy(folder, env, path);
+        env_unref(env);
+        if (rc == 0)
+            LOG_WARN(folder->log, "STORE-STATE", "state restored from %s; replaying from entry %" PRIu64,
+                     from.text, flushed_index + 1);
+        return rc;
+    }
+    LOG_WARN(folder->log, "STORE-STATE", "no good copy of the state; it is made again from the whole log");
+    return make_empty(folder, path);
+}
+
+static int replace_damaged(const struct folder *folder, const struct path *path, int why)
+{
+    LOG_ERROR(folder->log, "STORE-STATE", "%s is damaged: %s", path->text, env_text(why));
+    int rc = folder_quarantine(folder, "state.mdb", "damaged");
+    return rc == 0 ? restore(folder, path) : rc;
+}
+
+int state_open(struct state *state, const struct folder *folder, bool log_is_empty, char *error,
+               size_t error_size)
+{
+    *state = (struct state){.folder = folder};
+    struct path path = folder_shard_file(folder, "state.mdb");
+    int rc = 0;
+    if (path_exists(&path)) {
+        rc = path_sync(&path);
+    } else if (log_is_empty) {
+        rc = make_empty(folder, &path);
+    } else {
+        LOG_ERROR(folder->log, "STORE-STATE", "%s is missing", path.text);
+        rc = restore(folder, &path);
+    }
+    if (rc == 0)
+        rc = open_checked(path.text, ENV_TABLE, &state->env, &state->flushed_index);
+    if (env_code(rc) == STORE_ECORRUPT) {
+        rc = replace_damaged(folder, &path, rc);
+        if (rc == 0)
+            rc = open_checked(path.text, ENV_TABLE, &state->env, &state->flushed_index);
+    }
+    if (rc != 0)
+        (void)snprintf(error, error_size, "cannot open %s: %s", path.text, env_text(rc));
+    return env_code(rc);
+}
+
+void state_close(struct state *state)
+{
+    env_unref(state->env);
+    state->env = NULL;
+}
+
+int state_load(const struct state *state, store_row_fn *fn, void *ctx)
+{
+    struct env_cursor cursor;
+    int rc = env_cursor_begin(&cursor, state->env);
+    if (rc != 0)
+        return env_code(rc);
+    MDB_val key, value;
+    int code = 0;
+    while (code == 0 && (rc = mdb_cursor_get(cursor.cursor, &key, &value, MDB_NEXT)) == 0) {
+        struct store_row row = {key.mv_data, key.mv_size, value.mv_data, value.mv_size - CRC_SIZE};
+        if (!is_cut(&key))
+            code = fn(ctx, &row);
+    }
+    env_cursor_end(&cursor);
+    if (code == 0 && rc != MDB_NOTFOUND)
+        code = env_code(rc);
+    return code;
+}
+
+/* ---- flushing ---- */
+
+/* Bytes a flush can add at most: each row copies one leaf, there are not more leaves than the tree has, and new rows
+ * fill pages at least by half. */
+static uint64_t worst_case(const struct state *state, const struct store_flush *flush)
+{
+    MDB_stat stat;
+    CHECK(mdb_env_stat(state->env->mdb, &stat) == 0);
+    uint64_t touched = stat.ms_leaf_pages + stat.ms_branch_pages;
+    if (touched > flush->row_count * 2)
+        touched = flush->row_count * 2;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < flush->row_count; i++) {
+        bytes += (flush->rows[i].key_size + flush->rows[i].value_size + 32) * 2;
+        if (flush->rows[i].value_size > state->env->inline_max)
+            bytes += 2 * state->env->page_size;
+    }
+    return bytes + (touched + 32) * state->env->page_size;
+}
+
+static int write_rows(MDB_txn *txn, MDB_dbi table, const struct store_flush *flush)
+{
+    int rc = 0;
+    for (size_t i = 0; i < flush->row_count && rc == 0; i++) {
+        const struct store_row *row = &flush->rows[i];
+        CHECK(row->key_size > 0 && row->key_size <= STORE_KEY_SIZE_MAX && row->key[0] != key_cut[0]);
+        if (row->value) {
+            rc = put_row(txn, table, row->key, row->key_size, row->value, row->value_size);
+        } else {
+            MDB_val key = {row->key_size, (void *)(uintptr_t)row->key};
+            rc = mdb_del(txn, table, &key, NULL);
+            if (rc == MDB_NOTFOUND)
+                rc = 0;
+        }
+    }
+    return rc == 0 ? put_cut(txn, table, flush->applied_index) : rc;
+}
+
+int state_flush(struct state *state, const struct store_flush *flush)
+{
+    CHECK(flush->applied_index >= state->flushed_index);
+    int rc = env_reserve(state->env, env_used_bytes(state->env) + worst_case(state, flush));
+    if (rc != 0)
+        return rc;
+    MDB_txn *txn;
+    if ((rc = mdb_txn_begin(state->env->mdb, NULL, 0, &txn)) != 0)
+        return rc;
+    if ((rc = write_rows(txn, state->env->table, flush)) != 0) {
+        mdb_txn_abort(txn);
+        return rc;
+    }
+    if ((rc = mdb_txn_commit(txn)) == 0)
+        state->flushed_index = flush->applied_index;
+    return rc;
+}
+
+int state_copy(const struct state *state)
+{
+    struct path path = copy_path(state->folder, state->flushed_index);
+    if (!path_exists(&path)) {
+        int rc = write_copy(state->folder, state->env, &path);
+        if (rc != 0)
+            return rc;
+    }
+    uint64_t copies[STATE_COPIES_MAX];
+    size_t count = list_copies(state->folder, copies);
+    for (size_t i = STATE_COPIES_KEPT; i < count; i++) {
+        struct path old = copy_path(state->folder, copies[i]);
+        (void)unlink(old.text);
+    }
+    return 0;
+}

@@ -1,0 +1,30 @@
+/* state.h: state.mdb: the core's rows at exactly one applied index F, and the copies to fall back to.
+ *
+ * Thread: the owner while opening and loading, then the background thread alone. */
+#ifndef CRIER_STORAGE_LMDB_STATE_H
+#define CRIER_STORAGE_LMDB_STATE_H
+
+#include "storage/lmdb/env.h"
+#include "storage/lmdb/folder.h"
+
+#define STATE_COPIES_KEPT 2
+
+struct state {
+    struct env *env;
+    const struct folder *folder;
+    uint64_t flushed_index; /* F */
+};
+
+/* Opens state.mdb, synced and with every row checked; makes it first if this is a new log. A missing or damaged file
+ * is replaced by the newest good copy, at worst by nothing (F = 0), loudly. 0, or a store code with a sentence in error. */
+int state_open(struct state *state, const struct folder *folder, bool log_is_empty, char *error,
+               size_t error_size);
+bool state_owns(const char *name); /* is this file of shard-0 one of ours? */
+void state_close(struct state *state);
+int state_load(const struct state *state, store_row_fn *fn, void *ctx);
+/* Rows and F in one synced transaction. 0 or an LMDB code (see env_code). */
+int state_flush(struct state *state, const struct store_flush *flush);
+/* Keeps a copy of the file as it is, and only the newest STATE_COPIES_KEPT. 0 or an LMDB code. */
+int state_copy(const struct state *state);
+
+#endif
