@@ -57,7 +57,8 @@ struct service {
 
     atomic_uint_fast64_t in, out, failed, repeated;
     int signal_fd, wake_fd;
-    int percent; /* of the input, for the report; -1: there is none */
+    uint64_t lag; /* when the bus was closed */
+    int percent;  /* of the input, for the report; -1: there is none */
     int64_t reported_ms;
     bool stopping; /* a signal came */
 };
