@@ -213,25 +213,27 @@ Test(batch_damage, forged_records_are_refused)
         const char *body;
         size_t size;
         const char *what;
+        bool inside_headers; /* the walk sees it only when it reads the headers */
     } bad[] = {
-        {RECORD("\x00\x00\x00\x03\x01\x00"), "key length -2"},
-        {RECORD("\x00\x00\x00\x01\x03\x00"), "value length -2"},
-        {RECORD("\x00\x00\x00\x08\x01\x00"), "a key beyond the record"},
-        {RECORD("\x00\x00\x00\x01\x08v\x00"), "a value beyond the record"},
-        {RECORD("\x00\x00\x00\x01\x01\x01"), "header count -1"},
-        {RECORD("\x00\x00\x00\x01\x01\x02"), "a header that is not there"},
-        {RECORD("\x00\x00\x00\x01\x01\x00z"), "bytes behind the headers"},
-        {RECORD("\x00\x00\x00\x01\x01\x02\x02k\x01z"), "bytes behind the last header"},
-        {RECORD("\x00\x00\x00\x01\x01\x02\x01\x01"), "a header key of null"},
-        {RECORD("\x00\x00\x00\x01\x01\x02\x02k\x08v"), "a header value beyond the record"},
-        {RECORD("\x00\x00\x00\x01\x01\xfe\xff\xff\xff\x0f"), "more headers than bytes"},
-        {RECORD("\x00\x00\x02\x01\x01\x00"), "offset delta 1 in the first record"},
-        {RECORD("\x00\x00\x01\x01\x01\x00"), "offset delta -1"},
-        {RECORD("\x00\x00\x00\x01\x01"), "no header count"},
-        {RECORD("\x00"), "one byte"},
-        {RECORD(""), "an empty record"},
-        {RECORD("\x00\x00\x00\xff\xff\xff\xff\x1f\x01\x00"), "a key length beyond 32 bits"},
-        {RECORD("\x00\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00\x00\x01\x01\x00"), "an overlong timestamp"},
+        {RECORD("\x00\x00\x00\x03\x01\x00"), "key length -2", false},
+        {RECORD("\x00\x00\x00\x01\x03\x00"), "value length -2", false},
+        {RECORD("\x00\x00\x00\x08\x01\x00"), "a key beyond the record", false},
+        {RECORD("\x00\x00\x00\x01\x08v\x00"), "a value beyond the record", false},
+        {RECORD("\x00\x00\x00\x01\x01\x01"), "header count -1", false},
+        {RECORD("\x00\x00\x00\x01\x01\x02"), "a header that is not there", false},
+        {RECORD("\x00\x00\x00\x01\x01\x00z"), "bytes behind the headers", false},
+        {RECORD("\x00\x00\x00\x01\x01\x02\x02k\x01z"), "bytes behind the last header", true},
+        {RECORD("\x00\x00\x00\x01\x01\x02\x01\x01"), "a header key of null", true},
+        {RECORD("\x00\x00\x00\x01\x01\x02\x02k\x08v"), "a header value beyond the record", true},
+        {RECORD("\x00\x00\x00\x01\x01\xfe\xff\xff\xff\x0f"), "more headers than bytes", false},
+        {RECORD("\x00\x00\x02\x01\x01\x00"), "offset delta 1 in the first record", false},
+        {RECORD("\x00\x00\x01\x01\x01\x00"), "offset delta -1", false},
+        {RECORD("\x00\x00\x00\x01\x01"), "no header count", false},
+        {RECORD("\x00"), "one byte", false},
+        {RECORD(""), "an empty record", false},
+        {RECORD("\x00\x00\x00\xff\xff\xff\xff\x1f\x01\x00"), "a key length beyond 32 bits", false},
+        {RECORD("\x00\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00\x00\x01\x01\x00"), "an overlong timestamp",
+         false},
     };
     const char *why = NULL;
     cr_assert_eq(validate_record(RECORD("\x00\x00\x00\x01\x01\x00"), &why), 0,
@@ -244,9 +246,54 @@ Test(batch_damage, forged_records_are_refused)
         struct batch_iterator iterator;
         struct batch_record record;
         cr_assert_eq(batch_iterator_init(&iterator, batch, batch_size, 0), 0);
-        batch_iterator_next(&iterator,
-                            &record); /* must not read outside; that it fails is the check's promise */
+        cr_assert_eq(batch_iterator_next(&iterator, &record), bad[i].inside_headers ? 1 : WIRE_CRIER_ECORRUPT,
+                     "%s", bad[i].what);
+        if (bad[i].inside_headers) {
+            const uint8_t *cursor = record.headers;
+            struct batch_string key, value;
+            int rc;
+            while ((rc = batch_record_header(&record, &cursor, &key, &value)) == 1)
+                ;
+            cr_assert_eq(rc, WIRE_CRIER_ECORRUPT, "%s", bad[i].what);
+        }
         batch_iterator_finish(&iterator);
+    }
+}
+
+Test(batch_damage, bytes_behind_the_last_record_are_refused)
+{
+    build(4, BATCH_NONE);
+    for (size_t extra = 1; extra <= 20; extra++) {
+        memset(batch + batch_size, 0, extra);
+        be32_put(batch + 8, (uint32_t)(batch_size + extra - BATCH_LENGTH_OFFSET));
+        repair_crc(batch, batch_size + extra);
+        struct batch_header header;
+        const char *why = NULL;
+        cr_assert_eq(batch_validate(batch, batch_size + extra, &limits, &header, &why), WIRE_CRIER_ECORRUPT);
+        cr_assert_str_eq(why, "bytes are left behind the last record");
+        struct batch_iterator iterator;
+        struct batch_record record;
+        int rc;
+        cr_assert_eq(batch_iterator_init(&iterator, batch, batch_size + extra, 0), 0);
+        while ((rc = batch_iterator_next(&iterator, &record)) == 1)
+            ;
+        cr_assert_eq(rc, WIRE_CRIER_ECORRUPT);
+    }
+}
+
+Test(batch_damage, impossible_counts_are_refused_before_anything_is_walked)
+{
+    static const struct {
+        uint32_t last_offset_delta, count;
+    } bad[] = {{7, 9}, {0xffffffff, 0}, {7, 0xffffffff}, {0x7fffffff, BATCH_COUNT_MAX + 1}};
+    build(1, BATCH_NONE);
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        struct batch_header header;
+        struct batch_iterator iterator;
+        be32_put(batch + 23, bad[i].last_offset_delta);
+        be32_put(batch + 57, bad[i].count);
+        cr_assert_eq(batch_header_decode(batch, batch_size, &header), WIRE_CRIER_ECORRUPT);
+        cr_assert_eq(batch_iterator_init(&iterator, batch, batch_size, 0), WIRE_CRIER_ECORRUPT);
     }
 }
 

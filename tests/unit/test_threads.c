@@ -137,6 +137,38 @@ static void requests_meet_their_completions(void)
     queue_destroy(meeting.queue);
 }
 
+/* ---- one request at a time: every push and every post must wake somebody ---- */
+
+#define ROUNDS 3000
+
+static void one_request_at_a_time_wakes_both_sides(void)
+{
+    struct meeting meeting = {
+        .queue = queue_create(1), .completions = completions_create(), .pool = buffer_pool_create(128, 1)};
+    CHECK(meeting.queue && meeting.completions && meeting.pool);
+    pthread_t worker;
+    CHECK(pthread_create(&worker, NULL, worker_run, &meeting) == 0);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        struct request request = {
+            .node = {.weight = 1}, .number = i, .buffer = buffer_pool_get(meeting.pool)};
+        CHECK(request.buffer);
+        memset(request.buffer->data, (int)(i & 0xff), request.buffer->capacity);
+        CHECK(queue_push(meeting.queue, &request.node) == 0);
+        struct pollfd poll_fd = {.fd = completions_fd(meeting.completions), .events = POLLIN};
+        struct queue_node *done = NULL;
+        while (!done) { /* a wake-up for nothing is allowed, none at all is not */
+            CHECK(poll(&poll_fd, 1, 30000) == 1);
+            done = completions_take(meeting.completions);
+        }
+        CHECK(done == &request.node && !done->next);
+    }
+    queue_close(meeting.queue);
+    pthread_join(worker, NULL);
+    buffer_pool_destroy(meeting.pool);
+    completions_destroy(meeting.completions);
+    queue_destroy(meeting.queue);
+}
+
 /* ---- a close wakes a waiting consumer ---- */
 
 static void *wait_for_close(void *argument)
@@ -200,6 +232,7 @@ static void log_lines_never_mix(void)
 int main(void)
 {
     requests_meet_their_completions();
+    one_request_at_a_time_wakes_both_sides();
     a_close_wakes_the_consumer();
     log_lines_never_mix();
     return 0;
