@@ -1,0 +1,393 @@
+/* bus.c: a bus's life and its emits: crier_open to crier_close, crier_emit, crier_flush, crier_stats.
+ *
+ * Role:     the public API's side of the lock; the other side is loop.c, on the I/O thread.
+ * Thread:   any, as crier.h says. Blocking calls wait on one condition variable, or run the caller's loop meanwhile.
+ * Owns:     struct crier, from crier_open to crier_close.
+ *
+ * Happy path:  crier_open -> I/O thread connects -> crier_emit: engine_emit under the lock, a wake-up when one is needed
+ *              -> crier_close: no new emits -> settled -> stop -> stopped -> freed
+ * Failures:    opening: everything is taken down again in reverse order. Closing takes too long: what is left is given
+ *              up with CRIER_ECLOSED or CRIER_EUNKNOWN, each emit still told, and CRIER_ETIMEDOUT returned. */
+#include "client/bus_internal.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "client/topic_name.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NAME_MAX_BYTES   255
+#define BATCH_SIZE_LEAST 1024
+#define BATCH_SIZE_MOST  (8u * 1024 * 1024)
+
+/* ---- threads ---- */
+
+bool bus_in_callback(crier *bus)
+{
+    return atomic_load_explicit(&bus->in_turn, memory_order_relaxed) &&
+           pthread_equal(atomic_load_explicit(&bus->loop_thread, memory_order_relaxed), pthread_self());
+}
+
+void bus_wake(crier *bus)
+{
+    uint64_t one = 1;
+
+    if (bus_in_callback(bus)) {
+        bus->again = true;
+    } else if (write(bus->wake_fd, &one, sizeof(one)) < 0) {
+        /* the counter is full: the loop is awake as can be */
+    }
+}
+
+/* Is it this thread that has to run the loop, because it is the caller's? */
+static bool loop_is_ours_to_run(crier *bus)
+{
+    return !bus->own_thread &&
+           pthread_equal(atomic_load_explicit(&bus->loop_thread, memory_order_relaxed), pthread_self());
+}
+
+static struct timespec time_of(int64_t us)
+{
+    return (struct timespec){.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
+}
+
+int bus_wait(crier *bus, bool (*done)(crier *bus, const void *ctx), const void *ctx, int64_t deadline_us)
+{
+    struct timespec deadline = time_of(deadline_us);
+    int rc = 0;
+
+    if (bus_in_callback(bus))
+        return CRIER_EDEADLK;
+    bus->waiters++;
+    while (rc == 0 && !done(bus, ctx)) {
+        if (deadline_us != ENGINE_NEVER && clock_monotonic_us() >= deadline_us) {
+            rc = CRIER_ETIMEDOUT;
+        } else if (loop_is_ours_to_run(bus)) {
+            pthread_mutex_unlock(&bus->lock);
+            rc = loop_pump(bus, deadline_us) ? 0 : CRIER_EDEADLK;
+            pthread_mutex_lock(&bus->lock);
+        } else if (deadline_us == ENGINE_NEVER) {
+            pthread_cond_wait(&bus->changed, &bus->lock);
+        } else {
+            pthread_cond_timedwait(&bus->changed, &bus->lock, &deadline);
+        }
+    }
+    bus->waiters--;
+    return rc;
+}
+
+static int64_t deadline_after_ms(int timeout_ms)
+{
+    return timeout_ms < 0 ? ENGINE_NEVER : clock_monotonic_us() + timeout_ms * INT64_C(1000);
+}
+
+/* ---- opening ---- */
+
+static struct crier_options options_copy(const struct crier_options *options)
+{
+    struct crier_options copy = crier_options_default();
+
+    if (options) { /* an older program knows fewer fields, a newer one more */
+        memcpy(&copy, options, options->struct_size < sizeof(copy) ? options->struct_size : sizeof(copy));
+        copy.struct_size = sizeof(copy);
+    }
+    return copy;
+}
+
+static bool options_are_valid(const struct crier_options *options)
+{
+    if (options->name && !text_is_valid(options->name, NAME_MAX_BYTES))
+        return false;
+    if (options->connect_timeout_ms < 0 || options->request_timeout_ms <= 0 ||
+        options->close_timeout_ms < 0 || options->linger_us < 0 || options->commit_interval_ms < 0)
+        return false;
+    if (options->reconnect_delay_ms_min <= 0 ||
+        options->reconnect_delay_ms_max < options->reconnect_delay_ms_min)
+        return false;
+    if (options->batch_size_max < BATCH_SIZE_LEAST || options->batch_size_max > BATCH_SIZE_MOST)
+        return false;
+    if (options->buffer_size_max < options->batch_size_max || options->listen_credit == 0)
+        return false;
+    return options->compression == CRIER_COMPRESSION_NONE || options->compression == CRIER_COMPRESSION_LZ4 ||
+           options->compression == CRIER_COMPRESSION_ZSTD;
+}
+
+static int lock_init(crier *bus)
+{
+    pthread_condattr_t attributes;
+    int rc;
+
+    if (pthread_mutex_init(&bus->lock, NULL) != 0)
+        return CRIER_ENOMEM;
+    if (pthread_condattr_init(&attributes) != 0) {
+        pthread_mutex_destroy(&bus->lock);
+        return CRIER_ENOMEM;
+    }
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    rc = pthread_cond_init(&bus->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    if (rc != 0)
+        pthread_mutex_destroy(&bus->lock);
+    return rc == 0 ? 0 : CRIER_ENOMEM;
+}
+
+static int engine_make(crier *bus)
+{
+    struct engine_config config = {
+        .bus = bus, .options = bus->options, .endpoint_count = bus->url.endpoint_count};
+
+    if (random_system(config.instance, sizeof(config.instance)) < 0 ||
+        random_system(&config.seed, sizeof(config.seed)) < 0)
+        return CRIER_ENOMEM;
+    bus->engine = engine_create(&config, &loop_engine_ops, bus);
+    return bus->engine ? 0 : CRIER_ENOMEM;
+}
+
+static void bus_free(crier *bus)
+{
+    loop_close(bus);
+    engine_destroy(bus->engine);
+    pthread_cond_destroy(&bus->changed);
+    pthread_mutex_destroy(&bus->lock);
+    free(bus->listeners);
+    free(bus);
+}
+
+static int bus_create(const struct url *url, const struct crier_options *options, crier **ret_bus)
+{
+    crier *bus = calloc(1, sizeof(*bus));
+    int rc;
+
+    if (!bus)
+        return CRIER_ENOMEM;
+    if ((rc = lock_init(bus)) < 0) {
+        free(bus);
+        return rc;
+    }
+    bus->options = *options;
+    bus->url = *url;
+    bus->own_thread = !options->base;
+    bus->wake_fd = -1;
+    bus->changes_end = &bus->changes;
+    bus->requests_end = &bus->requests;
+    if ((rc = engine_make(bus)) < 0 || (rc = loop_open(bus)) < 0) {
+        bus_free(bus);
+        return rc;
+    }
+    *ret_bus = bus;
+    return 0;
+}
+
+static void *thread_run(void *argument)
+{
+    loop_run(argument);
+    return NULL;
+}
+
+/* The I/O thread takes no signals: they are the host program's. */
+static int thread_start(crier *bus)
+{
+    sigset_t all, before;
+    int rc;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = pthread_create(&bus->thread, NULL, thread_run, bus);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc == 0 ? 0 : CRIER_ENOMEM;
+}
+
+static bool connect_is_decided(crier *bus, const void *ctx)
+{
+    (void)ctx;
+    return bus->was_connected || bus->connect_error == CRIER_EVERSION;
+}
+
+static int connect_wait(crier *bus)
+{
+    int rc;
+
+    pthread_mutex_lock(&bus->lock);
+    rc = bus_wait(bus, connect_is_decided, NULL, deadline_after_ms(bus->options.connect_timeout_ms));
+    if (rc == CRIER_ETIMEDOUT)
+        rc = CRIER_ECONNECT;
+    else if (rc == 0 && !bus->was_connected)
+        rc = bus->connect_error;
+    pthread_mutex_unlock(&bus->lock);
+    return rc;
+}
+
+static bool is_stopped(crier *bus, const void *ctx)
+{
+    (void)ctx;
+    return bus->stopped;
+}
+
+/* Takes the loop down, whatever is left, and frees the bus. */
+static void bus_stop(crier *bus)
+{
+    pthread_mutex_lock(&bus->lock);
+    bus->stop = true;
+    pthread_mutex_unlock(&bus->lock);
+    if (loop_is_ours_to_run(bus)) {
+        loop_turn(bus);
+    } else {
+        bus_wake(bus);
+        pthread_mutex_lock(&bus->lock);
+        bus_wait(bus, is_stopped, NULL, ENGINE_NEVER);
+        pthread_mutex_unlock(&bus->lock);
+    }
+    if (bus->own_thread)
+        pthread_join(bus->thread, NULL);
+    bus_free(bus);
+}
+
+int crier_open(const char *url, const struct crier_options *options, crier **ret_bus)
+{
+    struct crier_options copy = options_copy(options);
+    struct url parsed;
+    crier *bus;
+    int rc;
+
+    if (!url || !ret_bus || !options_are_valid(&copy))
+        return CRIER_EINVAL;
+    if ((rc = url_parse(url, &parsed)) < 0)
+        return rc;
+    if ((rc = bus_create(&parsed, &copy, &bus)) < 0)
+        return rc;
+    atomic_store(&bus->loop_thread, pthread_self());
+    engine_start(bus->engine, clock_monotonic_us());
+    if (bus->own_thread) {
+        if ((rc = thread_start(bus)) < 0) {
+            bus_free(bus);
+            return rc;
+        }
+    } else {
+        loop_turn(bus);
+    }
+    if (copy.connect_timeout_ms > 0 && (rc = connect_wait(bus)) < 0) {
+        bus_stop(bus);
+        return rc;
+    }
+    *ret_bus = bus;
+    return 0;
+}
+
+/* ---- closing ---- */
+
+static bool is_settled(crier *bus, const void *ctx)
+{
+    (void)ctx;
+    return bus->settled;
+}
+
+int crier_close(crier *bus)
+{
+    int rc, error;
+
+    if (!bus)
+        return CRIER_EINVAL;
+    if (bus_in_callback(bus) || (loop_is_ours_to_run(bus) && !loop_can_run(bus)))
+        return CRIER_EDEADLK;
+    pthread_mutex_lock(&bus->lock);
+    engine_emit_close(bus->engine);
+    bus->closing = true;
+    pthread_mutex_unlock(&bus->lock);
+    bus_wake(bus);
+    pthread_mutex_lock(&bus->lock);
+    rc = bus_wait(bus, is_settled, NULL, deadline_after_ms(bus->options.close_timeout_ms));
+    error = bus->error;
+    pthread_mutex_unlock(&bus->lock);
+    bus_stop(bus);
+    return rc < 0 ? rc : error;
+}
+
+/* ---- emitting ---- */
+
+/* Milliseconds are what an event carries: the coarse clock, a few of them off at most, costs a quarter of the exact one. */
+static int64_t timestamp_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+static bool has_progress(crier *bus, const void *ctx)
+{
+    (void)ctx;
+    return bus->progress.pending_bytes != SIZE_MAX || bus->closing;
+}
+
+/* Waits for the I/O thread's next turn, which may have made room. */
+static int room_wait(crier *bus)
+{
+    bus->progress.pending_bytes = SIZE_MAX; /* until it tells */
+    return bus_wait(bus, has_progress, NULL, ENGINE_NEVER);
+}
+
+int crier_emit_with(crier *bus, const char *topic, const void *value, size_t value_size,
+                    const struct crier_emit_options *options)
+{
+    int64_t now_ms = options && options->timestamp_ms ? options->timestamp_ms : timestamp_ms();
+    bool wake;
+    int rc;
+
+    if (!bus || !topic)
+        return CRIER_EINVAL;
+    pthread_mutex_lock(&bus->lock);
+    rc = engine_emit(bus->engine, topic, value, value_size, options, now_ms, &wake);
+    while (rc == CRIER_EAGAIN && bus->options.emit_blocks && room_wait(bus) == 0)
+        rc = engine_emit(bus->engine, topic, value, value_size, options, now_ms, &wake);
+    pthread_mutex_unlock(&bus->lock);
+    if (wake)
+        bus_wake(bus);
+    return rc;
+}
+
+int crier_emit(crier *bus, const char *topic, const void *value, size_t value_size)
+{
+    return crier_emit_with(bus, topic, value, value_size, NULL);
+}
+
+static bool is_flushed(crier *bus, const void *ctx)
+{
+    const uint64_t *ticket = ctx;
+
+    return bus->progress.oldest_ticket >= *ticket;
+}
+
+int crier_flush(crier *bus, int timeout_ms)
+{
+    uint64_t ticket;
+    int rc;
+
+    if (!bus)
+        return CRIER_EINVAL;
+    if (bus_in_callback(bus))
+        return CRIER_EDEADLK;
+    pthread_mutex_lock(&bus->lock);
+    ticket = engine_flush_ticket(bus->engine);
+    pthread_mutex_unlock(&bus->lock);
+    bus_wake(bus);
+    pthread_mutex_lock(&bus->lock);
+    rc = bus_wait(bus, is_flushed, &ticket, deadline_after_ms(timeout_ms));
+    if (rc == 0) {
+        rc = bus->error;
+        bus->error = 0;
+    }
+    pthread_mutex_unlock(&bus->lock);
+    return rc;
+}
+
+void crier_stats(crier *bus, struct crier_stats *ret_stats)
+{
+    pthread_mutex_lock(&bus->lock);
+    engine_stats(bus->engine, ret_stats);
+    pthread_mutex_unlock(&bus->lock);
+}

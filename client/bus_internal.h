@@ -1,0 +1,114 @@
+/* bus_internal.h: what the files of the bus share: the public API on one side, the engine's driver on the other.
+ *
+ *   bus.c          open, close, flush, stats, emit        loop.c    the I/O thread's turns: engine, timers, wake-ups
+ *   bus_listen.c   on, once, off, listen                  socket.c  the connection: resolve, connect, receive, send
+ *   bus_request.c  topics, ping
+ *
+ * Lock order: there is one lock, `bus.lock`, which is the engine's emit lock too. It is never held while a callback or
+ * a system call runs (but for the condition variable's). */
+#ifndef CRIER_CLIENT_BUS_INTERNAL_H
+#define CRIER_CLIENT_BUS_INTERNAL_H
+
+#include "client/engine.h"
+#include "client/resolve.h"
+#include "client/url.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct event;
+struct event_base;
+struct bus_request;
+
+/* The connection's socket. I/O thread only. */
+struct bus_socket {
+    int fd;                 /* -1: none */
+    struct event *readable; /* of fd, or of the name's look-up; NULL: none */
+    struct event *writable; /* while connecting, or while output waits */
+    bool writable_added;
+    bool connecting;
+    struct resolve *resolve; /* a look-up under way */
+    struct address addresses[RESOLVE_ADDRESSES_MAX];
+    size_t address_count, address_next; /* to be tried */
+};
+
+struct crier {
+    /* fixed after crier_open */
+    struct engine *engine;
+    struct crier_options options;
+    struct url url;
+    bool own_thread;
+    struct event_base *base;
+    int wake_fd; /* eventfd: there is something for the I/O thread */
+
+    /* under `lock` */
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* something that threads wait for may have come about */
+    unsigned waiters;
+    struct engine_progress progress;
+    int error;                  /* the first nobody heard */
+    int connect_error;          /* of the last attempt */
+    bool was_connected;         /* once */
+    bool closing;               /* crier_close was called */
+    bool settled;               /* everything emitted and committed has its outcome */
+    bool stop;                  /* the I/O thread is to take the loop down */
+    bool stopped;               /* it has */
+    crier_listener **listeners; /* all that have not been released, oldest first */
+    size_t listener_count, listener_capacity;
+    crier_listener *changes, **changes_end; /* listeners the I/O thread has to start or end */
+    struct bus_request *requests, **requests_end;
+
+    /* any thread */
+    _Atomic(pthread_t) loop_thread; /* who ran the last turn */
+    atomic_bool in_turn;            /* it is running one: callbacks are made from inside */
+
+    /* I/O thread only */
+    pthread_t thread; /* own_thread */
+    bool connected;   /* as the user was told */
+    bool again;       /* another turn right away */
+    bool close_begun; /* engine_close was called */
+    bool down;        /* stop was done */
+    size_t dispatch_budget;
+    struct event *wake_event, *timer;
+    int64_t timer_due;
+    struct bus_socket socket;
+    bool disconnect_wanted, connect_wanted; /* the engine's wishes, done when its call has returned */
+    unsigned connect_endpoint;
+};
+
+/* ---- bus.c ---- */
+
+bool bus_in_callback(crier *bus); /* does the caller stand in a callback of this bus? */
+void bus_wake(crier *bus);        /* any thread, without the lock */
+/* Waits, with the lock held, until done(bus, ctx) or the deadline (ENGINE_NEVER: none). On a caller's loop this runs the
+ * loop. 0, CRIER_ETIMEDOUT or CRIER_EDEADLK (a callback of this thread's loop is running). */
+int bus_wait(crier *bus, bool (*done)(crier *bus, const void *ctx), const void *ctx, int64_t deadline_us);
+
+/* ---- loop.c ---- */
+
+int loop_open(crier *bus);     /* the base, the wake-up, the timer. 0 or CRIER_ENOMEM */
+void loop_close(crier *bus);   /* after the last turn */
+void loop_run(crier *bus);     /* own thread: until stop */
+void loop_enter(crier *bus);   /* first thing in an event callback; loop_turn ends it */
+void loop_turn(crier *bus);    /* I/O thread: lets everything that is due happen */
+bool loop_can_run(crier *bus); /* a caller's loop, on its thread: it is not running already */
+/* Runs a caller's loop once, for at most until the deadline. false: it is running already. */
+bool loop_pump(crier *bus, int64_t deadline_us);
+extern const struct engine_ops loop_engine_ops;
+
+/* ---- socket.c ---- */
+
+void socket_open(crier *bus, unsigned endpoint); /* engine_connected or engine_disconnected follows */
+void socket_close(crier *bus);
+void socket_send(crier *bus); /* what the engine has to send, as far as the kernel takes it */
+
+/* ---- bus_listen.c: I/O thread ---- */
+
+void listeners_change(crier *bus);
+void listener_released(crier *bus, crier_listener *listener);
+
+/* ---- bus_request.c: I/O thread ---- */
+
+void requests_start(crier *bus);
+
+#endif

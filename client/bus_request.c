@@ -1,0 +1,244 @@
+/* bus_request.c: topics and ping: blocking questions, asked by any thread, answered through the I/O thread.
+ *
+ * Thread:   any that may block; requests_start and answered: the I/O thread.
+ * Owns:     struct bus_request: the asking thread's, until it gives up waiting; then the answer frees it. */
+#include "client/bus_internal.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_GRACE_MS                                                                                      \
+    1000 /* the engine's own time-out comes first; this is for a loop that does not turn */
+
+enum bus_request_kind { BUS_TOPIC_CREATE, BUS_TOPIC_DESCRIBE, BUS_TOPIC_LIST, BUS_PING };
+
+struct topic_copy {
+    struct crier_topic_info info; /* name and partitions: malloc'ed */
+};
+
+struct bus_request {
+    struct bus_request *next;
+    crier *bus;
+    enum bus_request_kind kind;
+    char *name;
+    struct crier_topic_options options;
+    bool has_options;
+    /* under bus.lock */
+    bool answered;
+    bool abandoned; /* nobody waits any more */
+    int code;
+    int64_t answered_us;
+    struct topic_copy *topics;
+    size_t topic_count, topic_capacity;
+};
+
+static void request_free(struct bus_request *request)
+{
+    for (size_t i = 0; i < request->topic_count; i++) {
+        free((char *)(uintptr_t)request->topics[i].info.name);
+        free((void *)(uintptr_t)request->topics[i].info.partitions);
+    }
+    free(request->topics);
+    free(request->name);
+    free(request);
+}
+
+/* ---- I/O thread ---- */
+
+static bool topic_keep(struct bus_request *request, const struct crier_topic_info *info)
+{
+    size_t size = info->partition_count * sizeof(*info->partitions);
+    struct crier_partition_info *partitions;
+    char *name;
+
+    if (request->topic_count == request->topic_capacity) {
+        size_t capacity = request->topic_capacity ? 2 * request->topic_capacity : 4;
+        struct topic_copy *grown = realloc(request->topics, capacity * sizeof(*grown));
+        if (!grown)
+            return false;
+        request->topics = grown;
+        request->topic_capacity = capacity;
+    }
+    partitions = malloc(size + 1);
+    name = strdup(info->name);
+    if (!partitions || !name) {
+        free(partitions);
+        free(name);
+        return false;
+    }
+    memcpy(partitions, info->partitions, size);
+    request->topics[request->topic_count].info = *info;
+    request->topics[request->topic_count].info.name = name;
+    request->topics[request->topic_count].info.partitions = partitions;
+    request->topic_count++;
+    return true;
+}
+
+static void on_answer(void *ctx, const struct engine_answer *answer)
+{
+    struct bus_request *request = ctx;
+    crier *bus = request->bus;
+    bool abandoned;
+
+    for (size_t i = 0; i < answer->topic_count && request->code == 0; i++)
+        if (!topic_keep(request, &answer->topics[i]))
+            request->code = CRIER_ENOMEM;
+    if (answer->more)
+        return;
+    pthread_mutex_lock(&bus->lock);
+    if (request->code == 0)
+        request->code = answer->code;
+    request->answered_us = clock_monotonic_us();
+    request->answered = true;
+    abandoned = request->abandoned;
+    pthread_cond_broadcast(&bus->changed);
+    pthread_mutex_unlock(&bus->lock);
+    if (abandoned)
+        request_free(request);
+}
+
+static int request_start(crier *bus, struct bus_request *request)
+{
+    int64_t now = clock_monotonic_us();
+
+    switch (request->kind) {
+    case BUS_TOPIC_CREATE:
+        return engine_topic_create(bus->engine, request->name,
+                                   request->has_options ? &request->options : NULL, on_answer, request, now);
+    case BUS_TOPIC_DESCRIBE:
+        return engine_topic_describe(bus->engine, request->name, on_answer, request, now);
+    case BUS_TOPIC_LIST:
+        return engine_topic_list(bus->engine, on_answer, request, now);
+    default:
+        return engine_ping(bus->engine, on_answer, request, now);
+    }
+}
+
+void requests_start(crier *bus)
+{
+    struct bus_request *request, *next;
+    int rc;
+
+    pthread_mutex_lock(&bus->lock);
+    request = bus->requests;
+    bus->requests = NULL;
+    bus->requests_end = &bus->requests;
+    pthread_mutex_unlock(&bus->lock);
+    for (; request; request = next) {
+        next = request->next;
+        if ((rc = request_start(bus, request)) < 0)
+            on_answer(request, &(struct engine_answer){.code = rc, .text = ""});
+    }
+}
+
+/* ---- the asking thread ---- */
+
+static bool is_answered(crier *bus, const void *ctx)
+{
+    const struct bus_request *request = ctx;
+
+    (void)bus;
+    return request->answered;
+}
+
+/* Asks and waits. On 0 the answer is in *ret_request, which the caller frees; taken on failure. */
+static int request_run(crier *bus, struct bus_request *request)
+{
+    int64_t timeout_ms = (int64_t)bus->options.request_timeout_ms + ANSWER_GRACE_MS;
+    int rc;
+
+    if (bus_in_callback(bus)) {
+        request_free(request);
+        return CRIER_EDEADLK;
+    }
+    pthread_mutex_lock(&bus->lock);
+    if (bus->closing) {
+        pthread_mutex_unlock(&bus->lock);
+        request_free(request);
+        return CRIER_ECLOSED;
+    }
+    *bus->requests_end = request;
+    bus->requests_end = &request->next;
+    pthread_mutex_unlock(&bus->lock);
+    bus_wake(bus);
+    pthread_mutex_lock(&bus->lock);
+    rc = bus_wait(bus, is_answered, request, clock_monotonic_us() + timeout_ms * 1000);
+    request->abandoned = rc < 0;
+    if (rc == 0)
+        rc = request->code;
+    else
+        request = NULL;
+    pthread_mutex_unlock(&bus->lock);
+    if (request && rc < 0)
+        request_free(request);
+    return rc;
+}
+
+static struct bus_request *request_make(crier *bus, enum bus_request_kind kind, const char *name)
+{
+    struct bus_request *request = calloc(1, sizeof(*request));
+
+    if (!request || !(request->name = strdup(name ? name : ""))) {
+        free(request);
+        return NULL;
+    }
+    request->bus = bus;
+    request->kind = kind;
+    return request;
+}
+
+int crier_topic_create(crier *bus, const char *name, const struct crier_topic_options *options)
+{
+    struct bus_request *request;
+    int rc;
+
+    if (!bus || !name)
+        return CRIER_EINVAL;
+    if (!(request = request_make(bus, BUS_TOPIC_CREATE, name)))
+        return CRIER_ENOMEM;
+    if (options) {
+        size_t size = options->struct_size < sizeof(*options) ? options->struct_size : sizeof(*options);
+        memcpy(&request->options, options, size);
+        request->has_options = true;
+    }
+    if ((rc = request_run(bus, request)) == 0)
+        request_free(request);
+    return rc;
+}
+
+int crier_topic_describe(crier *bus, const char *name,
+                         void (*each)(void *ctx, const struct crier_topic_info *info), void *ctx)
+{
+    struct bus_request *request;
+    int rc;
+
+    if (!bus || !each)
+        return CRIER_EINVAL;
+    if (!(request = request_make(bus, name ? BUS_TOPIC_DESCRIBE : BUS_TOPIC_LIST, name)))
+        return CRIER_ENOMEM;
+    if ((rc = request_run(bus, request)) < 0)
+        return rc;
+    for (size_t i = 0; i < request->topic_count; i++)
+        each(ctx, &request->topics[i].info);
+    request_free(request);
+    return 0;
+}
+
+int crier_ping(crier *bus, int64_t *ret_round_trip_us)
+{
+    struct bus_request *request;
+    int64_t began = clock_monotonic_us();
+    int rc;
+
+    if (!bus || !ret_round_trip_us)
+        return CRIER_EINVAL;
+    if (!(request = request_make(bus, BUS_PING, NULL)))
+        return CRIER_ENOMEM;
+    if ((rc = request_run(bus, request)) < 0)
+        return rc;
+    *ret_round_trip_us = request->answered_us - began;
+    request_free(request);
+    return 0;
+}

@@ -1,0 +1,247 @@
+/* socket.c: the connection's bytes: look the name up, connect, receive, send.
+ *
+ * Role:     one socket at a time, nonblocking, raw EV_READ and EV_WRITE: received straight into the engine's buffer, sent
+ *           with one gathering call straight out of its batches.
+ * Thread:   the I/O thread.
+ * Owns:     struct bus_socket.
+ *
+ * Happy path:  socket_open -> (name looked up) -> connect -> writable -> engine_connected -> readable -> engine_received
+ *              -> loop_turn -> socket_send
+ * Failures:    an address does not answer: the next one; none does, the peer closes, the network fails:
+ *              engine_disconnected with the reason, and the engine decides when to try again. */
+#include "client/bus_internal.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define RECEIVE_BYTES_MAX (4u * 1024 * 1024) /* in one turn, then the rest of the loop has its chance */
+#define SEND_BYTES_MAX    (8u * 1024 * 1024)
+#define SEND_PIECES_MAX   64
+
+static void address_try_next(crier *bus, const char *reason);
+
+/* Frees events and descriptor, and forgets the look-up. */
+static void socket_release(struct bus_socket *socket)
+{
+    if (socket->readable)
+        event_free(socket->readable);
+    if (socket->writable)
+        event_free(socket->writable);
+    if (socket->fd >= 0)
+        close(socket->fd);
+    socket->readable = socket->writable = NULL;
+    socket->writable_added = socket->connecting = false;
+    socket->fd = -1;
+}
+
+void socket_close(crier *bus)
+{
+    socket_release(&bus->socket);
+    resolve_forget(bus->socket.resolve);
+    bus->socket.resolve = NULL;
+    bus->socket.address_count = bus->socket.address_next = 0;
+}
+
+static void connection_lost(crier *bus, int code, const char *reason)
+{
+    socket_close(bus);
+    engine_disconnected(bus->engine, clock_monotonic_us(), code, reason);
+    bus->again = true;
+}
+
+/* ---- receiving ---- */
+
+/* One recv into the engine. Returns whether there may be more at once. */
+static bool receive_once(crier *bus, size_t *received)
+{
+    struct iovec space;
+    ssize_t size;
+
+    if (engine_input(bus->engine, &space) < 0) {
+        connection_lost(bus, CRIER_ENOMEM, "out of memory to receive");
+        return false;
+    }
+    size = recv(bus->socket.fd, space.iov_base, space.iov_len, 0);
+    if (size > 0) {
+        *received += (size_t)size;
+        engine_received(bus->engine, (size_t)size, clock_monotonic_us());
+        return !bus->disconnect_wanted && (size_t)size == space.iov_len && *received < RECEIVE_BYTES_MAX;
+    }
+    if (size == 0)
+        connection_lost(bus, CRIER_ECONNECT, "the broker closed the connection");
+    else if (errno != EAGAIN && errno != EINTR)
+        connection_lost(bus, CRIER_ECONNECT, strerror(errno));
+    return false;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *ctx)
+{
+    crier *bus = ctx;
+    size_t received = 0;
+
+    (void)fd;
+    (void)what;
+    loop_enter(bus); /* callbacks run in here */
+    while (receive_once(bus, &received))
+        continue;
+    loop_turn(bus);
+}
+
+/* ---- sending ---- */
+
+static void writable_want(struct bus_socket *socket, bool wanted)
+{
+    if (wanted == socket->writable_added)
+        return;
+    socket->writable_added = wanted;
+    if (wanted)
+        event_add(socket->writable, NULL);
+    else
+        event_del(socket->writable);
+}
+
+void socket_send(crier *bus)
+{
+    struct iovec pieces[SEND_PIECES_MAX];
+    struct msghdr message = {.msg_iov = pieces};
+    size_t total = 0;
+    ssize_t sent = 0;
+
+    for (;;) {
+        message.msg_iovlen = engine_output(bus->engine, pieces, SEND_PIECES_MAX, clock_monotonic_us());
+        if (bus->socket.fd < 0 || bus->socket.connecting || bus->disconnect_wanted)
+            return;
+        if (message.msg_iovlen == 0 || total >= SEND_BYTES_MAX)
+            break;
+        sent = sendmsg(bus->socket.fd, &message, MSG_NOSIGNAL);
+        if (sent < 0)
+            break;
+        engine_output_consumed(bus->engine, (size_t)sent);
+        total += (size_t)sent;
+    }
+    if (sent < 0 && errno != EAGAIN && errno != EINTR)
+        connection_lost(bus, CRIER_ECONNECT, strerror(errno));
+    else
+        writable_want(&bus->socket, message.msg_iovlen > 0);
+}
+
+/* ---- connecting ---- */
+
+static void connect_done(crier *bus)
+{
+    struct bus_socket *sock = &bus->socket;
+    int error = 0;
+    socklen_t size = sizeof(error);
+
+    if (getsockopt(sock->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        error = errno;
+    if (error != 0) {
+        address_try_next(bus, strerror(error));
+        return;
+    }
+    sock->connecting = false;
+    writable_want(sock, false);
+    event_add(sock->readable, NULL);
+    engine_connected(bus->engine, clock_monotonic_us());
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *ctx)
+{
+    crier *bus = ctx;
+
+    (void)fd;
+    (void)what;
+    loop_enter(bus);
+    if (bus->socket.connecting)
+        connect_done(bus);
+    loop_turn(bus);
+}
+
+/* Starts connecting to one address. 0, or the errno. */
+static int address_connect(crier *bus, const struct address *address)
+{
+    struct bus_socket *sock = &bus->socket;
+    int one = 1;
+
+    sock->fd = socket(address->socket.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (sock->fd < 0)
+        return errno;
+    if (address->socket.ss_family != AF_UNIX) /* batches are made here, the kernel need not wait for more */
+        setsockopt(sock->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    sock->readable = event_new(bus->base, sock->fd, EV_READ | EV_PERSIST, on_readable, bus);
+    sock->writable = event_new(bus->base, sock->fd, EV_WRITE | EV_PERSIST, on_writable, bus);
+    if (!sock->readable || !sock->writable)
+        return ENOMEM;
+    if (connect(sock->fd, (const struct sockaddr *)&address->socket, address->size) < 0 &&
+        errno != EINPROGRESS)
+        return errno;
+    sock->connecting = true;
+    writable_want(sock, true); /* also when it is connected at once: one way is enough */
+    return 0;
+}
+
+static void address_try_next(crier *bus, const char *reason)
+{
+    struct bus_socket *sock = &bus->socket;
+    char kept[128];
+    int error;
+
+    snprintf(kept, sizeof(kept), "%s", reason);
+    while (sock->address_next < sock->address_count) {
+        socket_release(sock);
+        if ((error = address_connect(bus, &sock->addresses[sock->address_next++])) == 0)
+            return;
+        snprintf(kept, sizeof(kept), "%s", strerror(error));
+    }
+    connection_lost(bus, CRIER_ECONNECT, kept);
+}
+
+static void resolve_done(crier *bus)
+{
+    struct bus_socket *sock = &bus->socket;
+    const char *error;
+
+    sock->address_next = 0;
+    sock->address_count = resolve_take(sock->resolve, sock->addresses, &error);
+    sock->resolve = NULL;
+    address_try_next(bus, error ? error : "no address");
+}
+
+static void on_resolved(evutil_socket_t fd, short what, void *ctx)
+{
+    crier *bus = ctx;
+
+    (void)fd;
+    (void)what;
+    loop_enter(bus);
+    event_free(bus->socket.readable);
+    bus->socket.readable = NULL;
+    resolve_done(bus);
+    loop_turn(bus);
+}
+
+void socket_open(crier *bus, unsigned endpoint)
+{
+    struct bus_socket *sock = &bus->socket;
+    int rc = resolve_start(&bus->url.endpoints[endpoint], &sock->resolve), fd;
+
+    if (rc < 0) {
+        connection_lost(bus, rc, crier_strerror(rc));
+        return;
+    }
+    if ((fd = resolve_fd(sock->resolve)) < 0) {
+        resolve_done(bus);
+        return;
+    }
+    sock->readable = event_new(bus->base, fd, EV_READ, on_resolved, bus);
+    if (!sock->readable || event_add(sock->readable, NULL) < 0)
+        connection_lost(bus, CRIER_ENOMEM, "out of memory to look a name up");
+}
