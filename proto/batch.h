@@ -140,7 +140,8 @@ int batch_builder_append(struct batch_builder *builder, int64_t timestamp_ms, co
 size_t batch_builder_finish(struct batch_builder *builder, int64_t producer_id, int16_t producer_epoch,
                             int32_t base_sequence);
 /* Compresses a finished batch into `to` (lz4 frame or zstd), renewing header and CRC. Returns the new size, 0 if it
- * would not become smaller than `size` within `capacity` (send the original), or CRIER_ENOTSUP, CRIER_ENOMEM. */
+ * would not become smaller than `size` within `capacity` (send the original), or CRIER_ENOTSUP, CRIER_ENOMEM.
+ * A capacity of size + size / 1024 + 128 lets lz4 write in place; with less it needs memory of its own for a moment. */
 int64_t batch_compress(const uint8_t *data, size_t size, enum batch_codec codec, void *to, size_t capacity);
 
 #endif

@@ -146,8 +146,6 @@ int64_t batch_compress(const uint8_t *data, size_t size, enum batch_codec codec,
     int rc = codec_known(codec);
     if (rc < 0)
         return rc;
-    if (capacity >= size)
-        capacity = size - 1; /* not smaller: not worth it */
     if (capacity <= BATCH_HEADER_SIZE)
         return 0;
     uint8_t *out = to;
@@ -156,6 +154,8 @@ int64_t batch_compress(const uint8_t *data, size_t size, enum batch_codec codec,
     if (made <= 0)
         return made;
     size_t total = BATCH_HEADER_SIZE + (size_t)made;
+    if (total >= size)
+        return 0; /* not smaller: not worth it */
     memcpy(out, data, BATCH_HEADER_SIZE);
     be32_put(out + 8, (uint32_t)(total - BATCH_LENGTH_OFFSET));
     be16_put(out + 21, (uint16_t)((header.attributes & ~CODEC_MASK) | codec));
