@@ -1,5 +1,5 @@
 # The real `crier` against the real crierd.
-if(TARGET crier AND TARGET broker_fixture)
+if(TARGET crier AND TARGET crierd) # with crierd comes broker_fixture
   foreach(subject bench emit_on failures topics usage)
     crier_test(test_tools_${subject} integration/test_tools_${subject}.c integration/tools_process.c
                LIBS broker_fixture PkgConfig::JANSSON LABELS integration tools)
