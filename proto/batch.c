@@ -30,6 +30,8 @@
 #define ATTRIBUTE_TRANSACT 0x10
 #define ATTRIBUTE_CONTROL  0x20
 
+#define WHY_CODEC "compressed with gzip, snappy or something unknown; use lz4 or zstd"
+
 static int refuse(int code, const char *why, const char **ret_why)
 {
     if (ret_why)
@@ -97,8 +99,7 @@ static int check_header(const struct batch_header *header, const char **ret_why)
     if (header->attributes & ~ATTRIBUTE_CODEC)
         return refuse(WIRE_CRIER_ENOTSUP, "unknown attributes", ret_why);
     if (batch_header_codec(header) != BATCH_NONE && codec_known(batch_header_codec(header)) < 0)
-        return refuse(WIRE_CRIER_ENOTSUP,
-                      "compressed with gzip, snappy or something unknown; use lz4 or zstd", ret_why);
+        return refuse(WIRE_CRIER_ENOTSUP, WHY_CODEC, ret_why);
     if (header->count == 0)
         return refuse(WIRE_CRIER_ECORRUPT, "no events in the batch", ret_why);
     if (header->count - 1 != header->last_offset_delta)
@@ -170,6 +171,20 @@ int batch_validate(const uint8_t *data, size_t size, const struct batch_limits *
     return rc;
 }
 
+static const char *why_not_decompressed(int code)
+{
+    switch (code) {
+    case WIRE_CRIER_ETOOBIG:
+        return "the events are larger than the limit once decompressed";
+    case WIRE_CRIER_ENOMEM:
+        return "out of memory while decompressing";
+    case WIRE_CRIER_ENOTSUP:
+        return WHY_CODEC;
+    default:
+        return "the compressed bytes are damaged";
+    }
+}
+
 int batch_validate_deep(const uint8_t *data, size_t size, const struct batch_limits *limits,
                         const char **ret_why)
 {
@@ -185,13 +200,7 @@ int batch_validate_deep(const uint8_t *data, size_t size, const struct batch_lim
     int rc = codec_decompress(batch_header_codec(&header), records, size - BATCH_HEADER_SIZE,
                               limits->uncompressed_size_max, &bytes, &bytes_size);
     if (rc < 0)
-        return refuse(rc,
-                      rc == WIRE_CRIER_ETOOBIG  ? "the events are larger than the limit once decompressed"
-                      : rc == WIRE_CRIER_ENOMEM ? "out of memory while decompressing"
-                      : rc == WIRE_CRIER_ENOTSUP
-                          ? "compressed with gzip, snappy or something unknown; use lz4 or zstd"
-                          : "the compressed bytes are damaged",
-                      ret_why);
+        return refuse(rc, why_not_decompressed(rc), ret_why);
     rc = check_records(bytes, bytes + bytes_size, &header, limits->event_size_max, ret_why);
     free(bytes);
     return rc;
