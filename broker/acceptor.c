@@ -19,7 +19,7 @@
 
 static void peer_text(const struct sockaddr_storage *address, socklen_t size, char *to, size_t to_size)
 {
-    char host[NI_MAXHOST], port[NI_MAXSERV];
+    char host[48], port[8]; /* numeric: an IPv6 address and a port */
     if (address->ss_family == AF_UNIX)
         snprintf(to, to_size, "unix");
     else if (getnameinfo((const struct sockaddr *)address, size, host, sizeof(host), port, sizeof(port),
