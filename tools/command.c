@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* A broker is ready within 100 ms of its start: enough for a script that has only just started one. */
-#define CONNECT_TIMEOUT_MS 2000
+#define CONNECT_TIMEOUT_MS 1000
 
 static void command_help(const struct command *command)
 {

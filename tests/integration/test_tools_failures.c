@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,13 +48,15 @@ static long acked(struct process *process)
 
 static long events_in(const char *topic)
 {
-    struct process *on = crier_start(url, "on", topic, "--from", "earliest", "--timeout", "1s", NULL);
-    long count = 0;
+    struct process *describe = crier_start(url, "topic", "describe", topic, "--json", NULL);
 
-    cr_assert(eq(int, process_wait(on), 0));
-    for (const char *at = process_output(on, NULL); (at = strchr(at, '\n')) != NULL; at++)
-        count++;
-    process_destroy(on);
+    cr_assert(eq(int, process_wait(describe), 0), "%s", process_errors(describe));
+    json_t *json = json_loads(process_output(describe, NULL), 0, NULL);
+    const json_t *events = json_object_get(json, "events");
+    cr_assert(events != NULL, "%s", process_output(describe, NULL));
+    long count = (long)json_integer_value(events);
+    json_decref(json);
+    process_destroy(describe);
     return count;
 }
 
