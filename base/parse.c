@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -30,8 +31,7 @@ int parse_size(const char *text, uint64_t *ret_bytes)
         return -EINVAL;
     unsigned shift = 0;
     if (*unit != '\0') {
-        char upper = *unit >= 'a' && *unit <= 'z' ? (char)(*unit - 'a' + 'A') : *unit;
-        const char *place = strchr(units, upper);
+        const char *place = strchr(units, toupper((unsigned char)*unit));
         if (!place || unit[1] != '\0')
             return -EINVAL;
         shift = 10 * (unsigned)(place - units + 1);

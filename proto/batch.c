@@ -189,7 +189,8 @@ int batch_validate_deep(const uint8_t *data, size_t size, const struct batch_lim
                         const char **ret_why)
 {
     struct batch_header header;
-    if (batch_header_decode(data, size, &header) != (int64_t)size)
+    int64_t decoded = batch_header_decode(data, size, &header);
+    if (decoded <= 0 || (size_t)decoded != size)
         return refuse(WIRE_CRIER_ECORRUPT, "the batch's length is not that of its bytes", ret_why);
     const uint8_t *records = data + BATCH_HEADER_SIZE;
     if (batch_header_codec(&header) == BATCH_NONE)

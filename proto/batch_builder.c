@@ -33,7 +33,7 @@ size_t batch_record_size_max(size_t key_size, size_t value_size, const struct ba
 {
     size_t size = BATCH_RECORD_OVERHEAD_MAX + key_size + value_size;
     for (size_t i = 0; i < header_count; i++)
-        size += 2 * VARINT32_SIZE_MAX + headers[i].key_size + headers[i].value_size;
+        size += (size_t)2 * VARINT32_SIZE_MAX + headers[i].key_size + headers[i].value_size;
     return size;
 }
 
@@ -141,8 +141,8 @@ size_t batch_builder_finish(struct batch_builder *builder, int64_t producer_id, 
 int64_t batch_compress(const uint8_t *data, size_t size, enum batch_codec codec, void *to, size_t capacity)
 {
     struct batch_header header;
-    CHECK(batch_header_decode(data, size, &header) == (int64_t)size &&
-          batch_header_codec(&header) == BATCH_NONE);
+    CHECK(size >= BATCH_HEADER_SIZE && batch_header_decode(data, size, &header) == (int64_t)size);
+    CHECK(batch_header_codec(&header) == BATCH_NONE);
     int rc = codec_known(codec);
     if (rc < 0)
         return rc;

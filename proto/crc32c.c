@@ -21,8 +21,8 @@
 #endif
 
 #define CRC32C_POLYNOMIAL 0x82f63b78u
-#define CRC32C_LONG       1024 /* bytes of each of three blocks: long enough to make the joins free */
-#define CRC32C_SHORT      128  /* the same for what is left, and for small inputs */
+#define CRC32C_LONG       ((size_t)1024) /* bytes of each of three blocks: long enough to make the joins free */
+#define CRC32C_SHORT      ((size_t)128) /* the same for what is left, and for small inputs */
 
 typedef uint32_t crc32c_fn(uint32_t state, const uint8_t *at, size_t size);
 
@@ -111,7 +111,7 @@ static uint32_t times_x(uint32_t value)
 }
 
 /* x^power modulo the polynomial. */
-static uint32_t power_of_x(unsigned power)
+static uint32_t power_of_x(size_t power)
 {
     uint32_t value = 0x80000000u; /* x^0 */
     while (power-- > 0)
@@ -130,7 +130,7 @@ static void crc_prepare(void)
     for (unsigned byte = 0; byte < 256; byte++)
         for (int k = 1; k < 8; k++)
             crc.slice[k][byte] = crc.slice[k - 1][byte] >> 8 ^ crc.slice[0][crc.slice[k - 1][byte] & 0xff];
-    for (unsigned blocks = 2; blocks >= 1; blocks--) {
+    for (size_t blocks = 2; blocks >= 1; blocks--) {
         crc.move_long[2 - blocks] = power_of_x(8 * blocks * CRC32C_LONG - 33);
         crc.move_short[2 - blocks] = power_of_x(8 * blocks * CRC32C_SHORT - 33);
     }

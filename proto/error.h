@@ -35,7 +35,7 @@
     X(CRIER_EHANDLER, -23, false, "a handler failed")
 
 enum error_code {
-#define ERROR_ENUM(name, number, retriable, text) WIRE_##name = number,
+#define ERROR_ENUM(name, number, retriable, text) WIRE_##name = (number),
     ERROR_MAP(ERROR_ENUM)
 #undef ERROR_ENUM
 };

@@ -13,12 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FRAME_PREFIX_SIZE     8                  /* length, header length, kind, flags */
+#define FRAME_PREFIX_SIZE     8                   /* length, header length, kind, flags */
 #define FRAME_SIZE_MAX        (16u * 1024 * 1024) /* a whole frame with its prefix; the default limit */
-#define EMIT_PARTS_MAX        1024               /* batches of one EMIT: their answer fits a header */
-#define FRAME_HEADER_SIZE_MAX (64u * 1024 - 1)   /* the protobuf header: what a u16 can say */
+#define EMIT_PARTS_MAX        1024                /* batches of one EMIT: their answer fits a header */
+#define FRAME_HEADER_SIZE_MAX (64u * 1024 - 1)    /* the protobuf header: what a u16 can say */
 /* The largest batch: it arrives in an EMIT and leaves in a DELIVER, whose header may be longer by a few bytes. */
-#define FRAME_BATCH_SIZE_MAX  (FRAME_SIZE_MAX - 1024)
+#define FRAME_BATCH_SIZE_MAX (FRAME_SIZE_MAX - 1024)
 
 /* The kinds. Numbers are on the wire for ever; gaps are places kept for the kinds DESIGN names. */
 #define FRAME_KIND_MAP(X)                                                                                    \
@@ -45,7 +45,7 @@
     X(FRAME_ERROR, 53, "ERROR")
 
 enum frame_kind {
-#define FRAME_ENUM(name, number, text) name = number,
+#define FRAME_ENUM(name, number, text) name = (number),
     FRAME_KIND_MAP(FRAME_ENUM)
 #undef FRAME_ENUM
 };

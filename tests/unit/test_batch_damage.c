@@ -73,6 +73,9 @@ Test(batch_damage, no_truncation_and_no_appendix_is_accepted)
         memcpy(exact, batch, batch_size);
         cr_assert_eq(batch_validate(exact, batch_size, &limits, &header, NULL), WIRE_CRIER_ECORRUPT);
         cr_assert_eq(batch_header_decode(exact, batch_size, &header), 0, "more is needed");
+        cr_assert_eq(batch_validate_deep(exact, batch_size, &limits, NULL), WIRE_CRIER_ECORRUPT);
+        struct batch_iterator iterator;
+        cr_assert_eq(batch_iterator_init(&iterator, exact, batch_size, 0), WIRE_CRIER_ECORRUPT);
         free(exact);
     }
     cr_assert_eq(header.count, 42, "written on success only");
