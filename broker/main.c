@@ -14,10 +14,11 @@ static void announce(const char *address)
     fflush(stdout);
 }
 
-/* Batches come and go in sizes around 256 KiB: kept on the heap they are reused, and a free top is given back. */
+/* Batches come and go in sizes around 256 KiB: kept on the heap they are reused, and a free top is given back. LMDB's
+ * dirty lists are larger and hardly touched: mapped, they cost nothing. */
 static void malloc_setup(void)
 {
-    mallopt(M_MMAP_THRESHOLD, 8 << 20);
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
     mallopt(M_TRIM_THRESHOLD, 4 << 20);
     mallopt(M_ARENA_MAX, 2);
 }

@@ -15,6 +15,7 @@ struct delivery_read {
     struct delivery_read *next_free;
     struct session *session;
     struct cursor *cursor; /* NULL: its listener is gone */
+    size_t promised;       /* bytes of its credit */
 };
 
 struct view *view_find(const struct session *session, uint64_t partition)
@@ -61,7 +62,8 @@ void connection_pump(struct core_connection *connection)
 
 static uint64_t listener_credit(const struct listener *listener)
 {
-    return listener->delivered < listener->credit ? listener->credit - listener->delivered : 0;
+    uint64_t taken = listener->delivered + listener->reading;
+    return taken < listener->credit ? listener->credit - taken : 0;
 }
 
 void listener_wake(struct listener *listener)
@@ -186,7 +188,9 @@ static void read_start(struct session *session, struct cursor *cursor)
     read->offset = cursor->next;
     read->until = cursor->view->high_watermark;
     uint64_t credit = listener_credit(cursor->listener);
-    read->bytes_max = credit < READ_BYTES ? (size_t)credit : READ_BYTES;
+    request->promised = credit < READ_BYTES ? (size_t)credit : READ_BYTES;
+    cursor->listener->reading += request->promised;
+    read->bytes_max = request->promised;
     read->count = 0;
     read->status = 0;
     cursor->state = CURSOR_READING;
@@ -231,6 +235,19 @@ static void read_deliver(struct cursor *cursor, struct store_read *read)
         deliver_send(cursor, NULL, 0, read->until); /* nothing is left in there: a gap */
 }
 
+/* The line moves; who has no credit left by now waits for that instead. */
+static void reads_go_on(struct session *session)
+{
+    while (session->read_waiting && session->reads_in_flight < READS_IN_FLIGHT_MAX) {
+        struct cursor *cursor = session->read_waiting;
+        cursor_sleep(cursor);
+        if (listener_credit(cursor->listener))
+            read_start(session, cursor);
+        else
+            cursor_wake(cursor);
+    }
+}
+
 static void read_done(struct store_read *read, void *ctx)
 {
     struct delivery_read *request = ctx;
@@ -240,6 +257,7 @@ static void read_done(struct store_read *read, void *ctx)
     session->reads_in_flight--;
     if (cursor) {
         cursor->state = CURSOR_IDLE;
+        cursor->listener->reading -= request->promised;
         if (read->status < 0) {
             listener_end(cursor->listener,
                          read->status == STORE_ECORRUPT ? WIRE_CRIER_ECORRUPT : WIRE_CRIER_EIO,
@@ -247,17 +265,14 @@ static void read_done(struct store_read *read, void *ctx)
         } else {
             read_deliver(cursor, read);
             cursor_wake(cursor);
+            listener_wake(cursor->listener); /* the read may have brought less than was promised to it */
         }
     }
     for (uint32_t i = 0; i < read->count; i++)
         slice_unref(&read->batches[i].batch);
     request->next_free = session->reads_free;
     session->reads_free = request;
-    if (session->read_waiting) {
-        cursor = session->read_waiting;
-        cursor_sleep(cursor);
-        read_start(session, cursor);
-    }
+    reads_go_on(session);
 }
 
 /* ---- the turn's end ---- */

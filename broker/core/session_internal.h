@@ -85,6 +85,7 @@ struct listener {
     uint32_t cursor_count;
     uint32_t lookups;           /* not answered yet */
     uint64_t credit, delivered; /* cumulative bytes of attachments */
+    uint64_t reading;           /* of the credit, promised to reads that are not back yet */
     struct cursor *ready;       /* round-robin */
     bool queued;                /* in its connection's list of listeners with something to deliver */
     struct listener *queue_prev, *queue_next;
