@@ -21,7 +21,7 @@ struct folder {
 
 /* A path inside the folder, by value. */
 struct path {
-    char text[PATH_MAX + 64];
+    char text[PATH_MAX + 512]; /* any name fits behind any folder; the system refuses what is too long */
 };
 
 /* Takes the exclusive lock before anything is read. Makes the folder if asked. 0, or a store code with a sentence in

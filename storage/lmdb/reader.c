@@ -216,7 +216,7 @@ static int look_up(struct reader *reader, struct store_lookup *lookup)
         return 0;
     struct index *index = NULL;
     struct env *env = NULL;
-    uint64_t entry_index;
+    uint64_t entry_index = 0;
     int rc = segments_index(segments, segment, &index);
     if (rc == 0)
         rc = segments_env(segments, segment, &env);
