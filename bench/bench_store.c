@@ -1,6 +1,6 @@
 /* bench_store.c: what does the store alone do? Group commits, lone commits, replay, start-up.
  *
- *   build/release/bench/bench_store [FOLDER [BATCH_BYTES [TOTAL_MB]]]
+ *   build/release/bench/bench_store [FOLDER [BATCH_BYTES [TOTAL_MB [COMMIT_KB]]]]
  *
  * One thread, as the broker's reactor: it keeps 16 MiB of appends queued, then one append at a time, then reads everything
  * back with 1 MiB reads, four at a time, then opens the folder again. Prints one JSON object. */
@@ -25,7 +25,8 @@
 struct bench {
     struct store *store;
     size_t batch_size;
-    uint64_t count; /* batches in all */
+    size_t commit_bytes_max; /* 0: the default */
+    uint64_t count;          /* batches in all */
     uint64_t appended, done;
     uint64_t read_bytes, read_next;
     unsigned reads_under_way;
@@ -203,6 +204,8 @@ static void start(struct bench *bench, const char *path)
 {
     struct store_options options = store_options_default();
     options.path = path;
+    if (bench->commit_bytes_max)
+        options.commit_bytes_max = bench->commit_bytes_max;
     char error[512];
     uint64_t applied = 0, entries = 0;
     int rc = store_lmdb_open(&options, &bench->store, error, sizeof(error));
@@ -253,10 +256,11 @@ int main(int argc, char **argv)
     char folder[] = "/tmp/bench-store-XXXXXX";
     const char *path = argc > 1 ? argv[1] : mkdtemp(folder);
     struct bench bench = {.batch_size = argc > 2 ? strtoul(argv[2], NULL, 10) : 256u << 10};
+    bench.commit_bytes_max = (argc > 4 ? strtoul(argv[4], NULL, 10) : 0) << 10;
     uint64_t total = (argc > 3 ? strtoull(argv[3], NULL, 10) : 1024) << 20;
     if (!path || bench.batch_size < ENTRY_BATCH_SIZE_MIN)
-        die("usage: bench_store [FOLDER [BATCH_BYTES [TOTAL_MB]]]", 2);
-    mallopt(M_MMAP_THRESHOLD, 8 << 20); /* as crierd does */
+        die("usage: bench_store [FOLDER [BATCH_BYTES [TOTAL_MB [COMMIT_KB]]]]", 2);
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
     mallopt(M_TRIM_THRESHOLD, 4 << 20);
     bench.count = total / bench.batch_size;
     start(&bench, path);

@@ -180,7 +180,7 @@ struct store_options {
     const char *path; /* the data folder; created if missing */
     uint64_t
         segment_size; /* map size of a segment in bytes; default 256 MiB, at least 4 frames (64 MiB); tests go lower */
-    size_t commit_bytes_max;   /* gathered into one transaction; default 8 MiB */
+    size_t commit_bytes_max;   /* gathered into one transaction; default 2 MiB: what stays in the caches (docs/decisions) */
     unsigned reader_threads;   /* default 1 */
     unsigned append_queue_max; /* entries; default 256 */
     bool create;               /* false: a missing folder is an error */
@@ -190,7 +190,7 @@ struct store_options {
 static inline struct store_options store_options_default(void)
 {
     return (struct store_options){.segment_size = 256u << 20,
-                                  .commit_bytes_max = 8u << 20,
+                                  .commit_bytes_max = 2u << 20,
                                   .reader_threads = 1,
                                   .append_queue_max = 256,
                                   .create = true};

@@ -33,7 +33,7 @@ struct store_memory_options {
     struct store_memory_delay commit; /* default 100..2,000 */
     struct store_memory_delay read;   /* default 10..500; reads overtake each other */
     struct store_memory_delay flush;  /* default 200..5,000 */
-    size_t commit_bytes_max;          /* default 8 MiB */
+    size_t commit_bytes_max;          /* default 2 MiB */
     unsigned append_queue_max;        /* default 256 entries */
     unsigned read_queue_max;          /* default 256 reads and lookups */
     bool complete_before_durable; /* a planted bug: appends are answered when their commit begins. A simulator
@@ -46,7 +46,7 @@ static inline struct store_memory_options store_memory_options_default(uint64_t 
                                          .commit = {100, 2000},
                                          .read = {10, 500},
                                          .flush = {200, 5000},
-                                         .commit_bytes_max = 8u << 20,
+                                         .commit_bytes_max = 2u << 20,
                                          .append_queue_max = 256,
                                          .read_queue_max = 256};
 }
