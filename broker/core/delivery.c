@@ -221,18 +221,23 @@ static void reads_forget(struct session *session, const struct cursor *cursor)
             read->cursor = NULL;
 }
 
+/* What was read, in frames of the usual size: together with a last, large batch it could pass the frame limit. */
 static void read_deliver(struct cursor *cursor, struct store_read *read)
 {
     struct slice slices[STORE_READ_BATCHES_MAX];
-    uint64_t next = cursor->next;
+    size_t count = 0, bytes = 0;
+    uint64_t next = read->until; /* nothing is left in there: a gap */
     for (uint32_t i = 0; i < read->count; i++) {
-        slices[i] = read->batches[i].batch;
-        next = read->batches[i].base_offset + read->batches[i].span;
+        const struct store_batch *batch = &read->batches[i];
+        if (count && bytes + batch->batch.size > DELIVER_FRAME_BYTES) {
+            deliver_send(cursor, slices, count, next);
+            count = bytes = 0;
+        }
+        slices[count++] = batch->batch;
+        bytes += batch->batch.size;
+        next = batch->base_offset + batch->span;
     }
-    if (read->count)
-        deliver_send(cursor, slices, read->count, next);
-    else
-        deliver_send(cursor, NULL, 0, read->until); /* nothing is left in there: a gap */
+    deliver_send(cursor, slices, count, next);
 }
 
 /* The line moves; who has no credit left by now waits for that instead. */

@@ -9,7 +9,7 @@
 /* Sets the part's code if the batch cannot be taken. */
 static void part_check(const struct session *session, struct emit *emit, struct emit_part *part)
 {
-    const struct batch_limits limits = {.batch_size_max = FRAME_SIZE_MAX,
+    const struct batch_limits limits = {.batch_size_max = FRAME_BATCH_SIZE_MAX,
                                         .event_size_max = session->config.event_size_max,
                                         .uncompressed_size_max = 4 * (size_t)FRAME_SIZE_MAX};
     const char *why = NULL;
