@@ -24,7 +24,7 @@
 #define SEGMENT_SIZE_MIN   (256u << 10)
 
 /* What a finished node is; its weight on the way back. */
-enum tag { TAG_APPEND = 1, TAG_READ, TAG_LOOKUP, TAG_FLUSH, TAG_WAKE };
+enum tag { TAG_APPEND = 1, TAG_READ, TAG_LOOKUP, TAG_FLUSH };
 
 struct store_lmdb {
     struct store base; /* first */
@@ -215,36 +215,47 @@ static int store_completion_fd(const struct store *base)
     return completions_fd(((const struct store_lmdb *)base)->completions);
 }
 
-/* The node is the first field of each request. True: somebody was told. */
-static bool hand_out(struct store_lmdb *store, struct queue_node *node)
+/* The node is the first field of each request. */
+static void hand_out(struct queue_node *node)
 {
     switch ((enum tag)node->weight) {
     case TAG_APPEND: {
         struct store_append *append = (struct store_append *)node;
         append->done(append, append->ctx);
-        return true;
+        return;
     }
     case TAG_READ: {
         struct store_read *read = (struct store_read *)node;
         read->done(read, read->ctx);
-        return true;
+        return;
     }
     case TAG_LOOKUP: {
         struct store_lookup *lookup = (struct store_lookup *)node;
         lookup->done(lookup, lookup->ctx);
-        return true;
+        return;
     }
     case TAG_FLUSH: {
         struct store_flush *flush = (struct store_flush *)node;
         flush->done(flush, flush->ctx);
-        return true;
+        return;
     }
-    case TAG_WAKE:
-        store->wake_posted = false;
-        return false;
     }
     CHECK(!"a node of no kind");
-    return false;
+}
+
+/* Everything finished so far, without our own wake-up among it: that one may be needed again before the list is done. */
+static void take_finished(struct store_lmdb *store)
+{
+    store->ready = completions_take(store->completions);
+    struct queue_node **at = &store->ready;
+    while (store->wake_posted && *at) {
+        if (*at == &store->wake) {
+            *at = store->wake.next;
+            store->wake_posted = false;
+        } else {
+            at = &(*at)->next;
+        }
+    }
 }
 
 static unsigned store_poll(struct store *base, unsigned count_max)
@@ -252,16 +263,14 @@ static unsigned store_poll(struct store *base, unsigned count_max)
     struct store_lmdb *store = self(base);
     unsigned count = 0;
     if (!store->ready)
-        store->ready = completions_take(store->completions);
-    while (store->ready && count < count_max) {
+        take_finished(store);
+    for (; store->ready && count < count_max; count++) {
         struct queue_node *node = store->ready;
         store->ready = node->next; /* before `done`, which may queue the node again */
-        if (hand_out(store, node))
-            count++;
+        hand_out(node);
     }
     if (store->ready && !store->wake_posted) {
         store->wake_posted = true;
-        store->wake.weight = TAG_WAKE;
         completions_post(store->completions, &store->wake);
     }
     return count;
