@@ -23,7 +23,7 @@ void emit_lane_changed(struct engine *engine,
 /* A batch that cannot be sent at all: fails as if the broker had refused it. */
 void emit_refuse_unsent(struct engine *engine, struct emit_batch *batch, int code);
 /* The connection is gone: what was in flight comes first, and may have been stored. */
-void emit_lane_disconnected(struct emit_lane *lane);
+void emit_lane_disconnected(struct engine *engine, struct emit_lane *lane);
 /* Another producer id: what may have been stored under the old one fails with CRIER_EUNKNOWN, the rest counts from 0. */
 void emit_lane_renumber(struct engine *engine, struct emit_lane *lane);
 void emit_retry_arm(struct engine *engine); /* something waits for engine.retry_due */

@@ -448,7 +448,7 @@ void emit_disconnected(struct engine *engine)
         list_remove(&lane->revisit);
         list_remove(&lane->lingering);
         list_remove(&lane->retrying);
-        emit_lane_disconnected(lane);
+        emit_lane_disconnected(engine, lane);
     }
     engine->retry_due = list_is_empty(&engine->topics_delayed) ? ENGINE_NEVER : engine->retry_due;
 }

@@ -128,7 +128,7 @@ static void lane_recover(struct engine *engine, struct emit_lane *lane)
     }
 }
 
-void emit_lane_disconnected(struct emit_lane *lane)
+void emit_lane_disconnected(struct engine *engine, struct emit_lane *lane)
 {
     for (struct list *link = lane->batches.next; link != &lane->batches; link = link->next) {
         struct emit_batch *batch = LIST_ENTRY(link, struct emit_batch, link);
@@ -137,7 +137,10 @@ void emit_lane_disconnected(struct emit_lane *lane)
         batch->in_flight = false;
     }
     lane->in_flight = 0;
-    lane->refused = lane->retry = false;
+    lane->retry = false;
+    if (lane->refused && !lane->memory)
+        lane_number(engine, lane); /* one that failed for good may have left a gap */
+    lane->refused = false;
     lane_rewind(lane);
 }
 

@@ -247,7 +247,8 @@ static int event_append(struct stage *stage, struct emit_lane *lane, const struc
     size_t size_before;
 
     *ret_fresh = false;
-    if (batch && (batch->route != route || (event->done && !completion_reserve(batch))))
+    if (batch && (batch->route != route || batch->builder.size >= stage->batch_size_max ||
+                  (event->done && !completion_reserve(batch))))
         batch = NULL;
     for (;;) {
         if (!batch) {

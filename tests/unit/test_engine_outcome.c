@@ -1,0 +1,376 @@
+/* test_engine_outcome.c: refused, unknown, lost on the way: every event is told once, in order, and stored once. */
+#include "tests/unit/engine_rig.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+/* A ready engine that knows topic "t" (one event stored: sequence 0), with three batches of one event in flight. */
+static void three_in_flight(struct rig *rig, struct sent in_flight[3])
+{
+    static const char *const values[] = {"a", "b", "c"};
+    rig_init(rig, NULL);
+    rig_ready(rig, 1 << 20);
+    rig_know(rig, "t", 1);
+    for (int i = 0; i < 3; i++) {
+        rig_emit(rig, "t", values[i], NULL);
+        rig_wait(rig, 1100);
+        in_flight[i] = rig_expect(rig, FRAME_EMIT);
+        cr_assert_str_eq(rig_value(&in_flight[i], 0, 0), values[i]);
+        cr_assert_eq(rig_sequence(&in_flight[i], 0), i + 1);
+    }
+}
+
+static bool same_bytes(const struct sent *a, const struct sent *b)
+{
+    return a->attachment_size == b->attachment_size &&
+           memcmp(a->attachment, b->attachment, a->attachment_size) == 0;
+}
+
+Test(engine_outcome, after_a_reconnect_the_same_bytes_go_again_in_order)
+{
+    struct rig rig;
+    struct sent before[3];
+    three_in_flight(&rig, before);
+    rig_emitted(&rig, &before[0], WIRE__OUTCOME__OK, 0, 1);
+    rig_cut(&rig);
+    rig_emit(&rig, "t", "d", NULL);
+    rig_reconnect(&rig, 1 << 20);
+    for (int i = 1; i < 3; i++) {
+        struct sent again = rig_expect(&rig, FRAME_EMIT);
+        cr_assert(same_bytes(&again, &before[i]));
+        cr_assert_eq(rig_request(&again), (unsigned)i); /* requests count anew in every connection */
+        rig_emitted(&rig, &again, WIRE__OUTCOME__OK, 0, 1 + i);
+    }
+    struct sent last = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_str_eq(rig_value(&last, 0, 0), "d");
+    cr_assert_eq(rig_sequence(&last, 0), 4);
+    cr_assert_eq(rig.done_count, 3);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, a_batch_partly_written_when_the_connection_goes_is_sent_again)
+{
+    struct rig rig;
+    struct iovec pieces[8];
+    bool wake;
+    rig_init(&rig, NULL);
+    rig_ready(&rig, 1 << 20);
+    rig_know(&rig, "t", 1);
+    cr_assert_eq(engine_emit(rig.engine, "t", "half", 4, NULL, 1000, &wake), 0);
+    engine_collect(rig.engine, rig.now);
+    cr_assert_eq(engine_output(rig.engine, pieces, 8, rig.now), 2); /* head and batch */
+    engine_output_consumed(rig.engine, pieces[0].iov_len + 5);
+    cr_assert_eq(engine_output(rig.engine, pieces, 8, rig.now), 1);
+    rig_cut(&rig);
+    rig_reconnect(&rig, 1 << 20);
+    struct sent again = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_str_eq(rig_value(&again, 0, 0), "half");
+    cr_assert_eq(rig_sequence(&again, 0), 1);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, a_duplicate_is_a_success)
+{
+    struct rig rig;
+    struct sent before[3];
+    three_in_flight(&rig, before);
+    rig_cut(&rig);
+    rig_reconnect(&rig, 1 << 20);
+    for (int i = 0; i < 3; i++) {
+        struct sent again = rig_expect(&rig, FRAME_EMIT);
+        rig_emitted(&rig, &again, WIRE__OUTCOME__OK, 0, -1); /* too old for its offset to be known */
+    }
+    cr_assert_eq(rig.done_count, 3);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(rig.done_codes[i], 0);
+        cr_assert_eq(rig.done_offsets[i], UINT64_MAX);
+    }
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, a_refusal_that_may_pass_is_tried_again_with_the_same_numbers_after_a_delay)
+{
+    struct rig rig;
+    struct sent before[3];
+    three_in_flight(&rig, before);
+    rig_emitted(&rig, &before[0], WIRE__OUTCOME__REFUSED, CRIER_EFULL, -1);
+    rig_emitted(&rig, &before[1], WIRE__OUTCOME__REFUSED, CRIER_ESEQUENCE, -1); /* for the gap */
+    rig_emitted(&rig, &before[2], WIRE__OUTCOME__REFUSED, CRIER_EFULL, -1);
+    cr_assert(rig_sent_nothing(&rig));
+    cr_assert_eq(rig.done_count, 0);
+    rig_wait(&rig, 50000);
+    for (int i = 0; i < 3; i++) {
+        struct sent again = rig_expect(&rig, FRAME_EMIT);
+        cr_assert(same_bytes(&again, &before[i]));
+        rig_emitted(&rig, &again, WIRE__OUTCOME__OK, 0, 1 + i);
+    }
+    cr_assert_eq(rig.done_count, 3);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, delays_after_refusals_grow_and_a_success_resets_them)
+{
+    struct rig rig;
+    struct sent before[3], again;
+    three_in_flight(&rig, before);
+    for (int i = 0; i < 3; i++)
+        rig_emitted(&rig, &before[i], WIRE__OUTCOME__REFUSED, CRIER_EFULL, -1);
+    int64_t last = 0;
+    for (int round = 0; round < 4; round++) {
+        int64_t began = rig.now;
+        while (rig_sent_nothing(&rig))
+            rig_wait(&rig, 1000);
+        cr_assert_gt(rig.now - began, last / 2);
+        last = rig.now - began;
+        again = rig_expect(&rig, FRAME_EMIT);
+        struct sent second = rig_expect(&rig, FRAME_EMIT), third = rig_expect(&rig, FRAME_EMIT);
+        if (round < 3)
+            rig_emitted(&rig, &again, WIRE__OUTCOME__REFUSED, CRIER_EFULL, -1);
+        else
+            rig_emitted(&rig, &again, WIRE__OUTCOME__OK, 0, 1);
+        rig_emitted(&rig, &second, WIRE__OUTCOME__REFUSED, CRIER_EFULL, -1);
+        rig_emitted(&rig, &third, WIRE__OUTCOME__REFUSED, CRIER_EFULL, -1);
+    }
+    cr_assert_gt(last, 100000);
+    rig_wait(&rig, 51000);
+    rig_expect(&rig, FRAME_EMIT);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, after_a_final_refusal_the_batches_behind_it_are_renumbered)
+{
+    struct rig rig;
+    struct sent before[3];
+    three_in_flight(&rig, before);
+    rig_emitted(&rig, &before[0], WIRE__OUTCOME__REFUSED, CRIER_ETOOBIG, -1);
+    cr_assert_eq(rig.done_count, 1);
+    cr_assert_eq(rig.done_codes[0], CRIER_ETOOBIG);
+    rig_emitted(&rig, &before[1], WIRE__OUTCOME__REFUSED, CRIER_ESEQUENCE, -1);
+    cr_assert(rig_sent_nothing(&rig)); /* not before everything in flight has an outcome */
+    rig_emitted(&rig, &before[2], WIRE__OUTCOME__REFUSED, CRIER_ESEQUENCE, -1);
+    for (int i = 1; i < 3; i++) {
+        struct sent again = rig_expect(&rig, FRAME_EMIT);
+        cr_assert_str_eq(rig_value(&again, 0, 0), i == 1 ? "b" : "c");
+        cr_assert_eq(rig_sequence(&again, 0), i); /* one less than before */
+        rig_emitted(&rig, &again, WIRE__OUTCOME__OK, 0, i);
+    }
+    rig_emit(&rig, "t", "d", NULL);
+    struct sent last = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_eq(rig_sequence(&last, 0), 3);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, a_refusal_in_the_middle_leaves_what_was_stored_before_it)
+{
+    struct rig rig;
+    struct sent before[3];
+    three_in_flight(&rig, before);
+    rig_emitted(&rig, &before[1], WIRE__OUTCOME__REFUSED, CRIER_ECORRUPT,
+                -1); /* told before the first is durable */
+    rig_emitted(&rig, &before[2], WIRE__OUTCOME__REFUSED, CRIER_ESEQUENCE, -1);
+    rig_emitted(&rig, &before[0], WIRE__OUTCOME__OK, 0, 1);
+    struct sent again = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_str_eq(rig_value(&again, 0, 0), "c");
+    cr_assert_eq(rig_sequence(&again, 0), 2);
+    cr_assert(rig_sent_nothing(&rig));
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, a_batch_behind_a_refused_one_is_known_not_to_be_stored_when_the_connection_goes)
+{
+    struct rig rig;
+    struct sent before[3];
+    three_in_flight(&rig, before);
+    rig_emitted(&rig, &before[0], WIRE__OUTCOME__REFUSED, CRIER_ETOOBIG, -1);
+    rig_cut(&rig); /* the answers for b and c are lost: they can only be refusals */
+    rig_reconnect(&rig, 1 << 20);
+    for (int i = 1; i < 3; i++) {
+        struct sent again = rig_expect(&rig, FRAME_EMIT);
+        cr_assert_str_eq(rig_value(&again, 0, 0), i == 1 ? "b" : "c");
+        cr_assert_eq(rig_sequence(&again, 0), i);
+    }
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, unknown_is_sent_again_byte_for_byte)
+{
+    struct rig rig;
+    struct sent before[3];
+    three_in_flight(&rig, before);
+    for (int i = 0; i < 3; i++)
+        rig_emitted(&rig, &before[i], WIRE__OUTCOME__UNKNOWN, CRIER_EIO, -1);
+    cr_assert_eq(rig.done_count, 0);
+    rig_wait(&rig, 50000);
+    struct sent again[3];
+    for (int i = 0; i < 3; i++) {
+        again[i] = rig_expect(&rig, FRAME_EMIT);
+        cr_assert(same_bytes(&again[i], &before[i]));
+    }
+    for (int i = 0; i < 3; i++) /* the shard is read-only now: that says nothing about before */
+        rig_emitted(&rig, &again[i], WIRE__OUTCOME__REFUSED, CRIER_EIO, -1);
+    cr_assert_eq(rig.done_count, 0);
+    rig_cut(&rig); /* restarted */
+    rig_reconnect(&rig, 1 << 20);
+    for (int i = 0; i < 3; i++) {
+        struct sent third = rig_expect(&rig, FRAME_EMIT);
+        cr_assert(same_bytes(&third, &before[i]));
+        rig_emitted(&rig, &third, WIRE__OUTCOME__OK, 0, 1 + i);
+    }
+    cr_assert_eq(rig.done_count, 3);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, an_io_error_fails_what_was_never_written)
+{
+    struct rig rig;
+    struct sent before[3];
+    three_in_flight(&rig, before);
+    for (int i = 0; i < 3; i++)
+        rig_emitted(&rig, &before[i], WIRE__OUTCOME__REFUSED, CRIER_EIO, -1);
+    cr_assert_eq(rig.done_count, 3);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(rig.done_codes[i], CRIER_EIO);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, a_broker_that_lost_count_is_asked_for_a_new_producer_id)
+{
+    struct rig rig;
+    struct sent before[3];
+    Wire__Welcome welcome = WIRE__WELCOME__INIT;
+    three_in_flight(&rig, before);
+    for (int i = 0; i < 3; i++)
+        rig_emitted(&rig, &before[i], WIRE__OUTCOME__REFUSED, CRIER_ESEQUENCE, -1);
+    cr_assert_eq(rig.disconnects, 1);
+    rig_wait(&rig, 100000);
+    rig_connect(&rig);
+    struct sent hello = rig_expect(&rig, FRAME_HELLO);
+    cr_assert_eq(((const Wire__Hello *)hello.message)->producer_id, 0);
+    welcome.version = ENGINE_PROTOCOL_VERSION;
+    welcome.producer_id = 99;
+    welcome.grant = 1 << 20;
+    rig_receive(&rig, FRAME_WELCOME, &welcome, NULL, 0);
+    for (int i = 0; i < 3; i++) { /* nothing of it was stored: the same events under new numbers */
+        struct sent again = rig_expect(&rig, FRAME_EMIT);
+        cr_assert_eq(rig_sequence(&again, 0), i);
+        rig_emitted(&rig, &again, WIRE__OUTCOME__OK, 0, 1 + i);
+    }
+    cr_assert_eq(rig.done_count, 3);
+    cr_assert_eq(rig.done_codes[2], 0);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, under_another_producer_id_what_may_be_stored_is_told_as_unknown)
+{
+    struct rig rig;
+    struct sent before[3];
+    Wire__Welcome welcome = WIRE__WELCOME__INIT;
+    three_in_flight(&rig, before);
+    rig_cut(&rig);
+    rig_emit(&rig, "t", "d", NULL);
+    rig_wait(&rig, 100000);
+    rig_connect(&rig);
+    rig_expect(&rig, FRAME_HELLO);
+    welcome.version = ENGINE_PROTOCOL_VERSION;
+    welcome.producer_id = 99; /* the broker does not know ours any more */
+    welcome.grant = 1 << 20;
+    rig_receive(&rig, FRAME_WELCOME, &welcome, NULL, 0);
+    cr_assert_eq(rig.done_count, 3);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(rig.done_codes[i], CRIER_EUNKNOWN);
+    struct sent last = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_str_eq(rig_value(&last, 0, 0), "d");
+    cr_assert_eq(rig_sequence(&last, 0), 0);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, memory_emits_without_answer_are_sent_again_too)
+{
+    struct rig rig;
+    struct crier_emit_options options = crier_emit_options_default();
+    rig_init(&rig, NULL);
+    rig_ready(&rig, 1 << 20);
+    rig_know(&rig, "t", 1);
+    options.durability = CRIER_MEMORY;
+    rig_emit_raw(&rig, "t", "m", 1, &options);
+    rig_expect(&rig, FRAME_EMIT);
+    rig_cut(&rig);
+    rig_reconnect(&rig, 1 << 20);
+    struct sent again = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_str_eq(rig_value(&again, 0, 0), "m");
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, a_failure_nobody_is_told_of_becomes_an_error_event)
+{
+    struct rig rig;
+    rig_init(&rig, NULL);
+    rig_ready(&rig, 1 << 20);
+    rig_listen_error(&rig);
+    rig_know(&rig, "t", 1);
+    rig_emit_raw(&rig, "t", "x", 1, NULL);
+    struct sent sent = rig_expect(&rig, FRAME_EMIT);
+    rig_emitted(&rig, &sent, WIRE__OUTCOME__REFUSED, CRIER_ETOOBIG, -1);
+    cr_assert_eq(rig.error_count, 1);
+    cr_assert_eq(rig.error_code, CRIER_ETOOBIG);
+    cr_assert_not_null(strstr(rig.error_text, "t"));
+    cr_assert_eq(engine_error_take(rig.engine), 0);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, with_nobody_on_error_the_first_failure_is_kept)
+{
+    struct rig rig;
+    rig_init(&rig, NULL);
+    rig_ready(&rig, 1 << 20);
+    rig_know(&rig, "t", 1);
+    static const int codes[] = {CRIER_ETOOBIG, CRIER_EIO};
+    for (int i = 0; i < 2; i++) {
+        rig_emit_raw(&rig, "t", "x", 1, NULL);
+        struct sent sent = rig_expect(&rig, FRAME_EMIT);
+        rig_emitted(&rig, &sent, WIRE__OUTCOME__REFUSED, codes[i], -1);
+    }
+    cr_assert_eq(engine_error_take(rig.engine), CRIER_ETOOBIG);
+    cr_assert_eq(engine_error_take(rig.engine), 0);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, giving_up_tells_every_emit_once_and_honestly)
+{
+    struct rig rig;
+    struct sent before[3];
+    three_in_flight(&rig, before);
+    rig_cut(&rig);
+    rig_emit(&rig, "t", "never sent", NULL);
+    rig_emit(&rig, "u", "waits for its topic", NULL);
+    engine_emit_close(rig.engine);
+    engine_close(rig.engine, rig.now);
+    cr_assert(!engine_is_settled(rig.engine));
+    engine_drop(rig.engine, CRIER_ECLOSED);
+    cr_assert_eq(rig.done_count, 5);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(rig.done_codes[i], CRIER_EUNKNOWN);
+    cr_assert_eq(rig.done_codes[3], CRIER_ECLOSED);
+    cr_assert_eq(rig.done_codes[4], CRIER_ECLOSED);
+    rig.progress = engine_collect(rig.engine, rig.now);
+    cr_assert_eq(rig.progress.pending_bytes, 0);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, counters_add_up)
+{
+    struct rig rig;
+    struct sent before[3];
+    struct crier_stats stats;
+    three_in_flight(&rig, before);
+    rig_emitted(&rig, &before[0], WIRE__OUTCOME__OK, 0, 1);
+    rig_emitted(&rig, &before[1], WIRE__OUTCOME__OK, 0, 2);
+    rig_emitted(&rig, &before[2], WIRE__OUTCOME__REFUSED, CRIER_ETOOBIG, -1);
+    engine_stats(rig.engine, &stats);
+    cr_assert_eq(stats.emitted, 4);
+    cr_assert_eq(stats.acked, 3);
+    cr_assert_eq(stats.failed, 1);
+    cr_assert_eq(stats.pending_bytes, 0);
+    cr_assert(stats.connected);
+    rig_finish(&rig);
+}
