@@ -207,6 +207,8 @@ static int emit_lines(struct emitter *emitter, struct line_reader *reader)
             snprintf(why, sizeof(why), "has %zu bytes, more than an event may have", size);
             return line_failed(reader->lines, why);
         }
+        if (rc == CRIER_EINVAL)
+            return command_bad_name(emitter->topic, NULL);
         if (rc < 0)
             return line_failed(reader->lines, crier_strerror(rc));
     }
@@ -328,7 +330,9 @@ static int emit_run(const struct command *command, const char *url, int argc, ch
         status = emit_input(&emitter, STDIN_FILENO);
     } else {
         int rc = emit_event(&emitter, value, value != NULL ? strlen(value) : 0);
-        if (rc < 0)
+        if (rc == CRIER_EINVAL)
+            status = command_bad_name(emitter.topic, NULL);
+        else if (rc < 0)
             status = command_failed("cannot emit to '%s': %s", emitter.topic, crier_strerror(rc));
     }
     flush(&emitter);
