@@ -8,3 +8,7 @@ endforeach()
 # This program's disk fails on demand: the functions of disk_faults.c take libc's place for LMDB too.
 crier_test(test_store_faults ${CMAKE_CURRENT_LIST_DIR}/test_store_faults.c ${STORE_FIXTURE}
            ${CMAKE_SOURCE_DIR}/tests/support/disk_faults.c LIBS storage proto PkgConfig::LMDB LABELS unit)
+
+crier_test(test_store_threads ${CMAKE_CURRENT_LIST_DIR}/test_store_threads.c ${STORE_FIXTURE} PLAIN LIBS storage proto
+           LABELS unit tsan)
+crier_test(test_store_kill ${CMAKE_CURRENT_LIST_DIR}/test_store_kill.c ${STORE_FIXTURE} PLAIN LIBS storage proto LABELS unit)
