@@ -194,7 +194,7 @@ int crier_topic_create(crier *bus, const char *name, const struct crier_topic_op
     struct bus_request *request;
     int rc;
 
-    if (!bus || !name)
+    if (!bus || !name || (options && options->struct_size == 0))
         return CRIER_EINVAL;
     if (!(request = request_make(bus, BUS_TOPIC_CREATE, name)))
         return CRIER_ENOMEM;

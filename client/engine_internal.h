@@ -130,7 +130,8 @@ struct request {
         *topic; /* a DESCRIBE for emitting, which creates: emit_topic_answered is told; else NULL */
     engine_answered *answered;
     void *ctx;
-    char name[CRIER_TOPIC_NAME_MAX + 1]; /* LIST: after which name */
+    const char *name; /* topic->name, or own_name; LIST: after which name */
+    char own_name[];  /* without `topic`: CRIER_TOPIC_NAME_MAX + 1 bytes */
 };
 
 struct engine {

@@ -413,6 +413,18 @@ static int event_make(const struct stage *stage, const void *value, size_t value
     return 0;
 }
 
+/* Not before half of the buffer is free, and the event that was refused has room. */
+static void drain_want(struct stage *stage, size_t pending_max)
+{
+    size_t half = stage->buffer_size_max / 2;
+
+    if (!stage->drain_wanted)
+        stage->drain_below = half;
+    if (pending_max < stage->drain_below)
+        stage->drain_below = pending_max;
+    stage->drain_wanted = true;
+}
+
 int stage_emit(struct stage *stage, const char *name, const void *value, size_t value_size,
                const struct crier_emit_options *options, int64_t timestamp_ms, bool *ret_wake)
 {
@@ -431,7 +443,7 @@ int stage_emit(struct stage *stage, const char *name, const void *value, size_t 
     if (event.size_max > stage->buffer_size_max)
         return CRIER_ETOOBIG;
     if (stage->pending_bytes > stage->buffer_size_max - event.size_max) {
-        stage->drain_wanted = true;
+        drain_want(stage, stage->buffer_size_max - event.size_max);
         return CRIER_EAGAIN;
     }
     if ((rc = topic_get(stage, name, &topic)) < 0)
