@@ -45,21 +45,22 @@ void request_finish(struct engine *engine)
 
 /* ---- asking ---- */
 
-/* topic: who emits to it; NULL: `name` is copied. */
+/* name: copied into the request if it does not have one of its own (`topic`'s). */
 static int request_create(struct engine *engine, enum request_kind kind, struct emit_topic *topic,
                           const char *name, struct request **ret_request)
 {
     struct request *request;
+    size_t room = topic ? 0 : CRIER_TOPIC_NAME_MAX + 1;
 
     if (engine->state == ENGINE_DROPPED)
         return CRIER_ECLOSED;
-    if (!(request = calloc(1, sizeof(*request) + (topic ? 0 : CRIER_TOPIC_NAME_MAX + 1))))
+    if (!(request = calloc(1, sizeof(*request) + room)))
         return CRIER_ENOMEM;
     request->kind = kind;
     request->topic = topic;
     request->name = topic ? topic->name : request->own_name;
     if (!topic)
-        snprintf(request->own_name, CRIER_TOPIC_NAME_MAX + 1, "%s", name);
+        snprintf(request->own_name, room, "%s", name);
     list_init(&request->by_deadline);
     list_append(&engine->requests_waiting, &request->link);
     *ret_request = request;
@@ -128,7 +129,7 @@ int request_topic(struct engine *engine, struct emit_topic *topic)
 {
     struct request *request;
 
-    return request_create(engine, REQUEST_TOPIC_DESCRIBE, topic, NULL, &request);
+    return request_create(engine, REQUEST_TOPIC_DESCRIBE, topic, topic->name, &request);
 }
 
 /* ---- sending ---- */

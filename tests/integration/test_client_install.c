@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* Runs a shell command; its output is shown when it fails. */
-static bool run(const char *folder, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static bool run(const char *folder, const char *format, ...)
 {
     char command[4096], line[8192];
     va_list arguments;
