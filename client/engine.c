@@ -60,7 +60,7 @@ struct engine *engine_create(const struct engine_config *config, const struct en
     if (!engine)
         return NULL;
     engine->arena_memory = malloc(ENGINE_HEADER_MEMORY_MAX);
-    engine->name = strdup(name);
+    engine->name = text_copy(name);
     if (!engine->arena_memory || !engine->name) {
         free(engine->arena_memory);
         free(engine->name);

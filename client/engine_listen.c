@@ -58,8 +58,8 @@ int engine_listener_create(const struct engine *engine, const char *topic,
         return CRIER_ENOMEM;
     list_init(&listener->link);
     listener->state = LISTENER_NEW;
-    listener->topic = strdup(topic);
-    listener->group = copy.group ? strdup(copy.group) : NULL;
+    listener->topic = text_copy(topic);
+    listener->group = copy.group ? text_copy(copy.group) : NULL;
     listener->from = copy.from;
     listener->from_value = copy.from_value;
     listener->count = copy.count ? copy.count : UINT64_MAX;
