@@ -35,6 +35,7 @@ struct disk {
     struct store *inner;              /* the twin; NULL between two lives */
     bool failed;                      /* in this life: an append's outcome was unknown */
     struct watch *watches;            /* appends under way */
+    struct watch *read_watches;       /* reads under way */
     struct store_flush *flush;        /* the flush under way, and whom to tell */
     void (*flush_done)(struct store_flush *flush, void *ctx);
     void *flush_ctx;

@@ -36,7 +36,7 @@
     X(EMIT, 100000, "client %llu: emits number %llu, %llu bytes")                                            \
     X(EMIT_MEMORY, 5000, "client %llu: ... as a memory emit")                                                \
     X(EMIT_AGAIN, 500, "client %llu: EAGAIN, no room for number %llu")                                       \
-    X(EMIT_TOO_BIG, 100, "client %llu: ETOOBIG for number %llu")                                             \
+    X(EMIT_REFUSED, 100, "client %llu: number %llu cannot be emitted, code -%llu")                           \
     X(OUTCOME, 100000, "client %llu: number %llu is stored at %lld")                                         \
     X(OUTCOME_FAILED, 100, "client %llu: number %llu failed, code -%llu")                                    \
     X(OUTCOME_UNKNOWN, 10, "client %llu: the outcome of number %llu is unknown")                             \
@@ -62,12 +62,12 @@
     X(STORED_UNKNOWN, 300, "disk: an I/O error, whether an entry was stored is unknown")                     \
     X(FLUSHED, 10000, "disk: the state at %llu is flushed, %llu rows")                                       \
     X(FLUSH_FAILED, 200, "disk: a state flush failed, code -%llu")                                           \
-    X(READ, 10000, "disk: a read of partition %llu from %llu gives %llu batches")                            \
+    X(READ, 10000, "disk: a read of partition %llu from %llu on")                                            \
     X(READ_FAILED, 50, "disk: a read of partition %llu found damage")                                        \
     X(LOOKUP, 500, "disk: a look-up by time in partition %llu")                                              \
     X(REPLAYED, 10000, "disk: entry %llu is replayed")                                                       \
     X(CLOCK_JUMP, 1000, "clock: the wall clock jumps by %lld ms")                                            \
-    X(PAUSED, 100, "broker: does not want to read link %llu")                                                \
+    X(PAUSED, 0, "broker: does not want to read link %llu")                                                  \
     X(HEAL, 10000, "world: all faults heal")                                                                 \
     X(QUIET, 10000, "world: everything has settled")                                                         \
     X(READER, 10000, "world: reader %llu begins at the beginning of everything")
