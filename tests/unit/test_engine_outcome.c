@@ -284,7 +284,7 @@ Test(engine_outcome, under_another_producer_id_what_may_be_stored_is_told_as_unk
     rig_finish(&rig);
 }
 
-Test(engine_outcome, memory_emits_without_answer_are_sent_again_too)
+Test(engine_outcome, memory_emits_without_answer_are_unknown_and_not_sent_again)
 {
     struct rig rig;
     struct crier_emit_options options = crier_emit_options_default();
@@ -292,12 +292,17 @@ Test(engine_outcome, memory_emits_without_answer_are_sent_again_too)
     rig_ready(&rig, 1 << 20);
     rig_know(&rig, "t", 1);
     options.durability = CRIER_MEMORY;
-    rig_emit_raw(&rig, "t", "m", 1, &options);
+    rig_listen_error(&rig);
+    rig_emit_raw(&rig, "t", "sent", 4, &options);
     rig_expect(&rig, FRAME_EMIT);
+    rig_emit_raw(&rig, "t", "waits", 5, &options);
     rig_cut(&rig);
+    cr_assert_eq(rig.error_count, 1);
+    cr_assert_eq(rig.error_code, CRIER_EUNKNOWN);
     rig_reconnect(&rig, 1 << 20);
-    struct sent again = rig_expect(&rig, FRAME_EMIT);
-    cr_assert_str_eq(rig_value(&again, 0, 0), "m");
+    struct sent next = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_str_eq(rig_value(&next, 0, 0), "waits");
+    cr_assert(rig_sent_nothing(&rig));
     rig_finish(&rig);
 }
 
@@ -372,5 +377,63 @@ Test(engine_outcome, counters_add_up)
     cr_assert_eq(stats.failed, 1);
     cr_assert_eq(stats.pending_bytes, 0);
     cr_assert(stats.connected);
+    rig_finish(&rig);
+}
+
+static void welcome_from(struct rig *rig, const char *cluster_id)
+{
+    Wire__Welcome welcome = WIRE__WELCOME__INIT;
+    welcome.version = ENGINE_PROTOCOL_VERSION;
+    welcome.producer_id = RIG_PRODUCER; /* by chance the same number */
+    welcome.grant = 1 << 20;
+    welcome.cluster_id = (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)cluster_id};
+    rig_receive(rig, FRAME_WELCOME, &welcome, NULL, 0);
+}
+
+Test(engine_outcome, a_broker_with_another_log_gets_nothing_that_was_meant_for_the_old_one)
+{
+    struct rig rig;
+    rig_init(&rig, NULL);
+    rig_listen_error(&rig);
+    rig_connect(&rig);
+    rig_expect(&rig, FRAME_HELLO);
+    welcome_from(&rig, "0123456789abcdef");
+    rig_listen(&rig, "t", NULL);
+    uint32_t id = rig_listening(&rig, 0, 10);
+    rig_deliver(&rig, id, 0, 5);
+    rig_know(&rig, "t", 1);
+    rig_emit(&rig, "t", "sent", NULL);
+    rig_expect(&rig, FRAME_EMIT);
+    rig_emit(&rig, "t", "waits", NULL);
+    rig_emit(&rig, "u", "has no partition yet", NULL);
+    rig_expect(&rig, FRAME_TOPIC_DESCRIBE);
+    rig_cut(&rig);
+    rig_wait(&rig, 100000);
+    rig_connect(&rig);
+    rig_expect(&rig, FRAME_HELLO);
+    welcome_from(&rig, "fedcba9876543210"); /* the folder was replaced */
+    cr_assert_eq(rig.disconnects, 1);
+    cr_assert_eq(rig.done_count, 2);
+    cr_assert_eq(rig.done_codes[0], CRIER_EUNKNOWN);
+    cr_assert_eq(rig.done_codes[1], CRIER_ENOTOPIC);
+    cr_assert_eq(rig.error_count, 1);
+    cr_assert_eq(rig.error_code, CRIER_ENOTOPIC);
+    rig_wait(&rig, 400000);
+    rig_connect(&rig);
+    struct sent sent = rig_expect(&rig, FRAME_HELLO);
+    cr_assert_eq(((const Wire__Hello *)sent.message)->producer_id, 0);
+    welcome_from(&rig, "fedcba9876543210");
+    sent = rig_expect(&rig, FRAME_LISTEN);
+    cr_assert_eq(((const Wire__Listen *)sent.message)->n_resume, 0);
+    sent = rig_expect(&rig, FRAME_TOPIC_DESCRIBE); /* "u" */
+    rig_topics(&rig, &sent, 1);
+    sent = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_str_eq(rig_value(&sent, 0, 0), "has no partition yet");
+    rig_emit(&rig, "t", "new", NULL);
+    sent = rig_expect(&rig, FRAME_TOPIC_DESCRIBE);
+    rig_topics(&rig, &sent, 2);
+    sent = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_eq(rig_sequence(&sent, 0), 0);
+    cr_assert_eq(rig.disconnects, 1);
     rig_finish(&rig);
 }
