@@ -35,6 +35,7 @@
     X(FRAME_CREDIT_WANT, 11, "CREDIT_WANT")                                                                  \
     X(FRAME_COMMIT, 12, "COMMIT")                                                                            \
     X(FRAME_COMMITTED, 13, "COMMITTED")                                                                      \
+    X(FRAME_CREDIT_RETURN, 16, "CREDIT_RETURN")                                                              \
     X(FRAME_TOPIC_CREATE, 20, "TOPIC_CREATE")                                                                \
     X(FRAME_TOPIC_DESCRIBE, 21, "TOPIC_DESCRIBE")                                                            \
     X(FRAME_TOPIC_LIST, 22, "TOPIC_LIST")                                                                    \

@@ -258,6 +258,7 @@ static const struct {
     [FRAME_UNLISTEN] = {frame_unlisten, BIT(CONNECTION_READY)},
     [FRAME_CREDIT] = {frame_credit, BIT(CONNECTION_READY)},
     [FRAME_CREDIT_WANT] = {frame_credit_want, BIT(CONNECTION_READY)},
+    [FRAME_CREDIT_RETURN] = {frame_credit_return, BIT(CONNECTION_READY)},
     [FRAME_COMMIT] = {frame_commit, BIT(CONNECTION_READY)},
     [FRAME_TOPIC_CREATE] = {frame_topic_create, BIT(CONNECTION_READY)},
     [FRAME_TOPIC_DESCRIBE] = {frame_topic_describe, BIT(CONNECTION_READY)},
@@ -406,6 +407,7 @@ int64_t session_turn_end(struct session *session)
 {
     if (session->mono_us - session->ticked_us >= TICK_US) {
         session->ticked_us = session->mono_us;
+        grant_tick(session);
         struct core_connection *connection, *next;
         HASH_ITER (hh, session->connections, connection, next) {
             if (connection->state != CONNECTION_CLOSING)
