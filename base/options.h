@@ -28,6 +28,20 @@ struct option_row {
  * -ECANCELED when --help or --version was asked for (*ret_asked is 'h' or 'V'). */
 int options_parse(const struct option_row *rows, size_t count, int argc, char **argv, void *target, char *ret_asked,
                   char *error, size_t error_size);
+
+/* The steps of options_parse(), for a program that looks in more places. Each fills the rows that no step before it has
+ * filled, and notes where the value came from: sources[] has a place per row and starts as OPTION_UNSET. */
+#define OPTIONS_MAX 64 /* rows of one table; our longest has about thirty */
+
+enum option_source { OPTION_UNSET, OPTION_ARGUMENT, OPTION_ENVIRONMENT, OPTION_FILE, OPTION_DEFAULT };
+
+int options_from_arguments(const struct option_row *rows, size_t count, int argc, char **argv, void *target,
+                           enum option_source *sources, char *ret_asked, char *error, size_t error_size);
+int options_from_environment(const struct option_row *rows, size_t count, void *target, enum option_source *sources,
+                             char *error, size_t error_size);
+int options_from_defaults(const struct option_row *rows, size_t count, void *target, enum option_source *sources,
+                          char *error, size_t error_size);
+
 /* The options as a help table, wrapped at 80 columns. */
 void options_help(const struct option_row *rows, size_t count, FILE *out);
 
@@ -40,5 +54,8 @@ int options_duration(void *target, const char *text, char *error, size_t error_s
 /* The same without an option: 0, or -EINVAL. */
 int parse_size(const char *text, uint64_t *ret_bytes);
 int parse_duration_us(const char *text, int64_t *ret_us);
+/* And back, in the largest unit that divides it: "64K", "250ms". */
+void format_size(uint64_t bytes, char *to, size_t size);
+void format_duration_us(int64_t us, char *to, size_t size);
 
 #endif
