@@ -84,7 +84,8 @@ void format_size(uint64_t bytes, char *to, size_t size)
         bytes /= 1024;
         unit++;
     }
-    snprintf(to, size, "%" PRIu64 "%.*s", bytes, unit ? 1 : 0, unit ? &size_units[unit - 1] : "");
+    const char suffix[2] = {unit ? size_units[unit - 1] : '\0'};
+    snprintf(to, size, "%" PRIu64 "%s", bytes, suffix);
 }
 
 void format_duration_us(int64_t us, char *to, size_t size)
