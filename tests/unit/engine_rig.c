@@ -265,6 +265,7 @@ void rig_welcome(struct rig *rig, uint64_t grant)
     welcome.version = ENGINE_PROTOCOL_VERSION;
     welcome.producer_id = RIG_PRODUCER;
     welcome.grant = grant;
+    welcome.frame_size_max = rig->frame_size_max;
     welcome.ping_interval_ms = 5000;
     welcome.idle_timeout_ms = 15000;
     rig_receive(rig, FRAME_WELCOME, &welcome, NULL, 0);

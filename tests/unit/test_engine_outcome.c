@@ -437,3 +437,73 @@ Test(engine_outcome, a_broker_with_another_log_gets_nothing_that_was_meant_for_t
     cr_assert_eq(rig.disconnects, 1);
     rig_finish(&rig);
 }
+
+Test(engine_outcome, a_batch_sent_before_that_is_refused_now_is_told_as_unknown)
+{
+    struct rig rig;
+    struct sent before[3];
+    three_in_flight(&rig, before);
+    rig_cut(&rig); /* nobody knows what became of them */
+    rig_reconnect(&rig, 1 << 20);
+    for (int i = 0; i < 3; i++)
+        before[i] = rig_expect(&rig, FRAME_EMIT);
+    for (int i = 0; i < 3; i++)
+        rig_emitted(&rig, &before[i], WIRE__OUTCOME__REFUSED, CRIER_EFENCED, -1);
+    cr_assert_eq(rig.done_count, 3);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(rig.done_codes[i], CRIER_EUNKNOWN);
+    cr_assert_eq(rig.disconnects, 1); /* whether its numbers are taken is unknown too: new ones */
+    rig_wait(&rig, 100000);
+    rig_connect(&rig);
+    struct sent hello = rig_expect(&rig, FRAME_HELLO);
+    cr_assert_eq(((const Wire__Hello *)hello.message)->producer_id, 0);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, a_partition_the_broker_does_not_know_any_more_is_asked_for_again)
+{
+    struct rig rig;
+    Wire__Topics topics = WIRE__TOPICS__INIT;
+    Wire__TopicInfo info = WIRE__TOPIC_INFO__INIT, *infos = &info;
+    Wire__PartitionInfo partition = WIRE__PARTITION_INFO__INIT, *partitions = &partition;
+    rig_init(&rig, NULL);
+    rig_ready(&rig, 1 << 20);
+    rig_know(&rig, "t", 1);
+    rig_emit(&rig, "t", "lost", NULL);
+    struct sent sent = rig_expect(&rig, FRAME_EMIT);
+    rig_emitted(&rig, &sent, WIRE__OUTCOME__REFUSED, CRIER_ENOTOPIC, -1);
+    cr_assert_eq(rig.done_codes[0], CRIER_ENOTOPIC);
+    sent = rig_expect(&rig, FRAME_TOPIC_DESCRIBE);
+    info.name = (char *)(uintptr_t) "t";
+    info.partitions = &partitions;
+    info.n_partitions = 1;
+    partition.id = 555;
+    topics.request = ((const Wire__TopicDescribe *)sent.message)->request;
+    topics.topics = &infos;
+    topics.n_topics = 1;
+    rig_receive(&rig, FRAME_TOPICS, &topics, NULL, 0);
+    rig_emit(&rig, "t", "found", NULL);
+    sent = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_eq(((const Wire__Emit *)sent.message)->parts[0]->partition, 555);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, a_batch_no_frame_can_carry_fails_and_the_next_one_goes)
+{
+    struct rig rig;
+    char large[1900];
+    memset(large, 'x', sizeof(large));
+    rig_init(&rig, NULL);
+    rig.frame_size_max = 1024; /* this broker takes small frames only */
+    rig_ready(&rig, 1 << 20);
+    rig_know(&rig, "t", 1);
+    rig_listen_error(&rig);
+    cr_assert_eq(rig_emit_raw(&rig, "t", large, sizeof(large), NULL), 0);
+    cr_assert_eq(rig.error_count, 1);
+    cr_assert_eq(rig.error_code, CRIER_ETOOBIG);
+    rig_emit(&rig, "t", "small", NULL);
+    struct sent sent = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_str_eq(rig_value(&sent, 0, 0), "small");
+    cr_assert_eq(rig_sequence(&sent, 0), 1); /* the one that failed took no number */
+    rig_finish(&rig);
+}
