@@ -484,6 +484,12 @@ struct session *session_create(const struct core_config *config, const struct co
     return session;
 }
 
+void session_reconfigure(struct session *session, const struct core_config *config)
+{
+    session->config.durability_memory = config->durability_memory;
+    session->config.event_size_max = config->event_size_max;
+}
+
 void session_set_shard(struct session *session, struct shard *shard)
 {
     session->shard = shard;
