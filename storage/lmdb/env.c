@@ -147,6 +147,7 @@ const char *env_text(int rc)
 
 int env_reserve(struct env *env, uint64_t end)
 {
+    end = (end + env->page_size - 1) / env->page_size * env->page_size;
     if (end <= env->allocated)
         return 0;
     uint64_t step = env->allocated;
