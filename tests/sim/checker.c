@@ -123,7 +123,7 @@ static void check_emit(struct check *check, uint32_t index)
     if (emit->state == EMIT_FAILED && place->times)
         report_add(report, 2, "event %u.%u failed for good (code %d) and is stored at offset %llu",
                    NAME(emit), emit->code, (unsigned long long)place->offset);
-    if (place->times > 1 && !emit->memory)
+    if (place->times > 1)
         report_add(report, 5, "event %u.%u is stored %u times", NAME(emit), place->times);
     if (place->times && emit->partition >= 0 && (uint32_t)emit->partition != place->partition)
         report_add(report, 4, "event %u.%u belongs into partition %d and is in %u", NAME(emit),

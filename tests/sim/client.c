@@ -229,7 +229,7 @@ void client_emit(struct client *client, uint32_t topic)
         client->number++;
         return;
     }
-    sim_trace(sim, TRACE_EMIT, client->id, client->number, emit.size);
+    sim_trace(sim, TRACE_EMIT, client->id, client->number, topic);
     if (emit.memory)
         sim_trace(sim, TRACE_EMIT_MEMORY, client->id, 0, 0);
     history_emit(&sim->history, &emit, sim->now_us);

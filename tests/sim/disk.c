@@ -36,7 +36,8 @@ static void note_topic(struct disk *disk, const struct entry_part *part)
         report_add(disk->report, 3, "topic %u was created twice", topic);
     disk->history->partitions[topic] = (uint32_t)command->n_partitions;
     for (size_t i = 0; i < command->n_partitions; i++) {
-        CHECK(command->partitions[i] < DISK_PARTITIONS_MAX);
+        CHECK(command->partitions[i] < DISK_PARTITIONS_MAX && i < DISK_PLACES_MAX);
+        disk->ids[topic][i] = command->partitions[i];
         struct disk_partition *partition = &disk->partitions[command->partitions[i]];
         if (partition->known)
             report_add(disk->report, 3, "partition %llu was created twice",
@@ -394,9 +395,5 @@ void disk_finish(struct disk *disk)
 
 uint64_t disk_end(const struct disk *disk, uint32_t topic, uint32_t place)
 {
-    for (size_t i = 0; i < DISK_PARTITIONS_MAX; i++)
-        if (disk->partitions[i].known && disk->partitions[i].topic == topic &&
-            disk->partitions[i].place == place)
-            return disk->partitions[i].next;
-    return 0;
+    return disk->partitions[disk->ids[topic][place]].next; /* 0: no partition has this id */
 }

@@ -26,8 +26,8 @@
 #define SIM_GROUPS_MAX     3
 #define SIM_PARTITIONS_MAX 3               /* of a topic */
 #define SIM_QUIET_US       INT64_C(600000) /* longer than any retry: nothing more comes by itself */
-#define SIM_UNSENT_MAX                                                                                       \
-    (3u << 20) /* I12: what may wait for one connection in a run; no event is larger than 64 KiB */
+/* I12: what may wait for one connection: the limit, and what eight reads under way bring */
+#define SIM_UNSENT_MAX    (5u << 20)
 #define SIM_EMITS_HEAL_US INT64_C(5000000)  /* I13: after healing, every emit has its outcome */
 #define SIM_ENDS_HEAL_US  INT64_C(10000000) /* I13: and every listener stands at the end */
 

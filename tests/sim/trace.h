@@ -24,16 +24,16 @@
     X(READY, 10000, "client %llu: WELCOME")                                                                  \
     X(LOST, 10000, "client %llu: without a connection, code -%llu")                                          \
     X(DISCONNECT, 1000, "client %llu: drops its connection")                                                 \
-    X(BROKER_CLOSES, 1000, "broker: asks for the end of client %llu's connection")                           \
+    X(BROKER_CLOSES, 50, "broker: asks for the end of client %llu's connection")                             \
     X(LINK_RESET, 5000, "link %llu: reset, %llu bytes up and %llu down are lost")                            \
     X(LINK_FIN, 1000, "link %llu: the client's end is closed, %llu bytes still on their way")                \
     X(LINK_STALL, 2000, "link %llu: nothing passes for %llu us (direction %llu)")                            \
     X(LINK_RESUME, 500, "link %llu: passes again")                                                           \
-    X(TORN_FRAME, 10000, "link %llu: ended inside a frame, %llu bytes of it had come")                       \
+    X(TORN_FRAME, 1000, "link %llu: ended inside a frame, %llu bytes of it had come")                        \
     X(CLIENT_OPEN, 10000, "client %llu: opens")                                                              \
     X(CLIENT_VANISH, 1000, "client %llu: its process is gone")                                               \
     X(CLIENT_CLOSE, 2000, "client %llu: closes in order")                                                    \
-    X(EMIT, 100000, "client %llu: emits number %llu, %llu bytes")                                            \
+    X(EMIT, 100000, "client %llu: emits number %llu to topic %llu")                                          \
     X(EMIT_MEMORY, 5000, "client %llu: ... as a memory emit")                                                \
     X(EMIT_AGAIN, 500, "client %llu: EAGAIN, no room for number %llu")                                       \
     X(EMIT_REFUSED, 100, "client %llu: number %llu cannot be emitted, code -%llu")                           \

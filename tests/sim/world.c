@@ -29,21 +29,23 @@ static unsigned rate(struct sim *sim, unsigned permille_max)
     return sim_chance(sim, 500) ? 0 : (unsigned)sim_below(sim, permille_max + 1);
 }
 
+/* One draw a statement, here and everywhere: compilers differ in the order in which they evaluate the others. */
 static void plan_faults(struct sim *sim)
 {
-    sim->plan.faults = (struct faults){.crash = rate(sim, 25),
-                                       .drain = rate(sim, 15),
-                                       .reset = rate(sim, 60),
-                                       .stall = rate(sim, 40),
-                                       .hang = rate(sim, 150),
-                                       .vanish = rate(sim, 15),
-                                       .close = rate(sim, 15),
-                                       .disk_full = rate(sim, 30),
-                                       .disk_slow = rate(sim, 30),
-                                       .disk_commit = rate(sim, 12),
-                                       .disk_flush = rate(sim, 12),
-                                       .disk_read = rate(sim, 12),
-                                       .clock_jump = rate(sim, 30)};
+    struct faults *faults = &sim->plan.faults;
+    faults->crash = rate(sim, 50);
+    faults->drain = rate(sim, 30);
+    faults->reset = rate(sim, 90);
+    faults->stall = rate(sim, 60);
+    faults->hang = rate(sim, 150);
+    faults->vanish = rate(sim, 15);
+    faults->close = rate(sim, 15);
+    faults->disk_full = rate(sim, 30);
+    faults->disk_slow = rate(sim, 30);
+    faults->disk_commit = rate(sim, 25);
+    faults->disk_flush = rate(sim, 20);
+    faults->disk_read = rate(sim, 20);
+    faults->clock_jump = rate(sim, 30);
 }
 
 static void plan_load(struct sim *sim)
@@ -60,10 +62,16 @@ static void plan_load(struct sim *sim)
     plan->burst_max = (unsigned)PICK(sim, 1, 4, 20, 60);
     plan->value_max = (uint32_t)PICK(sim, 32, 100, 100, 1000, 6000);
     plan->handler_fails_permille = (unsigned)PICK(sim, 0, 0, 20, 200);
-    plan->quality = (struct net_quality){.capacity = (size_t)PICK(sim, 64, 700, 8192, 65536),
-                                         .delay_us_max = (int64_t)PICK(sim, 10, 100, 1000, 10000),
-                                         .us_per_kilobyte = (int64_t)PICK(sim, 0, 0, 10, 300),
-                                         .piece_max = (size_t)PICK(sim, 1, 40, 5000, 65536)};
+    plan->quality.capacity = (size_t)PICK(sim, 64, 700, 8192, 65536);
+    plan->quality.delay_us_max = (int64_t)PICK(sim, 10, 100, 1000, 10000);
+    plan->quality.us_per_kilobyte = (int64_t)PICK(sim, 0, 0, 10, 300);
+    plan->quality.piece_max = (size_t)PICK(sim, 1, 40, 5000, 65536);
+    if (sim_chance(sim, 30)) /* much: what is unsent, read at a time or in a frame reaches its limits */
+        plan->value_max = 60000;
+    if (plan->value_max >= 6000 && plan->quality.piece_max < 5000) { /* or it takes for ever */
+        plan->quality.piece_max = 5000;
+        plan->quality.capacity = 65536;
+    }
     if (plan->quality.piece_max == 1 ||
         plan->quality.capacity == 64) { /* byte by byte: little, or it takes for ever */
         plan->value_max = 40;
@@ -77,7 +85,7 @@ static void plan_broker(struct sim *sim)
     struct store_memory_options *store = &sim->node.store_options;
     *config = core_config_default();
     config->event_size_max = (uint32_t)PICK(sim, 2000, 1u << 20, 1u << 20);
-    config->ingest_bytes_max = (size_t)PICK(sim, 1u << 20, 16u << 20);
+    config->ingest_bytes_max = (size_t)PICK(sim, 16384, 65536, 16u << 20);
     config->producer_window_max = config->ingest_bytes_max / 2;
     config->cache_bytes_max = (size_t)PICK(sim, 0, 3000, 60000, 8u << 20);
     config->ping_interval_ms = (uint32_t)PICK(sim, 50, 500, 5000);
@@ -89,6 +97,8 @@ static void plan_broker(struct sim *sim)
     store->flush.us_max = (int64_t)PICK(sim, 300, 5000, 50000);
     store->read.us_max = (int64_t)PICK(sim, 20, 500, 5000);
     store->commit_bytes_max = (size_t)PICK(sim, 1, 4096, 8u << 20);
+    if (store->commit_bytes_max < 8u << 20 && store->commit.us_max > 2000) /* slow for each: never done */
+        store->commit.us_max = 2000;
 }
 
 static struct crier_options client_options(struct sim *sim)
@@ -142,10 +152,9 @@ static struct client *client_any(struct sim *sim)
 
 static void listen_somewhere(struct sim *sim, struct client *client)
 {
-    struct history_listener how = {.client = client->id,
-                                   .topic = (uint32_t)sim_below(sim, sim->plan.topics),
-                                   .group = HISTORY_NONE,
-                                   .from = (enum history_from)sim_below(sim, 4)};
+    struct history_listener how = {.client = client->id, .group = HISTORY_NONE};
+    how.topic = (uint32_t)sim_below(sim, sim->plan.topics);
+    how.from = (enum history_from)sim_below(sim, 4);
     if (sim_chance(sim, 350))
         how.group = (uint32_t)sim_below(sim, SIM_GROUPS_MAX);
     if (how.from == FROM_OFFSET)
@@ -154,8 +163,9 @@ static void listen_somewhere(struct sim *sim, struct client *client)
         how.from_value = sim_wall_us(sim) - (int64_t)sim_below(sim, 200000);
     if (sim_chance(sim, 150))
         how.count = 1 + sim_below(sim, 5);
-    client_listen(client, &how, (size_t)PICK(sim, 0, 1, 1000, 100000), sim->plan.handler_fails_permille,
-                  sim_chance(sim, 100) ? 100 : 0);
+    size_t credit = (size_t)PICK(sim, 0, 1, 1000, 100000);
+    unsigned emits_permille = sim_chance(sim, 100) ? 100 : 0;
+    client_listen(client, &how, credit, sim->plan.handler_fails_permille, emits_permille);
 }
 
 static void unlisten_somewhere(struct sim *sim, struct client *client)
@@ -274,7 +284,9 @@ static void trouble(struct sim *sim)
     if (sim_chance(sim, faults->stall))
         link_trouble(sim, true);
     if (sim_chance(sim, faults->clock_jump)) {
-        int64_t ms = (int64_t)PICK(sim, 1, 1000, 3600000) * (sim_chance(sim, 500) ? 1 : -1);
+        int64_t ms = (int64_t)PICK(sim, 1, 1000, 3600000);
+        if (sim_chance(sim, 500))
+            ms = -ms;
         sim_trace(sim, TRACE_CLOCK_JUMP, (uint64_t)ms, 0, 0);
         sim->wall_offset_us += ms * 1000;
     }
@@ -405,9 +417,12 @@ static void storm(struct sim *sim)
     struct plan *plan = &sim->plan;
     for (unsigned i = 0; i < plan->producers + plan->listeners; i++)
         client_add(sim);
-    for (uint32_t topic = 0; topic < plan->topics; topic++)
+    for (uint32_t topic = 0; topic < plan->topics; topic++) {
+        struct client *client = client_any(sim);
+        uint32_t partitions = 1 + (uint32_t)sim_below(sim, SIM_PARTITIONS_MAX);
         if (sim_chance(sim, 700))
-            client_create_topic(client_any(sim), topic, 1 + (uint32_t)sim_below(sim, SIM_PARTITIONS_MAX));
+            client_create_topic(client, topic, partitions);
+    }
     for (unsigned i = 0; i < plan->actions && sim->report.count == 0; i++) {
         struct client *client = client_any(sim);
         uint64_t what = sim_below(sim, 100);
