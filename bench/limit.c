@@ -192,8 +192,7 @@ static void produce(int fd)
     struct batch *batch = batch_create();
     uint8_t *value = calloc(1, event_size);
     uint64_t sent = 0, acked = 0; /* batches' bytes */
-    char go;
-    read_all(fd, &go, 1); /* everybody is there */
+    read_all(fd, value, 1);       /* "g": everybody is there */
     times->start_us = now_us();
     for (uint64_t i = 0; i < event_count; i++) {
         uint32_t length = (uint32_t)event_size;
