@@ -147,12 +147,12 @@ struct engine {
     /* the connection */
     enum engine_state state;
     unsigned endpoint, attempts; /* of this outage */
-    int64_t state_due;           /* WAITING, CONNECTING, GREETING: when it has taken too long */
+    int broken;        /* engine_fail was called: why; 0: no. The public call that is running ends with it */
+    int64_t state_due; /* WAITING, CONNECTING, GREETING: when it has taken too long */
     int64_t last_received, last_sent, last_ping;
     int64_t idle_suspected; /* when the idle timeout was first found to have passed; 0: it has not */
     int64_t ping_interval, idle_timeout; /* microseconds, from WELCOME; 0: none */
     int64_t now;                         /* the last time that was passed in */
-    int broken; /* engine_fail was called: why; 0: no. The public call that is running ends with it */
     char broken_text[256];
     uint64_t reconnects;
     uint8_t cluster_id[16]; /* whose log this is */
@@ -199,16 +199,16 @@ struct engine {
     struct crier_listener **slots; /* by slot: see listen_find */
     size_t slot_count;
     uint32_t listener_generation; /* ids are not used again soon: answers may still be on their way */
+    int error;                    /* the first nobody heard; 0: none */
     struct list deliveries;
-    bool walking; /* `walk` stands in the first batch of the first delivery */
-    struct batch_iterator walk;
-    size_t walk_size;   /* of that batch */
     bool listen_wanted; /* some listener is in LISTENER_WANTED */
+    bool walking;       /* `walk` stands in the first batch of the first delivery */
+    struct batch_iterator walk;
+    size_t walk_size; /* of that batch */
     int64_t commit_due, listen_retry_due;
     uint64_t commit_request; /* the last one */
     size_t commits_unanswered;
     uint64_t delivered;
-    int error; /* the first nobody heard; 0: none */
 
     /* requests: engine_request.c */
     struct list requests_waiting, requests_sent, requests_timed;

@@ -334,7 +334,7 @@ void request_tick(struct engine *engine)
     struct engine_answer late = failure(CRIER_ETIMEDOUT);
 
     while (engine->now >= request_due(engine)) {
-        struct request *request = LIST_ENTRY(engine->requests_timed.next, struct request, by_deadline);
+        struct request *request = LIST_ENTRY(list_take(&engine->requests_timed), struct request, by_deadline);
         if (request_is_sent(engine, request))
             engine->requests_sent_count--;
         request_end(engine, request, &late, NULL);

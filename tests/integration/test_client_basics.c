@@ -383,7 +383,7 @@ Test(client, opening_fails_clearly)
     options.connect_timeout_ms = 200;
     cr_assert_eq(crier_open("crier://127.0.0.1:1", &options, &bus), CRIER_ECONNECT);
     cr_assert_eq(crier_open("crier://no.such.host.invalid", &options, &bus), CRIER_ECONNECT);
-    cr_assert_eq(crier_open("unix:/tmp/no/such/socket", &options, &bus), CRIER_ECONNECT);
+    cr_assert_eq(crier_open("unix:/no/such/socket", &options, &bus), CRIER_ECONNECT);
     cr_assert_null(bus);
 }
 

@@ -170,6 +170,7 @@ static const ProtobufCMessageDescriptor *type_of(uint8_t kind)
         [FRAME_UNLISTEN] = &wire__unlisten__descriptor,
         [FRAME_CREDIT] = &wire__credit__descriptor,
         [FRAME_CREDIT_WANT] = &wire__credit_want__descriptor,
+        [FRAME_CREDIT_RETURN] = &wire__credit_return__descriptor,
         [FRAME_COMMIT] = &wire__commit__descriptor,
         [FRAME_TOPIC_CREATE] = &wire__topic_create__descriptor,
         [FRAME_TOPIC_DESCRIBE] = &wire__topic_describe__descriptor,
