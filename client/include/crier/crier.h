@@ -122,7 +122,8 @@ typedef int crier_handler(crier *bus, const crier_event *event, void *ctx);
 
 enum crier_durability {
     CRIER_DURABLE = 0, /* acknowledged after fdatasync: the default */
-    CRIER_MEMORY = 1   /* acknowledged when accepted; on disk a few milliseconds later; no offset is told */
+    CRIER_MEMORY = 1   /* acknowledged when accepted; on disk a few milliseconds later; no offset is told. Sent once: without
+                          an answer (a lost connection) the outcome is CRIER_EUNKNOWN */
 };
 enum crier_compression { CRIER_COMPRESSION_NONE = 0, CRIER_COMPRESSION_LZ4 = 3, CRIER_COMPRESSION_ZSTD = 4 };
 
