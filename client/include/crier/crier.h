@@ -120,10 +120,10 @@ typedef int crier_handler(crier *bus, const crier_event *event, void *ctx);
 
 /* ---- the bus ---- */
 
+/* A memory emit is sent once: without an answer (a lost connection) its outcome is CRIER_EUNKNOWN. */
 enum crier_durability {
     CRIER_DURABLE = 0, /* acknowledged after fdatasync: the default */
-    CRIER_MEMORY = 1   /* acknowledged when accepted; on disk a few milliseconds later; no offset is told. Sent once: without
-                          an answer (a lost connection) the outcome is CRIER_EUNKNOWN */
+    CRIER_MEMORY = 1   /* acknowledged when accepted; on disk a few milliseconds later; no offset is told */
 };
 enum crier_compression { CRIER_COMPRESSION_NONE = 0, CRIER_COMPRESSION_LZ4 = 3, CRIER_COMPRESSION_ZSTD = 4 };
 
