@@ -116,7 +116,7 @@ static int tcp_bind(struct acceptor *acceptor, const struct addrinfo *info)
     (void)setsockopt(acceptor->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (bind(acceptor->fd, info->ai_addr, info->ai_addrlen) < 0)
         return -errno;
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t size = sizeof(bound);
     if (getsockname(acceptor->fd, (struct sockaddr *)&bound, &size) < 0)
         return -errno;
