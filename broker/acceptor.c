@@ -50,6 +50,7 @@ static void on_acceptable(evutil_socket_t listening, short what, void *ctx)
     (void)what;
     struct acceptor *acceptor = ctx;
     struct reactor *reactor = acceptor->reactor;
+    reactor_turn_begin(reactor);
     for (int i = 0; i < 64; i++) {
         struct sockaddr_storage address = {0};
         socklen_t size = sizeof(address);
