@@ -388,9 +388,6 @@ void session_turn_begin(struct session *session, int64_t mono_us)
 static void connection_tick(struct core_connection *connection)
 {
     struct session *session = connection->session;
-    if (!connection->ticked) /* it came when nobody looked at the clock */
-        connection->received_us = session->mono_us;
-    connection->ticked = true;
     int64_t silent_us = session->mono_us - connection->received_us;
     if (connection->paused && session->mono_us - connection->paused_us > OUTPUT_STUCK_US &&
         connection->output_queued - connection->output_sent > OUTPUT_RESUME_BYTES)

@@ -104,7 +104,6 @@ struct core_connection {
     char name[64];
     enum connection_state state;
     int64_t received_us;
-    bool ticked; /* has been looked at by connection_tick */
     bool pinged;
     bool paused;
     int64_t paused_us;
