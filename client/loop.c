@@ -299,11 +299,12 @@ static void on_deadline(evutil_socket_t fd, short what, void *ctx)
  * callbacks the cached time stands still. Where that cache was turned off, event_base_loop() refuses, with a warning. */
 bool loop_can_run(crier *bus)
 {
-    int64_t began = clock_monotonic_us();
     struct timeval before, after;
+    int64_t began;
 
     event_base_gettimeofday_cached(bus->base, &before);
-    while (clock_monotonic_us() < began + 2)
+    began = clock_monotonic_us();
+    while (clock_monotonic_us() < began + 3)
         continue;
     event_base_gettimeofday_cached(bus->base, &after);
     return evutil_timercmp(&before, &after, !=);

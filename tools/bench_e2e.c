@@ -73,6 +73,7 @@ static bool watch_tick(void *ctx)
     int64_t now_us = clock_monotonic_us();
     char counts[2][TEXT_SIZE];
 
+    CHECK(options->listeners > 0);
     for (uint64_t i = 0; i < options->producers; i++)
         emitted += atomic_load(&watch->bench->results->producers[i].emitted);
     for (uint64_t i = 0; i < options->listeners; i++)

@@ -67,6 +67,16 @@ int command_failed(const char *format, ...)
     return STATUS_FAILED;
 }
 
+int command_bad_name(const char *topic, const char *group)
+{
+    const char * or = group != NULL ? " (or the group's is none)" : "";
+    command_failed(
+        "'%s' is no topic name%s: 1 to %d bytes of UTF-8, levels split by '.', no '*' and no spaces; "
+        "not starting with '$'; error, newListener and removeListener are local to each bus",
+        topic, or, CRIER_TOPIC_NAME_MAX);
+    return STATUS_USAGE;
+}
+
 struct crier_options command_bus_options(const char *name)
 {
     struct crier_options options = crier_options_default();

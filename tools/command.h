@@ -53,6 +53,9 @@ int command_usage_error(const struct command *command, const char *format, ...)
 /* "crier: TEXT" on standard error. Returns STATUS_FAILED. */
 int command_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* That the broker knows no such topic name (or, unless NULL, group name). Returns STATUS_USAGE. */
+int command_bad_name(const char *topic, const char *group);
+
 /* The options every command opens its bus with: a name for the broker's log, and a patience fit for people. */
 struct crier_options command_bus_options(const char *name);
 /* crier_open(), with a sentence on standard error that says what to do. Returns an exit_status. */

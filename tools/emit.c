@@ -47,7 +47,7 @@ struct emitter {
     int64_t patience_us;
     atomic_int_least64_t disconnected_us; /* when the connection was lost; 0: it is there */
     atomic_bool failed;                   /* an event was refused */
-    bool progress;                        /* shown, because standard error is a terminal */
+    bool progress;                        /* shown: on a terminal, unless somebody types there */
     bool progress_shown;                  /* there is a line to clear */
     int64_t progress_us;                  /* when it was last shown, or started_us */
     int64_t started_us;
@@ -207,6 +207,8 @@ static int emit_lines(struct emitter *emitter, struct line_reader *reader)
             snprintf(why, sizeof(why), "has %zu bytes, more than an event may have", size);
             return line_failed(reader->lines, why);
         }
+        if (rc == CRIER_EINVAL)
+            return command_bad_name(emitter->topic, NULL);
         if (rc < 0)
             return line_failed(reader->lines, crier_strerror(rc));
     }
@@ -307,7 +309,7 @@ static int emit_run(const struct command *command, const char *url, int argc, ch
     int64_t now_us = clock_monotonic_us();
     struct emitter emitter = {.topic = argv[first],
                               .patience_us = options.patience_us,
-                              .progress = stream && isatty(STDERR_FILENO),
+                              .progress = stream && isatty(STDERR_FILENO) && !isatty(STDIN_FILENO),
                               .progress_us = now_us,
                               .started_us = now_us,
                               .event = crier_emit_options_default()};
@@ -328,7 +330,9 @@ static int emit_run(const struct command *command, const char *url, int argc, ch
         status = emit_input(&emitter, STDIN_FILENO);
     } else {
         int rc = emit_event(&emitter, value, value != NULL ? strlen(value) : 0);
-        if (rc < 0)
+        if (rc == CRIER_EINVAL)
+            status = command_bad_name(emitter.topic, NULL);
+        else if (rc < 0)
             status = command_failed("cannot emit to '%s': %s", emitter.topic, crier_strerror(rc));
     }
     flush(&emitter);

@@ -148,6 +148,7 @@ static char *base64(const uint8_t *data, size_t size)
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     char *text = malloc((size + 2) / 3 * 4 + 1), *to = text;
 
+    CHECK(data != NULL);
     for (size_t i = 0; text != NULL && i < size; i += 3) {
         size_t left = size - i;
         uint32_t bits = (uint32_t)data[i] << 16 | (left > 1 ? (uint32_t)data[i + 1] << 8 : 0) |

@@ -119,7 +119,7 @@ int from_parse(const char *text, int64_t now_us, struct from *ret_from)
         from.from = CRIER_TIME;
     } else if (parse_duration_us(text, &ago_us) == 0) {
         from.from = CRIER_TIME;
-        from.value = now_us - ago_us;
+        from.value = ago_us < now_us ? now_us - ago_us : 0;
     } else {
         return -EINVAL;
     }

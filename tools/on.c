@@ -285,12 +285,11 @@ static int listen_to(struct topic_listener *listener, crier *bus)
     options.released = on_released;
     options.listening = on_listening;
 
+    if (strcmp(listener->topic, "error") == 0) /* this bus's own, which would wait for ever */
+        return command_bad_name(listener->topic, NULL);
     int rc = crier_listen(bus, listener->topic, &options, on_event, listener, NULL);
-    if (rc == CRIER_EINVAL) {
-        command_failed("'%s' is no topic name: 1 to %d bytes of UTF-8, levels split by '.', without '*'",
-                       listener->topic, CRIER_TOPIC_NAME_MAX);
-        return STATUS_USAGE;
-    }
+    if (rc == CRIER_EINVAL)
+        return command_bad_name(listener->topic, on->group);
     if (rc < 0)
         return command_failed("cannot listen to '%s': %s", listener->topic, crier_strerror(rc));
     listener->printer->listener_count++;

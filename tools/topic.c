@@ -119,8 +119,11 @@ static int create_run(const struct command *command, const char *url, int argc, 
     if (rc == CRIER_EEXIST)
         status = command_failed("topic '%s' exists already; see: crier topic describe %s", argv[first],
                                 argv[first]);
+    else if (rc == CRIER_EINVAL && topic.partitions <= 1)
+        status = command_bad_name(argv[first], NULL);
     else if (rc < 0)
-        status = command_failed("cannot create topic '%s': %s", argv[first], crier_strerror(rc));
+        status = command_failed("cannot create topic '%s' with %" PRIu32 " partitions: %s", argv[first],
+                                topic.partitions, crier_strerror(rc));
     else
         printf("created %s\n", argv[first]);
     return command_close(bus, status);
@@ -146,6 +149,8 @@ static int show(const struct topic_options *options, const char *name)
     }
     if (rc == CRIER_ENOTOPIC)
         status = command_failed("no topic '%s'; make it with: crier topic create %s", name, name);
+    else if (rc == CRIER_EINVAL && name != NULL)
+        status = command_bad_name(name, NULL);
     else if (rc < 0)
         status = command_failed("the broker at %s did not tell: %s", options->url, crier_strerror(rc));
     else if (options->json)

@@ -222,6 +222,8 @@ int env_cursor_begin(struct env_cursor *cursor, struct env *env)
 {
     cursor->env = env;
     int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &cursor->txn);
+    if (rc == MDB_PANIC)
+        atomic_store(&env->failed, true);
     if (rc != 0)
         return rc;
     if ((rc = mdb_cursor_open(cursor->txn, env->table, &cursor->cursor)) != 0)

@@ -30,9 +30,10 @@ struct env {
     MDB_dbi table;
     int fd; /* LMDB's own, for pread and fallocate */
     size_t page_size;
-    size_t inline_max;  /* a larger value with an 8-byte key gets pages of its own */
-    uint64_t pages_max; /* what the map holds */
-    uint64_t allocated; /* bytes of the file known to be there; writer only */
+    size_t inline_max;   /* a larger value with an 8-byte key gets pages of its own */
+    uint64_t pages_max;  /* what the map holds */
+    uint64_t allocated;  /* bytes of the file known to be there; writer only */
+    _Atomic bool failed; /* LMDB refuses even to read: after a meta page that could not be written */
     char *path;
 };
 
@@ -71,7 +72,8 @@ struct env_cursor {
     MDB_cursor *cursor;
 };
 
-/* These return 0, MDB_NOTFOUND (no such row) or an LMDB code. After a failed begin nothing is open. */
+/* These return 0, MDB_NOTFOUND (no such row) or an LMDB code. After a failed begin nothing is open; MDB_PANIC: the file is
+ * good, but has to be opened anew, to read only (segments_env does). */
 int env_cursor_begin(struct env_cursor *cursor, struct env *env);
 void env_cursor_end(struct env_cursor *cursor);
 int env_cursor_seek(struct env_cursor *cursor, uint64_t index,

@@ -49,6 +49,33 @@ static int find_segment(struct reader *reader, uint64_t partition, uint64_t offs
     return 0;
 }
 
+/* ---- cursors ---- */
+
+/* A cursor over the segment, with a reference to its environment. 0 or a store code (logged). */
+static int open_cursor(struct reader *reader, struct segment *segment, struct env_cursor *cursor)
+{
+    int rc = MDB_PANIC;
+    for (int tries = 0; rc == MDB_PANIC && tries < 2; tries++) {
+        struct env *env;
+        int code = segments_env(reader->segments, segment, &env);
+        if (code < 0)
+            return code;
+        if ((rc = env_cursor_begin(cursor, env)) == 0)
+            return 0;
+        env_unref(env);
+    }
+    struct path path = folder_segment(reader->segments->folder, segment->number, segment->generation);
+    if (env_code(rc) == STORE_EIO)
+        health_fail(reader->health, "read", path.text, rc);
+    return env_code(rc);
+}
+
+static void close_cursor(struct env_cursor *cursor)
+{
+    env_cursor_end(cursor);
+    env_unref(cursor->env);
+}
+
 /* ---- reading ---- */
 
 static int read_run(struct read_job *job, struct env_cursor *cursor, const struct index_run *run)
@@ -66,40 +93,35 @@ static int read_run(struct read_job *job, struct env_cursor *cursor, const struc
     return read_failed(job, cursor->env, run->first_index, env_code(rc), rc);
 }
 
-static int read_runs(struct read_job *job, struct env *env, const struct index_run *runs, unsigned count)
+static int read_runs(struct read_job *job, struct segment *segment, const struct index_run *runs,
+                     unsigned count)
 {
     struct env_cursor cursor;
-    int rc = env_cursor_begin(&cursor, env);
-    if (rc != 0)
-        return read_failed(job, env, runs[0].first_index, env_code(rc), rc);
-    int code = 0;
-    for (unsigned i = 0; i < count && code == 0 && !read_job_done(job); i++)
-        code = read_run(job, &cursor, &runs[i]);
-    env_cursor_end(&cursor);
-    return code;
+    int rc = open_cursor(job->reader, segment, &cursor);
+    if (rc < 0)
+        return rc;
+    read_job_expect(job, runs, count);
+    for (unsigned i = 0; i < count && rc == 0 && !read_job_done(job); i++)
+        rc = read_run(job, &cursor, &runs[i]);
+    close_cursor(&cursor);
+    if (runs[count - 1].next_offset > job->at)
+        job->at = runs[count - 1].next_offset;
+    return rc;
 }
 
 /* The segment's batches from job->at on. */
 static int read_segment(struct read_job *job, struct segment *segment)
 {
-    struct segments *segments = job->reader->segments;
     struct index *index;
-    int rc = segments_index(segments, segment, &index);
+    int rc = segments_index(job->reader->segments, segment, &index);
     if (rc < 0)
         return rc;
     struct index_run runs[RUNS_AT_A_TIME];
-    unsigned count = index_find(index, job->read->partition, job->at, runs, RUNS_AT_A_TIME);
+    unsigned count = 1;
     while (rc == 0 && count > 0 && !read_job_done(job)) {
-        struct env *env;
-        if ((rc = segments_env(segments, segment, &env)) < 0)
-            break;
-        read_job_expect(job, runs, count);
-        rc = read_runs(job, env, runs, count);
-        env_unref(env);
-        if (runs[count - 1].next_offset > job->at)
-            job->at = runs[count - 1].next_offset;
-        if (rc == 0)
-            count = index_find(index, job->read->partition, job->at, runs, RUNS_AT_A_TIME);
+        count = index_find(index, job->read->partition, job->at, runs, RUNS_AT_A_TIME);
+        if (count > 0)
+            rc = read_runs(job, segment, runs, count);
     }
     index_unref(index);
     return rc;
@@ -156,87 +178,94 @@ static size_t segment_at_time(struct reader *reader, int64_t time_us)
 }
 
 /* The first entry of the segment appended at or after the time; range.last_index + 1 if none. */
-static int entry_at_time(struct reader *reader, struct env *env, struct segment_range range, int64_t time_us,
-                         uint64_t *ret_index)
+static int entry_at_time(struct reader *reader, struct env_cursor *cursor, struct segment_range range,
+                         int64_t time_us, uint64_t *ret_index)
 {
-    struct env_cursor cursor;
-    int rc = env_cursor_begin(&cursor, env);
-    if (rc != 0)
-        return env_code(rc);
     uint64_t low = range.first_index, high = range.last_index + 1;
-    int code = 0;
-    while (low < high && code == 0) {
+    while (low < high) {
         uint64_t middle = low + (high - low) / 2;
         struct env_value value;
         struct entry_header header;
-        if ((rc = env_cursor_seek(&cursor, middle, &value)) != 0)
-            code = env_code(rc);
-        else if ((code = read_entry_header(reader, env, &value, &header)) == 0) {
-            if (header.append_time_us >= time_us)
-                high = middle;
-            else
-                low = value.index + 1; /* over a gap */
-        }
+        int rc = env_cursor_seek(cursor, middle, &value);
+        if (rc != 0)
+            return env_code(rc);
+        if ((rc = read_entry_header(reader, cursor->env, &value, &header)) < 0)
+            return rc;
+        if (header.append_time_us >= time_us)
+            high = middle;
+        else
+            low = value.index + 1; /* over a gap */
     }
-    env_cursor_end(&cursor);
     *ret_index = low;
-    return code;
+    return 0;
 }
 
 /* The partition's first offset in the run at or after the entry. */
-static int offset_in_run(struct reader *reader, struct env *env, uint64_t entry_index,
+static int offset_in_run(struct reader *reader, struct env_cursor *cursor, uint64_t entry_index,
                          const struct index_run *run, uint64_t *ret_offset)
 {
     if (run->first_index >= entry_index) {
         *ret_offset = run->base_offset;
         return 0;
     }
-    struct env_cursor cursor;
-    int rc = env_cursor_begin(&cursor, env);
-    if (rc != 0)
-        return env_code(rc);
     struct env_value value;
-    int code = STORE_ECORRUPT; /* the index says it is there */
-    rc = env_cursor_seek(&cursor, entry_index, &value);
+    int rc = env_cursor_seek(cursor, entry_index, &value);
     while (rc == 0 && value.index <= run->last_index) {
-        if ((code = read_entry_offset(reader, env, &value, run->partition, ret_offset)) != STORE_EAGAIN)
-            break;
-        rc = env_cursor_next(&cursor, &value);
+        int code = read_entry_offset(reader, cursor->env, &value, run->partition, ret_offset);
+        if (code != STORE_EAGAIN)
+            return code;
+        rc = env_cursor_next(cursor, &value);
     }
-    env_cursor_end(&cursor);
-    return code == STORE_EAGAIN ? STORE_ECORRUPT : code;
+    return STORE_ECORRUPT; /* the index says it is there */
+}
+
+/* In this segment: true in *ret_here if it has the answer. */
+static int look_up_in(struct reader *reader, struct store_lookup *lookup, struct segment *segment,
+                      struct index *index, bool *ret_here)
+{
+    struct segment_range range = segments_range(reader->segments, segment);
+    struct env_cursor cursor;
+    struct index_run run;
+    uint64_t entry_index = 0;
+    int rc = open_cursor(reader, segment, &cursor);
+    if (rc < 0)
+        return rc;
+    rc = entry_at_time(reader, &cursor, range, lookup->time_us, &entry_index);
+    *ret_here = rc == 0 && entry_index <= range.last_index &&
+                index_find_entry(index, lookup->partition, entry_index, &run);
+    if (*ret_here)
+        rc = offset_in_run(reader, &cursor, entry_index, &run, &lookup->offset);
+    close_cursor(&cursor);
+    return rc;
+}
+
+/* The partition's next batch after a segment's end, if there is one. */
+static int look_up_behind(struct reader *reader, struct store_lookup *lookup, struct index *index)
+{
+    struct segments *segments = reader->segments;
+    struct index *newest;
+    int rc = segments_index(segments, segments_at(segments, segments_count(segments) - 1), &newest);
+    if (rc < 0)
+        return rc;
+    lookup->offset = index_next_offset(index, lookup->partition);
+    lookup->found = index_next_offset(newest, lookup->partition) > lookup->offset;
+    index_unref(newest);
+    return 0;
 }
 
 static int look_up(struct reader *reader, struct store_lookup *lookup)
 {
     struct segments *segments = reader->segments;
     struct segment *segment = segments_at(segments, segment_at_time(reader, lookup->time_us));
-    struct segment_range range = segments_range(segments, segment);
-    if (range.last_index == 0)
+    if (segments_range(segments, segment).last_index == 0)
         return 0;
-    struct index *index = NULL;
-    struct env *env = NULL;
-    uint64_t entry_index = 0;
+    struct index *index;
     int rc = segments_index(segments, segment, &index);
-    if (rc == 0)
-        rc = segments_env(segments, segment, &env);
-    if (rc == 0)
-        rc = entry_at_time(reader, env, range, lookup->time_us, &entry_index);
-    struct index_run run;
-    if (rc == 0 && entry_index <= range.last_index &&
-        index_find_entry(index, lookup->partition, entry_index, &run)) {
-        rc = offset_in_run(reader, env, entry_index, &run, &lookup->offset);
-        lookup->found = rc == 0;
-    } else if (rc == 0) {
-        /* Not in this segment any more: it goes on where the segment ends, if anything follows. */
-        struct index *newest = NULL;
-        uint64_t next = index_next_offset(index, lookup->partition);
-        rc = segments_index(segments, segments_at(segments, segments_count(segments) - 1), &newest);
-        lookup->found = rc == 0 && index_next_offset(newest, lookup->partition) > next;
-        lookup->offset = next;
-        index_unref(newest);
-    }
-    env_unref(env);
+    if (rc < 0)
+        return rc;
+    rc = look_up_in(reader, lookup, segment, index, &lookup->found);
+    if (rc == 0 && !lookup->found)
+        rc = look_up_behind(reader, lookup, index);
     index_unref(index);
     return rc;
 }

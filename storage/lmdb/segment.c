@@ -209,7 +209,9 @@ static void trim(struct segments *segments, const struct segment *keep)
 static struct env *env_if_open(struct segments *segments, struct segment *segment)
 {
     pthread_mutex_lock(&segments->lock);
-    struct env *env = segment->env ? env_ref(segment->env) : NULL;
+    struct env *env = NULL;
+    if (segment->env && !atomic_load(&segment->env->failed))
+        env = env_ref(segment->env);
     segment->used_at = ++segments->tick;
     pthread_mutex_unlock(&segments->lock);
     return env;
@@ -224,7 +226,8 @@ static struct index *index_if_loaded(struct segments *segments, struct segment *
     return index;
 }
 
-/* With open_lock held. Only sealed segments are ever found closed. */
+/* With open_lock held. Only sealed segments are ever found closed; an active one whose environment failed will never be
+ * written again in this life, so it is read like a sealed one. */
 static int env_open_locked(struct segments *segments, struct segment *segment, struct env **ret_env)
 {
     struct env *env = env_if_open(segments, segment);
@@ -237,8 +240,10 @@ static int env_open_locked(struct segments *segments, struct segment *segment, s
             return env_code(rc);
         }
         pthread_mutex_lock(&segments->lock);
+        struct env *failed = segment->env;
         segment->env = env_ref(env);
         pthread_mutex_unlock(&segments->lock);
+        env_unref(failed);
         trim(segments, segment);
     }
     *ret_env = env;

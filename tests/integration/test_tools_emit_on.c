@@ -216,6 +216,14 @@ Test(emit_on, exec_runs_a_command_for_each_event)
     cr_assert_str_eq(text, "jobs 0 one\njobs 1 two\n");
 }
 
+Test(emit_on, exec_with_a_format_gives_the_command_the_event_so_printed)
+{
+    cr_assert(eq(int, process_end(crier_start(url, "emit", "jobs", "one", "--key", "k", NULL)), 0));
+    expect_output(crier_start(url, "on", "jobs", "--from", "earliest", "--count", "1", "--format", "%k=%v",
+                              "--exec", "cat", NULL),
+                  0, "k=one\n");
+}
+
 Test(emit_on, an_event_whose_command_failed_comes_to_the_group_again)
 {
     struct process *emitter = crier_start(url, "emit", "jobs", "-", NULL);

@@ -80,6 +80,23 @@ Test(failures, emit_without_a_broker_prints_that_nothing_was_acked)
     process_destroy(emitter);
 }
 
+Test(failures, a_name_no_topic_can_have_is_wrong_use_with_the_rules)
+{
+    static const char *const names[] = {"a*b", "a..b", "$broker", "error", "two words"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct process *uses[] = {crier_start(url, "emit", names[i], "value", NULL),
+                                  crier_start(url, "on", names[i], NULL),
+                                  crier_start(url, "topic", "create", names[i], NULL)};
+        for (size_t use = 0; use < sizeof(uses) / sizeof(uses[0]); use++) {
+            cr_assert(eq(int, process_wait(uses[use]), 2), "%s, use %zu", names[i], use);
+            cr_assert(strstr(process_errors(uses[use]), "is no topic name") != NULL, "%s",
+                      process_errors(uses[use]));
+            process_destroy(uses[use]);
+        }
+    }
+}
+
 Test(failures, a_timeout_without_count_is_a_normal_end)
 {
     struct process *on = crier_start(url, "on", "quiet", "--timeout", "50ms", NULL);

@@ -138,13 +138,26 @@ void rig_init(struct rig *rig, const struct crier_options *options)
     rig_init_endpoints(rig, options, 1);
 }
 
+static void sent_free(struct sent *sent)
+{
+    protobuf_c_message_free_unpacked(sent->message, NULL);
+    free(sent->attachment);
+}
+
+void rig_discard_taken(struct rig *rig)
+{
+    for (size_t i = 0; i < rig->sent_first; i++)
+        sent_free(&rig->sent[i]);
+    rig->sent_count -= rig->sent_first;
+    memmove(rig->sent, rig->sent + rig->sent_first, rig->sent_count * sizeof(rig->sent[0]));
+    rig->sent_first = 0;
+}
+
 void rig_finish(struct rig *rig)
 {
     engine_destroy(rig->engine);
-    for (size_t i = 0; i < rig->sent_count; i++) {
-        protobuf_c_message_free_unpacked(rig->sent[i].message, NULL);
-        free(rig->sent[i].attachment);
-    }
+    rig->sent_first = rig->sent_count;
+    rig_discard_taken(rig);
     free(rig->wire);
 }
 
@@ -326,11 +339,6 @@ bool rig_sent_nothing(struct rig *rig)
 {
     rig_turn(rig);
     return rig->sent_first == rig->sent_count;
-}
-
-void rig_forget_sent(struct rig *rig)
-{
-    rig->sent_first = rig->sent_count;
 }
 
 /* ---- emitting ---- */

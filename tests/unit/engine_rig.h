@@ -89,9 +89,10 @@ void rig_receive_bytes(struct rig *rig, const uint8_t *bytes, size_t size,
                        size_t piece); /* in pieces of that size */
 
 /* ---- what was sent ---- */
-struct sent rig_expect(struct rig *rig, enum frame_kind kind); /* valid until rig_finish */
-bool rig_sent_nothing(struct rig *rig);                        /* nothing that was not taken */
-void rig_forget_sent(struct rig *rig);
+struct sent rig_expect(struct rig *rig,
+                       enum frame_kind kind); /* valid until rig_finish or rig_discard_taken */
+bool rig_sent_nothing(struct rig *rig);       /* nothing that was not taken */
+void rig_discard_taken(struct rig *rig);      /* frees the frames taken so far: for tests of very many */
 
 /* ---- emitting ---- */
 int rig_emit(struct rig *rig, const char *topic, const char *value, const char *key); /* with `done` */

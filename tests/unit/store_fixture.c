@@ -103,6 +103,18 @@ struct fixture *fixture_create(enum fixture_kind kind)
     return f;
 }
 
+struct fixture *fixture_create_at(const char *path)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    REQUIRE(f);
+    f->kind = FIXTURE_LMDB;
+    f->options = store_options_default();
+    (void)snprintf(f->path, sizeof(f->path), "%s", path);
+    f->options.path = f->path;
+    f->path_borrowed = true;
+    return f;
+}
+
 struct fixture *fixture_open(enum fixture_kind kind)
 {
     struct fixture *f = fixture_create(kind);
@@ -203,7 +215,7 @@ void fixture_destroy(struct fixture *f)
     if (f->store)
         fixture_end(f, FIXTURE_CLEAN);
     store_memory_image_destroy(f->image);
-    if (f->kind == FIXTURE_LMDB)
+    if (f->kind == FIXTURE_LMDB && !f->path_borrowed)
         fixture_remove_folder(f->path);
     free(f);
 }

@@ -30,6 +30,7 @@ struct fixture {
     enum fixture_kind kind;
     struct store *store;
     char path[128];               /* LMDB: the data folder */
+    bool path_borrowed;           /* not removed at the end */
     struct store_options options; /* LMDB; change before fixture_start_new */
     struct store_memory_options memory_options;
     struct store_memory_image *image; /* between two lives of the twin */
@@ -55,6 +56,7 @@ struct fixture_append {
 struct fixture *fixture_open(enum fixture_kind kind);
 /* A new folder or memory, options to be set, then fixture_start. */
 struct fixture *fixture_create(enum fixture_kind kind);
+struct fixture *fixture_create_at(const char *path); /* LMDB, in a folder of the caller's */
 /* Opens, loads, replays, starts. 0 or the code (also in start_code, with the sentence in error). */
 int fixture_start(struct fixture *f);
 /* Ends this life. The store is closed afterwards. */

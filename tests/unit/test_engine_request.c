@@ -37,7 +37,7 @@ static void topics_send(struct rig *rig, uint64_t request, int code, size_t coun
     Wire__Topics topics = WIRE__TOPICS__INIT;
     Wire__TopicInfo infos[8], *pointers[8];
     Wire__PartitionInfo partition = WIRE__PARTITION_INFO__INIT, *partitions[] = {&partition, &partition};
-    char names[8][16];
+    char names[8][32];
     partition.high_watermark = 42;
     for (size_t i = 0; i < count; i++) {
         snprintf(names[i], sizeof(names[i]), "%s%zu", prefix, i);

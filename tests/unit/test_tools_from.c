@@ -54,6 +54,7 @@ Test(from, a_duration_is_so_long_ago)
 {
     expect("15m", CRIER_TIME, NOW_US - INT64_C(15) * 60 * 1000000);
     expect("250ms", CRIER_TIME, NOW_US - 250000);
+    expect("30000d", CRIER_TIME, 0);
     expect("2h", CRIER_TIME, NOW_US - INT64_C(2) * 3600 * 1000000);
 }
 

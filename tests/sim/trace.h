@@ -1,0 +1,94 @@
+/* trace.h: what happened in a run, event by event: hashed always, counted always, printed when asked.
+ *
+ * Two runs of one seed are the same run if and only if their hashes are equal. The counts say which faults really
+ * struck: a simulator whose faults never strike finds nothing. Thread: one. */
+#ifndef CRIER_SIM_TRACE_H
+#define CRIER_SIM_TRACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* X(name, minimum, text): the text takes up to three numbers. minimum: how often it must have happened in 10,000 seeds
+ * for the simulator to be believed. */
+#define TRACE_MAP(X)                                                                                         \
+    X(BROKER_START, 10000, "broker: starts on its disk, life %llu, recovers with code %lld")                 \
+    X(BROKER_READY, 10000, "broker: ready")                                                                  \
+    X(BROKER_CRASH, 10000, "broker: power gone, with %llu entries in flight")                                \
+    X(BROKER_DRAIN, 5000, "broker: is told to stop within %llu ms")                                          \
+    X(BROKER_STOP, 5000, "broker: stopped; all was drained: %llu")                                           \
+    X(BROKER_READ_ONLY, 500, "broker: read-only after an I/O error")                                         \
+    X(CONNECT, 10000, "client %llu: connects (link %llu)")                                                   \
+    X(CONNECT_REFUSED, 1000, "client %llu: nobody listens there")                                            \
+    X(CONNECT_HANGS, 1000, "client %llu: connecting, and no answer comes")                                   \
+    X(ACCEPT, 10000, "broker: takes the connection of client %llu (link %llu)")                              \
+    X(READY, 10000, "client %llu: WELCOME")                                                                  \
+    X(LOST, 10000, "client %llu: without a connection, code -%llu")                                          \
+    X(DISCONNECT, 1000, "client %llu: drops its connection")                                                 \
+    X(BROKER_CLOSES, 1000, "broker: asks for the end of client %llu's connection")                           \
+    X(LINK_RESET, 5000, "link %llu: reset, %llu bytes up and %llu down are lost")                            \
+    X(LINK_FIN, 1000, "link %llu: the client's end is closed, %llu bytes still on their way")                \
+    X(LINK_STALL, 2000, "link %llu: nothing passes for %llu us (direction %llu)")                            \
+    X(LINK_RESUME, 500, "link %llu: passes again")                                                           \
+    X(TORN_FRAME, 10000, "link %llu: ended inside a frame, %llu bytes of it had come")                       \
+    X(CLIENT_OPEN, 10000, "client %llu: opens")                                                              \
+    X(CLIENT_VANISH, 1000, "client %llu: its process is gone")                                               \
+    X(CLIENT_CLOSE, 2000, "client %llu: closes in order")                                                    \
+    X(EMIT, 100000, "client %llu: emits number %llu, %llu bytes")                                            \
+    X(EMIT_MEMORY, 5000, "client %llu: ... as a memory emit")                                                \
+    X(EMIT_AGAIN, 500, "client %llu: EAGAIN, no room for number %llu")                                       \
+    X(EMIT_TOO_BIG, 100, "client %llu: ETOOBIG for number %llu")                                             \
+    X(OUTCOME, 100000, "client %llu: number %llu is stored at %lld")                                         \
+    X(OUTCOME_FAILED, 100, "client %llu: number %llu failed, code -%llu")                                    \
+    X(OUTCOME_UNKNOWN, 10, "client %llu: the outcome of number %llu is unknown")                             \
+    X(DRAINED_OUT, 200, "client %llu: drain, there is room again")                                           \
+    X(LISTEN, 10000, "client %llu: listener %llu listens to topic %llu")                                     \
+    X(LISTENING, 10000, "client %llu: listener %llu is in place, life %llu")                                 \
+    X(UNLISTEN, 1000, "client %llu: listener %llu is given up")                                              \
+    X(RELEASED, 5000, "client %llu: listener %llu is released, code -%llu")                                  \
+    X(DELIVERED, 100000, "listener %llu: partition %llu offset %llu")                                        \
+    X(HANDLER_FAILS, 1000, "listener %llu: its handler fails at offset %llu")                                \
+    X(HANDLER_EMITS, 1000, "listener %llu: its handler emits")                                               \
+    X(TOPIC_CREATE, 5000, "client %llu: creates topic %llu with %llu partitions")                            \
+    X(DISK_FULL, 1000, "disk: full")                                                                         \
+    X(DISK_ROOM, 1000, "disk: has room")                                                                     \
+    X(DISK_SLOW, 1000, "disk: the next %llu commits take %llu us longer")                                    \
+    X(DISK_BREAKS, 1000, "disk: commit %llu from now on will fail")                                          \
+    X(DISK_BREAKS_FLUSH, 500, "disk: state flush %llu from now on will fail")                                \
+    X(DISK_BREAKS_READ, 200, "disk: read %llu from now on finds damage")                                     \
+    X(STORED, 100000, "disk: entry %llu is durable, %llu parts")                                             \
+    X(REFUSED_FULL, 1000, "disk: an entry is refused, no space")                                             \
+    X(REFUSED_EPOCH, 200, "disk: an entry is refused with its epoch")                                        \
+    X(REFUSED_READ_ONLY, 10, "disk: an entry is refused, read-only")                                         \
+    X(STORED_UNKNOWN, 300, "disk: an I/O error, whether an entry was stored is unknown")                     \
+    X(FLUSHED, 10000, "disk: the state at %llu is flushed, %llu rows")                                       \
+    X(FLUSH_FAILED, 200, "disk: a state flush failed, code -%llu")                                           \
+    X(READ, 10000, "disk: a read of partition %llu from %llu gives %llu batches")                            \
+    X(READ_FAILED, 50, "disk: a read of partition %llu found damage")                                        \
+    X(LOOKUP, 500, "disk: a look-up by time in partition %llu")                                              \
+    X(REPLAYED, 10000, "disk: entry %llu is replayed")                                                       \
+    X(CLOCK_JUMP, 1000, "clock: the wall clock jumps by %lld ms")                                            \
+    X(PAUSED, 100, "broker: does not want to read link %llu")                                                \
+    X(HEAL, 10000, "world: all faults heal")                                                                 \
+    X(QUIET, 10000, "world: everything has settled")                                                         \
+    X(READER, 10000, "world: reader %llu begins at the beginning of everything")
+
+enum trace_event {
+#define TRACE_ENUM(name, minimum, text) TRACE_##name,
+    TRACE_MAP(TRACE_ENUM)
+#undef TRACE_ENUM
+        TRACE_EVENTS
+};
+
+struct trace {
+    bool print;
+    int64_t now_us;
+    uint64_t hash;
+    uint64_t events;
+    uint64_t count[TRACE_EVENTS];
+};
+
+void trace_add(struct trace *trace, enum trace_event event, uint64_t a, uint64_t b, uint64_t c);
+const char *trace_name(enum trace_event event);
+uint64_t trace_minimum(enum trace_event event); /* in 10,000 seeds */
+
+#endif
