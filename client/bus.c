@@ -254,7 +254,7 @@ int crier_open(const char *url, const struct crier_options *options, crier **ret
     crier *bus;
     int rc;
 
-    if (!url || !ret_bus || !options_are_valid(&copy))
+    if (!url || !ret_bus || (options && options->struct_size == 0) || !options_are_valid(&copy))
         return CRIER_EINVAL;
     if ((rc = url_parse(url, &parsed)) < 0)
         return rc;
@@ -334,12 +334,19 @@ static int room_wait(crier *bus)
 int crier_emit_with(crier *bus, const char *topic, const void *value, size_t value_size,
                     const struct crier_emit_options *options)
 {
-    int64_t now_ms = options && options->timestamp_ms ? options->timestamp_ms : timestamp_ms();
+    struct crier_emit_options copy;
+    int64_t now_ms;
     bool wake;
     int rc;
 
-    if (!bus || !topic)
+    if (!bus || !topic || (options && options->struct_size == 0))
         return CRIER_EINVAL;
+    if (options && options->struct_size < sizeof(copy)) { /* made for an older library */
+        copy = crier_emit_options_default();
+        memcpy(&copy, options, options->struct_size);
+        options = &copy;
+    }
+    now_ms = options && options->timestamp_ms ? options->timestamp_ms : timestamp_ms();
     pthread_mutex_lock(&bus->lock);
     rc = engine_emit(bus->engine, topic, value, value_size, options, now_ms, &wake);
     while (rc == CRIER_EAGAIN && bus->options.emit_blocks && room_wait(bus) == 0)

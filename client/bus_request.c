@@ -5,6 +5,7 @@
 #include "client/bus_internal.h"
 
 #include "base/clock.h"
+#include "client/topic_name.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +63,7 @@ static bool topic_keep(struct bus_request *request, const struct crier_topic_inf
         request->topic_capacity = capacity;
     }
     partitions = malloc(size + 1);
-    name = strdup(info->name);
+    name = text_copy(info->name);
     if (!partitions || !name) {
         free(partitions);
         free(name);
@@ -180,7 +181,7 @@ static struct bus_request *request_make(crier *bus, enum bus_request_kind kind, 
 {
     struct bus_request *request = calloc(1, sizeof(*request));
 
-    if (!request || !(request->name = strdup(name ? name : ""))) {
+    if (!request || !(request->name = text_copy(name ? name : ""))) {
         free(request);
         return NULL;
     }
@@ -194,7 +195,7 @@ int crier_topic_create(crier *bus, const char *name, const struct crier_topic_op
     struct bus_request *request;
     int rc;
 
-    if (!bus || !name)
+    if (!bus || !name || (options && options->struct_size == 0))
         return CRIER_EINVAL;
     if (!(request = request_make(bus, BUS_TOPIC_CREATE, name)))
         return CRIER_ENOMEM;

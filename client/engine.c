@@ -22,8 +22,7 @@
 #define BIT(state) (1u << (state))
 #define IDLE_GRACE_US                                                                                        \
     INT64_C(1000000) /* from suspecting a dead peer to believing it: time to read the socket */
-#define LEAVE_TIMEOUT_US INT64_C(10000000)
-#define ERROR_TEXT_MAX   512
+#define ERROR_TEXT_MAX 512
 
 static const uint32_t engine_next[ENGINE_STATES] = {
     [ENGINE_IDLE] = BIT(ENGINE_CONNECTING) | BIT(ENGINE_DROPPED),
@@ -34,7 +33,7 @@ static const uint32_t engine_next[ENGINE_STATES] = {
     [ENGINE_LEAVING] = BIT(ENGINE_WAITING) | BIT(ENGINE_DROPPED), /* ENGINE_DROPPED: nothing follows */
 };
 
-static void engine_enter(struct engine *engine, enum engine_state next)
+void engine_enter(struct engine *engine, enum engine_state next)
 {
     CHECK(engine_next[engine->state] & BIT(next));
     engine->state = next;
@@ -61,7 +60,7 @@ struct engine *engine_create(const struct engine_config *config, const struct en
     if (!engine)
         return NULL;
     engine->arena_memory = malloc(ENGINE_HEADER_MEMORY_MAX);
-    engine->name = strdup(name);
+    engine->name = text_copy(name);
     if (!engine->arena_memory || !engine->name) {
         free(engine->arena_memory);
         free(engine->name);
@@ -253,155 +252,6 @@ void engine_output_consumed(struct engine *engine, size_t size)
 
 /* ---- frames in ---- */
 
-static void handle_welcome(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
-{
-    const Wire__Welcome *welcome = (const Wire__Welcome *)message;
-
-    (void)frame;
-    if (welcome->version != ENGINE_PROTOCOL_VERSION) {
-        engine_fail(engine, CRIER_EVERSION, "the broker speaks version %u of the protocol", welcome->version);
-        return;
-    }
-    engine_enter(engine, ENGINE_READY);
-    engine->frame_size_max = FRAME_SIZE_MAX;
-    if (welcome->frame_size_max > 0 && welcome->frame_size_max < FRAME_SIZE_MAX)
-        engine->frame_size_max = welcome->frame_size_max;
-    engine->ping_interval = welcome->ping_interval_ms * INT64_C(1000);
-    engine->idle_timeout = welcome->idle_timeout_ms * INT64_C(1000);
-    engine->attempts = 0;
-    engine->reconnects += engine->was_ready;
-    engine->was_ready = true;
-    emit_ready(engine, welcome);
-    listen_ready(engine);
-    engine->ops->connection(engine->ops_ctx, true, 0, welcome->software);
-}
-
-static void handle_emitted(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
-{
-    (void)frame;
-    emit_emitted(engine, (const Wire__Emitted *)message);
-}
-
-static void handle_listening(struct engine *engine, const ProtobufCMessage *message,
-                             const struct frame *frame)
-{
-    (void)frame;
-    listen_listening(engine, (const Wire__Listening *)message);
-}
-
-static void handle_ended(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
-{
-    (void)frame;
-    listen_ended(engine, (const Wire__Ended *)message);
-}
-
-static void handle_deliver(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
-{
-    listen_deliver(engine, (const Wire__Deliver *)message, frame);
-}
-
-static void handle_credit(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
-{
-    const Wire__Credit *credit = (const Wire__Credit *)message;
-
-    (void)frame;
-    if (credit->listener == 0)
-        emit_credit(engine, credit->total);
-    else
-        engine_fail(engine, CRIER_EPROTO, "the broker gave credit for a listener");
-}
-
-static void handle_committed(struct engine *engine, const ProtobufCMessage *message,
-                             const struct frame *frame)
-{
-    (void)frame;
-    listen_committed(engine, (const Wire__Committed *)message);
-}
-
-static void handle_topics(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
-{
-    (void)frame;
-    request_topics(engine, (const Wire__Topics *)message);
-}
-
-static void handle_ping(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
-{
-    (void)frame;
-    engine_send(engine, FRAME_PONG, message); /* the same message, the nonce with it */
-}
-
-static void handle_pong(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
-{
-    (void)frame;
-    request_pong(engine, ((const Wire__Ping *)message)->nonce);
-}
-
-static void handle_goaway(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
-{
-    const Wire__Goaway *goaway = (const Wire__Goaway *)message;
-
-    (void)frame;
-    if (engine->state == ENGINE_LEAVING)
-        return;
-    engine_enter(engine, ENGINE_LEAVING);
-    engine->state_due =
-        engine->now + (goaway->deadline_ms ? goaway->deadline_ms * INT64_C(1000) : LEAVE_TIMEOUT_US);
-}
-
-static void handle_error(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
-{
-    const Wire__Error *error = (const Wire__Error *)message;
-
-    (void)frame;
-    engine_fail(engine, error->code < 0 ? error->code : CRIER_EPROTO, "the broker said: %s", error->text);
-}
-
-#define UP (BIT(ENGINE_READY) | BIT(ENGINE_LEAVING))
-
-/* Every frame a broker may send, when, and what it means. */
-static const struct frame_row {
-    enum frame_kind kind;
-    uint32_t states;
-    const ProtobufCMessageDescriptor *type;
-    void (*handle)(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame);
-} frame_rows[] = {
-    {FRAME_DELIVER, UP, &wire__deliver__descriptor, handle_deliver},
-    {FRAME_EMITTED, UP, &wire__emitted__descriptor, handle_emitted},
-    {FRAME_CREDIT, UP, &wire__credit__descriptor, handle_credit},
-    {FRAME_COMMITTED, UP, &wire__committed__descriptor, handle_committed},
-    {FRAME_LISTENING, UP, &wire__listening__descriptor, handle_listening},
-    {FRAME_ENDED, UP, &wire__ended__descriptor, handle_ended},
-    {FRAME_TOPICS, UP, &wire__topics__descriptor, handle_topics},
-    {FRAME_PING, UP, &wire__ping__descriptor, handle_ping},
-    {FRAME_PONG, UP, &wire__ping__descriptor, handle_pong},
-    {FRAME_GOAWAY, UP, &wire__goaway__descriptor, handle_goaway},
-    {FRAME_WELCOME, BIT(ENGINE_GREETING), &wire__welcome__descriptor, handle_welcome},
-    {FRAME_ERROR, UP | BIT(ENGINE_GREETING), &wire__error__descriptor, handle_error},
-};
-
-static void frame_handle(struct engine *engine, const struct frame *frame)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(frame_rows); i++) {
-        const struct frame_row *row = &frame_rows[i];
-        ProtobufCMessage *message;
-        if (row->kind != frame->kind)
-            continue;
-        if (!(row->states & BIT(engine->state)))
-            break;
-        arena_reset(&engine->arena);
-        message =
-            protobuf_c_message_unpack(row->type, &engine->arena.allocator, frame->header_size, frame->header);
-        if (message)
-            row->handle(engine, message, frame);
-        else
-            engine_fail(engine, CRIER_EPROTO, "the broker sent a %s frame that makes no sense",
-                        frame_kind_name(frame->kind));
-        return;
-    }
-    engine_fail(engine, CRIER_EPROTO, "the broker sent a frame out of place: %s (%u)",
-                frame_kind_name(frame->kind), frame->kind);
-}
-
 int engine_input(struct engine *engine, struct iovec *ret_space)
 {
     return input_space(&engine->input, engine->frame_size_max, ret_space);
@@ -417,7 +267,7 @@ void engine_received(struct engine *engine, size_t size, int64_t now_us)
     input_received(&engine->input, size);
     while (!engine->broken && (used = input_frame(&engine->input, engine->frame_size_max, &frame)) != 0) {
         if (used > 0)
-            frame_handle(engine, &frame);
+            engine_frame(engine, &frame);
         else
             engine_fail(engine, (int)used, "the broker sent bytes that are no frame");
     }

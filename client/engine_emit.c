@@ -203,7 +203,7 @@ struct engine_progress engine_collect(struct engine *engine, int64_t now_us)
         lane_collect(engine, LIST_ENTRY(link, struct emit_lane, revisit));
     lingering_collect(engine, engine->flush_seen != stage->flush_ticket);
     engine->flush_seen = stage->flush_ticket;
-    if (stage->drain_wanted && stage->pending_bytes < stage->buffer_size_max / 2) {
+    if (stage->drain_wanted && stage->pending_bytes <= stage->drain_below) {
         stage->drain_wanted = false;
         engine->drain_due = true;
     }

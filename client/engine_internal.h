@@ -1,7 +1,8 @@
 /* engine_internal.h: what the files of the engine share. Nobody else includes this (but for tests of its parts).
  *
- * Reading order: stage.h (the half that emitting threads touch), this page, engine.c, engine_emit.c, engine_outcome.c,
- * engine_listen.c, engine_dispatch.c, engine_request.c. Thread: the driver's I/O thread, for everything here outside `stage`. */
+ * Reading order: stage.h (the half that emitting threads touch), this page, engine.c, engine_frames.c, engine_emit.c,
+ * engine_outcome.c, engine_listen.c, engine_position.c, engine_dispatch.c, engine_request.c.
+ * Thread: the driver's I/O thread, for everything here outside `stage`. */
 #ifndef CRIER_CLIENT_ENGINE_INTERNAL_H
 #define CRIER_CLIENT_ENGINE_INTERNAL_H
 
@@ -130,7 +131,8 @@ struct request {
         *topic; /* a DESCRIBE for emitting, which creates: emit_topic_answered is told; else NULL */
     engine_answered *answered;
     void *ctx;
-    char name[CRIER_TOPIC_NAME_MAX + 1]; /* LIST: after which name */
+    const char *name; /* topic->name, or own_name; LIST: after which name */
+    char own_name[];  /* without `topic`: CRIER_TOPIC_NAME_MAX + 1 bytes */
 };
 
 struct engine {
@@ -220,8 +222,13 @@ static inline int64_t time_min(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* ---- engine_frames.c ---- */
+
+void engine_frame(struct engine *engine, const struct frame *frame); /* one frame from the broker */
+
 /* ---- engine.c ---- */
 
+void engine_enter(struct engine *engine, enum engine_state next); /* a legal step, or it is a bug of ours */
 void engine_send(struct engine *engine, enum frame_kind kind, const ProtobufCMessage *message);
 /* The broker broke the protocol, or we cannot go on: the connection is dropped when the public call that is running
  * ends, and tried again later. */

@@ -51,15 +51,15 @@ int engine_listener_create(const struct engine *engine, const char *topic,
     bool local = topic && strcmp(topic, ERROR_TOPIC) == 0;
     struct crier_listener *listener;
 
-    if (!handler || (!local && !topic_name_is_valid(topic)) || !options_are_valid(&copy) ||
-        (local && copy.group))
+    if (!handler || (options && options->struct_size == 0) || (!local && !topic_name_is_valid(topic)) ||
+        !options_are_valid(&copy) || (local && copy.group))
         return CRIER_EINVAL;
     if (!(listener = calloc(1, sizeof(*listener))))
         return CRIER_ENOMEM;
     list_init(&listener->link);
     listener->state = LISTENER_NEW;
-    listener->topic = strdup(topic);
-    listener->group = copy.group ? strdup(copy.group) : NULL;
+    listener->topic = text_copy(topic);
+    listener->group = copy.group ? text_copy(copy.group) : NULL;
     listener->from = copy.from;
     listener->from_value = copy.from_value;
     listener->count = copy.count ? copy.count : UINT64_MAX;

@@ -45,17 +45,22 @@ void request_finish(struct engine *engine)
 
 /* ---- asking ---- */
 
-static int request_create(struct engine *engine, enum request_kind kind, const char *name,
-                          struct request **ret_request)
+/* name: copied into the request if it does not have one of its own (`topic`'s). */
+static int request_create(struct engine *engine, enum request_kind kind, struct emit_topic *topic,
+                          const char *name, struct request **ret_request)
 {
     struct request *request;
+    size_t room = topic ? 0 : CRIER_TOPIC_NAME_MAX + 1;
 
     if (engine->state == ENGINE_DROPPED)
         return CRIER_ECLOSED;
-    if (!(request = calloc(1, sizeof(*request))))
+    if (!(request = calloc(1, sizeof(*request) + room)))
         return CRIER_ENOMEM;
     request->kind = kind;
-    strncpy(request->name, name, sizeof(request->name) - 1);
+    request->topic = topic;
+    request->name = topic ? topic->name : request->own_name;
+    if (!topic)
+        snprintf(request->own_name, room, "%s", name);
     list_init(&request->by_deadline);
     list_append(&engine->requests_waiting, &request->link);
     *ret_request = request;
@@ -67,7 +72,7 @@ static int request_ask(struct engine *engine, enum request_kind kind, const char
                        engine_answered *answered, void *ctx, int64_t now_us, struct request **ret_request)
 {
     struct request *request;
-    int rc = request_create(engine, kind, name, &request);
+    int rc = request_create(engine, kind, NULL, name, &request);
 
     if (rc < 0)
         return rc;
@@ -123,11 +128,8 @@ int engine_ping(struct engine *engine, engine_answered *answered, void *ctx, int
 int request_topic(struct engine *engine, struct emit_topic *topic)
 {
     struct request *request;
-    int rc = request_create(engine, REQUEST_TOPIC_DESCRIBE, topic->name, &request);
 
-    if (rc == 0)
-        request->topic = topic;
-    return rc;
+    return request_create(engine, REQUEST_TOPIC_DESCRIBE, topic, topic->name, &request);
 }
 
 /* ---- sending ---- */
@@ -248,7 +250,7 @@ static struct crier_topic_info *topics_convert(struct engine *engine, const Wire
 /* There are more topics: the same request again, after the last name of this page. */
 static void list_continue(struct engine *engine, struct request *request, const char *last_name)
 {
-    snprintf(request->name, sizeof(request->name), "%s", last_name);
+    snprintf(request->own_name, CRIER_TOPIC_NAME_MAX + 1, "%s", last_name);
     list_remove(&request->link);
     engine->requests_sent_count--;
     list_prepend(&engine->requests_waiting, &request->link);

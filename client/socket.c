@@ -135,6 +135,18 @@ void socket_send(crier *bus)
 
 /* ---- connecting ---- */
 
+/* On one machine a connection to a port where nobody listens can meet itself (TCP's simultaneous open), and then keeps
+ * that port from the broker that is to come back. */
+static bool socket_is_its_own_peer(int fd)
+{
+    struct sockaddr_storage own = {0}, peer = {0};
+    socklen_t own_size = sizeof(own), peer_size = sizeof(peer);
+
+    return getsockname(fd, (struct sockaddr *)&own, &own_size) == 0 && own.ss_family != AF_UNIX &&
+           getpeername(fd, (struct sockaddr *)&peer, &peer_size) == 0 && own_size == peer_size &&
+           memcmp(&own, &peer, own_size) == 0;
+}
+
 static void connect_done(crier *bus)
 {
     struct bus_socket *sock = &bus->socket;
@@ -143,6 +155,12 @@ static void connect_done(crier *bus)
 
     if (getsockopt(sock->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
         error = errno;
+    if (error == 0 && socket_is_its_own_peer(sock->fd)) {
+        struct linger abort = {.l_onoff = 1};
+        setsockopt(sock->fd, SOL_SOCKET, SO_LINGER, &abort,
+                   sizeof(abort)); /* no TIME_WAIT on the broker's port */
+        error = ECONNREFUSED;
+    }
     if (error != 0) {
         address_try_next(bus, strerror(error));
         return;

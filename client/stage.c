@@ -7,7 +7,7 @@
  *
  * Happy path:  stage_emit -> topic_get -> lane_choose -> event_append -> lane becomes fresh -> wake
  * Failures:    too much pending: CRIER_EAGAIN, and `drain_wanted`. No memory: CRIER_ENOMEM, nothing was emitted. */
-#include "client/stage.h"
+#include "client/stage_internal.h"
 
 #include "base/check.h"
 #include "client/topic_name.h"
@@ -24,18 +24,6 @@ _Static_assert(sizeof(crier_header) == sizeof(struct batch_pair), "crier_header 
 _Static_assert(offsetof(crier_header, name_size) == offsetof(struct batch_pair, key_size), "same order");
 _Static_assert(offsetof(crier_header, value) == offsetof(struct batch_pair, value), "same order");
 _Static_assert(offsetof(crier_header, value_size) == offsetof(struct batch_pair, value_size), "same order");
-
-/* One event on its way into a batch. */
-struct event {
-    int64_t timestamp_ms;
-    const void *key, *value;
-    size_t key_size, value_size;
-    const struct batch_pair *headers;
-    size_t header_count;
-    size_t size_max; /* bytes it may need in a batch */
-    crier_emitted *done;
-    void *ctx;
-};
 
 void stage_init(struct stage *stage, const struct crier_options *options)
 {
@@ -165,9 +153,8 @@ static struct emit_lane *lane_create(struct emit_topic *topic, uint32_t partitio
     return lane;
 }
 
-/* The lane at *place, made if need be. NULL: no memory. */
-static struct emit_lane *lane_get(struct emit_lane **place, struct emit_topic *topic, uint32_t partition,
-                                  bool memory)
+struct emit_lane *stage_lane_get(struct emit_lane **place, struct emit_topic *topic, uint32_t partition,
+                                 bool memory)
 {
     if (!*place)
         *place = lane_create(topic, partition, memory);
@@ -206,7 +193,7 @@ void stage_close_open(struct emit_lane *lane)
         topic->turn = (topic->turn + 1) % topic->partition_count;
 }
 
-static void lane_touch(struct stage *stage, struct emit_lane *lane, bool *ret_wake)
+void stage_lane_touch(struct stage *stage, struct emit_lane *lane, bool *ret_wake)
 {
     if (!list_is_linked(&lane->fresh))
         list_append(&stage->fresh, &lane->fresh);
@@ -237,10 +224,8 @@ static void lane_unopen(struct stage *stage, struct emit_lane *lane)
     stage_batch_release(stage, batch);
 }
 
-/* Puts the event into the lane's open batch, ending the one that is full or goes elsewhere.
- * *ret_fresh: engine_collect has to look, also when an error is returned. */
-static int event_append(struct stage *stage, struct emit_lane *lane, const struct event *event,
-                        uint32_t route, struct emit_batch *as_old_as, bool *ret_fresh)
+int stage_event_append(struct stage *stage, struct emit_lane *lane, const struct stage_event *event,
+                       uint32_t route, struct emit_batch *as_old_as, bool *ret_fresh)
 {
     struct emit_batch *batch = lane->open;
     bool is_new = false;
@@ -362,8 +347,8 @@ void stage_finish(struct stage *stage)
     stage_spares_free(stage);
 }
 
-static uint32_t partition_choose(const struct emit_topic *topic, const void *key, size_t key_size,
-                                 uint32_t route)
+uint32_t stage_partition_choose(const struct emit_topic *topic, const void *key, size_t key_size,
+                                uint32_t route)
 {
     if (route != LANE_UNROUTED)
         return route;
@@ -376,11 +361,12 @@ static uint32_t partition_choose(const struct emit_topic *topic, const void *key
 
 /* Fills the event from the arguments of the API and checks them. */
 static int event_make(const struct stage *stage, const void *value, size_t value_size,
-                      const struct crier_emit_options *options, int64_t timestamp_ms, struct event *event)
+                      const struct crier_emit_options *options, int64_t timestamp_ms,
+                      struct stage_event *event)
 {
     size_t size, limit = stage->event_size_max;
 
-    *event = (struct event){.timestamp_ms = timestamp_ms, .value = value, .value_size = value_size};
+    *event = (struct stage_event){.timestamp_ms = timestamp_ms, .value = value, .value_size = value_size};
     if (!value && value_size > 0)
         return CRIER_EINVAL;
     if ((size = value_size) > limit)
@@ -413,13 +399,25 @@ static int event_make(const struct stage *stage, const void *value, size_t value
     return 0;
 }
 
+/* Not before half of the buffer is free, and the event that was refused has room. */
+static void drain_want(struct stage *stage, size_t pending_max)
+{
+    size_t half = stage->buffer_size_max / 2;
+
+    if (!stage->drain_wanted)
+        stage->drain_below = half;
+    if (pending_max < stage->drain_below)
+        stage->drain_below = pending_max;
+    stage->drain_wanted = true;
+}
+
 int stage_emit(struct stage *stage, const char *name, const void *value, size_t value_size,
                const struct crier_emit_options *options, int64_t timestamp_ms, bool *ret_wake)
 {
     uint32_t route = options && options->partition >= 0 ? (uint32_t)options->partition : LANE_UNROUTED;
     struct emit_topic *topic;
     struct emit_lane *lane;
-    struct event event;
+    struct stage_event event;
     bool memory, fresh;
     int rc;
 
@@ -431,191 +429,27 @@ int stage_emit(struct stage *stage, const char *name, const void *value, size_t 
     if (event.size_max > stage->buffer_size_max)
         return CRIER_ETOOBIG;
     if (stage->pending_bytes > stage->buffer_size_max - event.size_max) {
-        stage->drain_wanted = true;
+        drain_want(stage, stage->buffer_size_max - event.size_max);
         return CRIER_EAGAIN;
     }
     if ((rc = topic_get(stage, name, &topic)) < 0)
         return rc;
     memory = topic->memory || (options && options->durability == CRIER_MEMORY);
     if (topic->known) {
-        uint32_t partition = partition_choose(topic, event.key, event.key_size, route);
+        uint32_t partition = stage_partition_choose(topic, event.key, event.key_size, route);
         if (partition >= topic->partition_count)
             return CRIER_EINVAL;
-        lane = lane_get(&topic->lanes[2 * partition + memory], topic, partition, memory);
+        lane = stage_lane_get(&topic->lanes[2 * partition + memory], topic, partition, memory);
         route = LANE_UNROUTED;
     } else {
-        lane = lane_get(&topic->unrouted[memory], topic, LANE_UNROUTED, memory);
+        lane = stage_lane_get(&topic->unrouted[memory], topic, LANE_UNROUTED, memory);
     }
     if (!lane)
         return CRIER_ENOMEM;
-    rc = event_append(stage, lane, &event, route, NULL, &fresh);
+    rc = stage_event_append(stage, lane, &event, route, NULL, &fresh);
     if (fresh)
-        lane_touch(stage, lane, ret_wake);
+        stage_lane_touch(stage, lane, ret_wake);
     if (rc == 0)
         stage->stats.emitted++;
     return rc;
-}
-
-/* ---- from waiting events to lanes ---- */
-
-static void batch_fail(struct emit_batch *batch, int code, struct list *ret_failed)
-{
-    batch->failure = code;
-    batch->lane = NULL;
-    list_append(ret_failed, &batch->link);
-}
-
-/* The headers of a received or waiting record as an array. NULL: no memory. Freed by the caller. */
-static struct batch_pair *headers_collect(const struct batch_record *record)
-{
-    struct batch_pair *headers = calloc((size_t)record->header_count + 1, sizeof(*headers));
-    const uint8_t *cursor = record->headers;
-    struct batch_string key, value;
-
-    for (int32_t i = 0; headers && batch_record_header(record, &cursor, &key, &value) > 0; i++)
-        headers[i] = (struct batch_pair){key.data, key.size, value.data, value.size};
-    return headers;
-}
-
-/* Puts one waiting event into the lane of its key. */
-static int record_deal(struct stage *stage, struct emit_topic *topic, struct emit_batch *from,
-                       const struct batch_record *record, const struct emit_completion *completion)
-{
-    bool memory = from->lane->memory, fresh, wake;
-    uint32_t partition = partition_choose(topic, record->key.data, record->key.size, LANE_UNROUTED);
-    struct emit_lane *lane = lane_get(&topic->lanes[2 * partition + memory], topic, partition, memory);
-    struct batch_pair *headers = headers_collect(record);
-    struct event event = {.timestamp_ms = record->timestamp_ms,
-                          .key = record->key.data,
-                          .key_size = record->key.size,
-                          .value = record->value.data,
-                          .value_size = record->value.size,
-                          .headers = headers,
-                          .header_count = (size_t)record->header_count,
-                          .done = completion ? completion->done : NULL,
-                          .ctx = completion ? completion->ctx : NULL};
-    int rc = CRIER_ENOMEM;
-
-    if (lane && headers) {
-        event.size_max = batch_record_size_max(event.key_size, event.value_size, headers, event.header_count);
-        rc = event_append(stage, lane, &event, LANE_UNROUTED, from, &fresh);
-        if (fresh)
-            lane_touch(stage, lane, &wake);
-    }
-    free(headers);
-    return rc;
-}
-
-/* Deals the events of one waiting batch out by key. Those that could not be placed for want of memory fail. */
-static void batch_deal(struct stage *stage, struct emit_topic *topic, struct emit_batch *from,
-                       struct list *ret_failed)
-{
-    struct batch_iterator walk;
-    struct batch_record record;
-    int32_t dealt = 0, completion = 0;
-    int rc = 0;
-
-    batch_builder_finish(&from->builder, -1, -1, -1);
-    CHECK(batch_iterator_init(&walk, from->builder.data, from->builder.size, 0) == 0);
-    for (; batch_iterator_next(&walk, &record) > 0; dealt++) {
-        bool told = completion < from->completion_count && from->completions[completion].index == dealt;
-        if ((rc = record_deal(stage, topic, from, &record, told ? &from->completions[completion] : NULL)) < 0)
-            break;
-        completion += told;
-    }
-    batch_iterator_finish(&walk);
-    if (rc == 0) {
-        stage_batch_release(stage, from);
-        return;
-    }
-    from->builder.count -= dealt;
-    from->completion_count -= completion;
-    memmove(from->completions, from->completions + completion,
-            (size_t)from->completion_count * sizeof(*from->completions));
-    batch_fail(from, rc, ret_failed);
-}
-
-/* A whole waiting batch finds its lane. */
-static void batch_route(struct stage *stage, struct emit_topic *topic, struct emit_batch *batch,
-                        struct list *ret_failed)
-{
-    uint32_t partition = batch->route == LANE_UNROUTED ? 0 : batch->route;
-    bool memory = batch->lane->memory, wake;
-    struct emit_lane *lane;
-
-    if (batch->route == LANE_UNROUTED && topic->partition_count > 1) {
-        batch_deal(stage, topic, batch, ret_failed);
-    } else if (partition >= topic->partition_count) {
-        batch_fail(batch, CRIER_EINVAL, ret_failed);
-    } else if (!(lane = lane_get(&topic->lanes[2 * partition + memory], topic, partition, memory))) {
-        batch_fail(batch, CRIER_ENOMEM, ret_failed);
-    } else {
-        stage_close_open(lane); /* what was dealt there before goes before */
-        batch->lane = lane;
-        batch->route = LANE_UNROUTED;
-        list_append(&lane->closed, &batch->link);
-        lane_touch(stage, lane, &wake);
-    }
-}
-
-static void unrouted_take(struct emit_topic *topic, bool memory, struct list *to)
-{
-    struct emit_lane *lane = topic->unrouted[memory];
-
-    list_init(to);
-    if (!lane)
-        return;
-    stage_close_open(lane);
-    list_move_all(&lane->closed, to);
-    list_remove(&lane->fresh);
-}
-
-/* The same topic, asked for again because the broker no longer knew its partitions. */
-static void partition_ids_renew(struct emit_topic *topic, const uint64_t *ids, uint32_t count)
-{
-    for (uint32_t i = 0; i < count && i < topic->partition_count; i++) {
-        topic->partition_ids[i] = ids[i];
-        for (uint32_t memory = 0; memory < 2; memory++)
-            if (topic->lanes[2 * i + memory])
-                topic->lanes[2 * i + memory]->partition_id = ids[i];
-    }
-}
-
-int stage_topic_known(struct stage *stage, struct emit_topic *topic, uint64_t *ids, uint32_t count,
-                      bool memory, struct list *ret_failed)
-{
-    struct list waiting, *link;
-
-    if (topic->known) {
-        partition_ids_renew(topic, ids, count);
-        free(ids);
-        return 0;
-    }
-    if (!(topic->lanes = calloc(2 * (size_t)count, sizeof(*topic->lanes)))) {
-        free(ids);
-        return CRIER_ENOMEM;
-    }
-    topic->partition_ids = ids;
-    topic->partition_count = count;
-    topic->memory = memory;
-    topic->known = true;
-    for (int level = 0; level < 2; level++) {
-        unrouted_take(topic, level, &waiting);
-        while ((link = list_take(&waiting)))
-            batch_route(stage, topic, LIST_ENTRY(link, struct emit_batch, link), ret_failed);
-        free(topic->unrouted[level]); /* empty for good */
-        topic->unrouted[level] = NULL;
-    }
-    return 0;
-}
-
-void stage_topic_failed(struct emit_topic *topic, int code, struct list *ret_failed)
-{
-    struct list waiting, *link;
-
-    for (int level = 0; level < 2; level++) {
-        unrouted_take(topic, level, &waiting);
-        while ((link = list_take(&waiting)))
-            batch_fail(LIST_ENTRY(link, struct emit_batch, link), code, ret_failed);
-    }
 }

@@ -106,8 +106,9 @@ struct stage {
     size_t batch_size_max, buffer_size_max;
     size_t event_size_max; /* from WELCOME, by engine_collect */
     bool closed;
-    bool woken;        /* the I/O thread has been told, and has not collected yet */
-    bool drain_wanted; /* CRIER_EAGAIN was returned */
+    bool woken;         /* the I/O thread has been told, and has not collected yet */
+    bool drain_wanted;  /* CRIER_EAGAIN was returned ... */
+    size_t drain_below; /* ... and there is room again when so much is pending at most */
     size_t pending_bytes;
     uint64_t ticket_next;
     uint64_t flush_ticket;   /* batches older than this do not linger */

@@ -4,6 +4,7 @@
 #include "crier/crier.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The bytes of the UTF-8 sequence at `at` (shortest form, no surrogates, up to U+10FFFF), or 0. */
@@ -65,4 +66,12 @@ bool topic_name_is_valid(const char *name)
         if (strcmp(name, local[i]) == 0)
             return false;
     return true;
+}
+
+char *text_copy(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = malloc(size);
+
+    return copy ? memcpy(copy, text, size) : NULL;
 }

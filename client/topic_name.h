@@ -1,4 +1,5 @@
-/* topic_name.h: what a topic may be called. The broker checks the same; here the caller hears of it at once.
+/* topic_name.h: what a topic may be called, and texts in general. The broker checks the same; here the caller hears of it
+ * at once.
  * Pure; any thread. */
 #ifndef CRIER_CLIENT_TOPIC_NAME_H
 #define CRIER_CLIENT_TOPIC_NAME_H
@@ -10,5 +11,6 @@
 bool topic_name_is_valid(const char *name);
 /* For a group or the bus itself: 1..size_max bytes of UTF-8 without control characters. */
 bool text_is_valid(const char *text, unsigned size_max);
+char *text_copy(const char *text); /* malloc'ed; NULL: no memory */
 
 #endif

@@ -9,16 +9,16 @@
 #include <string.h>
 #include <sys/un.h>
 
-static bool port_parse(const char *at, const char *end, struct endpoint *endpoint)
+static bool port_parse(const char *text, size_t size, struct endpoint *endpoint)
 {
     unsigned long port = 0;
 
-    if (at == end || end - at > 5)
+    if (size == 0 || size > 5)
         return false;
-    for (const char *digit = at; digit < end; digit++) {
-        if (*digit < '0' || *digit > '9')
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] < '0' || text[i] > '9')
             return false;
-        port = port * 10 + (unsigned long)(*digit - '0');
+        port = port * 10 + (unsigned long)(text[i] - '0');
     }
     if (port == 0 || port > UINT16_MAX)
         return false;
@@ -26,46 +26,47 @@ static bool port_parse(const char *at, const char *end, struct endpoint *endpoin
     return true;
 }
 
-/* HOST, HOST:PORT, [ADDRESS] or [ADDRESS]:PORT in [at, end). */
-static bool endpoint_parse(const char *at, const char *end, struct endpoint *endpoint)
+/* HOST, HOST:PORT, [ADDRESS] or [ADDRESS]:PORT in text[0 .. size). */
+static bool endpoint_parse(const char *text, size_t size, struct endpoint *endpoint)
 {
-    const char *host = at, *host_end, *colon;
-    bool bracket = at < end && *at == '[';
+    bool bracket = size > 0 && text[0] == '[';
+    char stop = bracket ? ']' : ':';
+    const char *host = text + bracket;
+    size_t host_size = 0, rest;
 
-    if (bracket) {
-        host++;
-        if (!(host_end = memchr(host, ']', (size_t)(end - host))))
-            return false;
-        colon = host_end + 1;
-        if (colon < end && *colon != ':')
-            return false;
-    } else {
-        colon = memchr(at, ':', (size_t)(end - at));
-        host_end = colon = colon ? colon : end;
-    }
-    if (host_end == host || host_end - host > URL_HOST_MAX || memchr(host, '/', (size_t)(host_end - host)))
+    while (bracket + host_size < size && host[host_size] != stop)
+        host_size++;
+    rest = bracket + host_size; /* where ']' or ':' stands, or the end */
+    if (bracket && rest++ == size)
         return false;
-    memcpy(endpoint->host, host, (size_t)(host_end - host));
-    endpoint->host[host_end - host] = '\0';
+    if (host_size == 0 || host_size > URL_HOST_MAX || memchr(host, '/', host_size))
+        return false;
+    memcpy(endpoint->host, host, host_size);
+    endpoint->host[host_size] = '\0';
     snprintf(endpoint->port, sizeof(endpoint->port), "%d", CRIER_DEFAULT_PORT);
-    return colon >= end || port_parse(colon + 1, end, endpoint);
+    if (rest == size)
+        return true;
+    return text[rest] == ':' && port_parse(text + rest + 1, size - rest - 1, endpoint);
 }
 
 static int hosts_parse(const char *at, struct url *url)
 {
-    const char *end = at + strlen(at);
+    size_t left = strlen(at);
 
-    if (end > at && end[-1] == '/')
-        end--; /* "crier://host/" */
-    for (const char *next; at <= end; at = next + 1) {
-        next = memchr(at, ',', (size_t)(end - at));
-        next = next ? next : end;
+    if (left > 0 && at[left - 1] == '/')
+        left--; /* "crier://host/" */
+    for (;;) {
+        const char *comma = memchr(at, ',', left);
+        size_t size = comma ? (size_t)(comma - at) : left;
         if (url->endpoint_count == URL_ENDPOINTS_MAX ||
-            !endpoint_parse(at, next, &url->endpoints[url->endpoint_count]))
+            !endpoint_parse(at, size, &url->endpoints[url->endpoint_count]))
             return CRIER_EINVAL;
         url->endpoint_count++;
+        if (!comma)
+            return 0;
+        at += size + 1;
+        left -= size + 1;
     }
-    return 0;
 }
 
 static int path_parse(const char *path, struct url *url)

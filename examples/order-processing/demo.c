@@ -32,7 +32,7 @@
 #define PICTURE_MS       100
 #define PATIENCE_MS      60000
 #define STOP_TIMEOUT_MS  10000
-#define CRASH_AFTER      50 /* events a service has handled when --crash kills it */
+#define CRASH_AFTER      50 /* events a service has handled when --crash kills it; fewer if there are no more */
 #define MAIN_FOLDER_MODE 0700
 
 enum { ORDER, INVENTORY, EMAIL, ANALYTICS, SERVICES };
@@ -163,9 +163,7 @@ static bool turn(struct demo *demo)
 /* Ended, and with everything handled. */
 static bool is_done(const struct member *member)
 {
-    return member->child.fd < 0 && member->child.status == 0 &&
-           (strcmp(state_of(member), "done") == 0 ||
-            (member->restarts > 0 && report_number(member->report, "lag") == 0));
+    return member->child.fd < 0 && member->child.status == 0 && strcmp(state_of(member), "done") == 0;
 }
 
 static void picture(struct demo *demo, bool force)
@@ -208,18 +206,21 @@ static bool crash(struct demo *demo, int which)
     return start_service(demo, which);
 }
 
-/* What happens to a service besides its work. False: it could not be started again. */
-static bool disturb(struct demo *demo, int which)
+/* --crash: each listening service once, in the middle of its work; then the run may end. */
+static bool disturb(struct demo *demo)
 {
-    struct member *member = &demo->members[which];
-    bool orders_over = demo->members[ORDER].child.fd < 0;
-    if (which == ORDER || !demo->crash || member->child.fd < 0)
-        return true;
-    if (member->restarts == 0 && report_number(member->report, "in") >= CRASH_AFTER)
-        return crash(demo, which);
-    /* The end of the run may have come just before it was killed: then no event follows that would end it. */
-    if (member->restarts > 0 && member->listening && orders_over && report_number(member->report, "lag") == 0)
-        child_signal(&member->child, SIGTERM);
+    const struct member *orders = &demo->members[ORDER];
+    int killed = 0;
+    for (int i = INVENTORY; i < SERVICES; i++) {
+        struct member *member = &demo->members[i];
+        int64_t in = report_number(member->report, "in");
+        bool all_read = report_number(orders->report, "percent") == 100;
+        if (member->restarts == 0 && (in >= CRASH_AFTER || (all_read && in > 0)) && !crash(demo, i))
+            return false;
+        killed += member->restarts;
+    }
+    if (killed == SERVICES - INVENTORY)
+        child_signal(&demo->members[ORDER].child, SIGUSR1);
     return true;
 }
 
@@ -262,14 +263,11 @@ static bool run_services(struct demo *demo)
     if (!start_service(demo, ORDER))
         return false;
     for (bool all = false; !all;) {
-        if (!turn(demo) || has_failed(demo))
+        if (!turn(demo) || has_failed(demo) || (demo->crash && !disturb(demo)))
             return false;
         all = true;
-        for (int i = 0; i < SERVICES; i++) {
-            if (!disturb(demo, i))
-                return false;
+        for (int i = 0; i < SERVICES; i++)
             all = all && is_done(&demo->members[i]);
-        }
         picture(demo, all);
     }
     demo->finished_ms = screen_now_ms();

@@ -51,11 +51,10 @@ void service_fail(struct service *service, int code, const char *text)
 
 static void parse(struct service *service, int argc, char **argv)
 {
-    static const struct option rows[] = {{"url", required_argument, NULL, 'u'},
-                                         {"dir", required_argument, NULL, 'd'},
-                                         {"run", required_argument, NULL, 'r'},
-                                         {"data", required_argument, NULL, 'f'},
-                                         {0}};
+    static const struct option rows[] = {
+        {"url", required_argument, NULL, 'u'}, {"dir", required_argument, NULL, 'd'},
+        {"run", required_argument, NULL, 'r'}, {"data", required_argument, NULL, 'f'},
+        {"hold", no_argument, NULL, 'h'},      {0}};
     service->url = "crier://127.0.0.1:27437";
     service->directory = ".";
     service->run = "";
@@ -68,8 +67,10 @@ static void parse(struct service *service, int argc, char **argv)
             service->run = optarg;
         else if (c == 'f')
             service->data = optarg;
+        else if (c == 'h')
+            service->held = true;
         else
-            errx(2, "usage: %s [--url URL] [--dir DIR] [--run NAME] [--data FILE]", argv[0]);
+            errx(2, "usage: %s [--url URL] [--dir DIR] [--run NAME] [--data FILE] [--hold]", argv[0]);
     }
 }
 
@@ -80,6 +81,7 @@ static void take_signals(struct service *service)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -221,25 +223,6 @@ int service_emit(struct service *service, const char *topic, const char *key, co
     return rc;
 }
 
-int service_end_run(struct service *service, const char *const *topics, size_t count)
-{
-    crier_header header = {END_OF_RUN, strlen(END_OF_RUN), service->run, strlen(service->run)};
-    struct crier_emit_options options = crier_emit_options_default();
-    int rc = crier_flush(service->bus, FLUSH_TIMEOUT_MS);
-
-    options.headers = &header;
-    options.header_count = 1;
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        for (options.partition = 0; rc == 0 && options.partition < SERVICE_PARTITIONS; options.partition++)
-            rc = crier_emit_with(service->bus, topics[i], NULL, 0, &options);
-    }
-    if (rc == 0)
-        rc = crier_flush(service->bus, FLUSH_TIMEOUT_MS);
-    if (rc < 0)
-        service_fail(service, rc, crier_strerror(rc));
-    return rc;
-}
-
 /* ---- reporting ---- */
 
 static uint64_t lag(struct service *service)
@@ -286,8 +269,12 @@ static void look_at_signals(struct service *service)
 {
     struct signalfd_siginfo info;
     uint64_t wakes;
-    while (read(service->signal_fd, &info, sizeof(info)) > 0)
-        service->stopping = true;
+    while (read(service->signal_fd, &info, sizeof(info)) > 0) {
+        if (info.ssi_signo == SIGUSR1)
+            service->held = false;
+        else
+            service->stopping = true;
+    }
     while (read(service->wake_fd, &wakes, sizeof(wakes)) > 0)
         ;
 }
@@ -300,9 +287,35 @@ bool service_turn(struct service *service)
     return !service->stopping && atomic_load(&service->failure) == 0;
 }
 
-void service_wait(struct service *service)
+static void wait_for_news(struct service *service)
 {
     struct pollfd fds[] = {{service->signal_fd, POLLIN, 0}, {service->wake_fd, POLLIN, 0}};
+    poll(fds, 2, REPORT_INTERVAL_MS);
+}
+
+int service_end_run(struct service *service, const char *const *topics, size_t count)
+{
+    crier_header header = {END_OF_RUN, strlen(END_OF_RUN), service->run, strlen(service->run)};
+    struct crier_emit_options options = crier_emit_options_default();
+    while (service->held && service_turn(service))
+        wait_for_news(service);
+    int rc = crier_flush(service->bus, FLUSH_TIMEOUT_MS);
+
+    options.headers = &header;
+    options.header_count = 1;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        for (options.partition = 0; rc == 0 && options.partition < SERVICE_PARTITIONS; options.partition++)
+            rc = crier_emit_with(service->bus, topics[i], NULL, 0, &options);
+    }
+    if (rc == 0)
+        rc = crier_flush(service->bus, FLUSH_TIMEOUT_MS);
+    if (rc < 0)
+        service_fail(service, rc, crier_strerror(rc));
+    return rc;
+}
+
+void service_wait(struct service *service)
+{
     bool ready = false;
 
     while (service_turn(service) && atomic_load(&service->listeners_open) > 0) {
@@ -310,12 +323,15 @@ void service_wait(struct service *service)
             print_line(service, "ready", NULL);
             ready = true;
         }
-        poll(fds, 2, REPORT_INTERVAL_MS);
+        wait_for_news(service);
     }
 }
 
 void service_close(struct service *service)
 {
+    int64_t round_trip_us;
+    crier_ping(service->bus,
+               &round_trip_us); /* when it is back, the bus's thread has left the last handler */
     service->lag = lag(service);
     int rc = crier_close(service->bus);
     if (rc < 0)

@@ -61,6 +61,7 @@ struct service {
     int percent;  /* of the input, for the report; -1: there is none */
     int64_t reported_ms;
     bool stopping; /* a signal came */
+    bool held;     /* --hold: until SIGUSR1, the run does not end */
 };
 
 /* Reads the command line, opens the bus and creates the topics. Ends the process with a sentence if it cannot. */
@@ -70,7 +71,8 @@ int service_on(struct service *service, const char *topic, service_handler *hand
 /* Emits; waits for room unless called from a handler. Counted as out when it is acknowledged. */
 int service_emit(struct service *service, const char *topic, const char *key, const char *value,
                  size_t value_size);
-/* Tells every listener of these topics that nothing follows in this run, after everything emitted is on disk. */
+/* Tells every listener of these topics that nothing follows in this run, after everything emitted is on disk. With
+ * --hold it waits for SIGUSR1 first: a run that kills its listeners must not end before they are back. */
 int service_end_run(struct service *service, const char *const *topics, size_t count);
 
 /* Handles signals and reports progress. False: a signal or a failure asks to end. */

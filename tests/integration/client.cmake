@@ -7,4 +7,12 @@ if(TARGET crierd) # with it comes broker_fixture
   endforeach()
   crier_test(test_client_threads ${CMAKE_CURRENT_LIST_DIR}/test_client_threads.c PLAIN
              LIBS client broker_fixture LABELS integration tsan)
+  if(NOT CRIER_SANITIZE AND NOT CRIER_COVERAGE) # an application outside knows nothing of such flags
+    crier_test(test_client_install ${CMAKE_CURRENT_LIST_DIR}/test_client_install.c PLAIN
+               LIBS broker_fixture LABELS integration)
+    target_compile_definitions(test_client_install PRIVATE
+      CMAKE="${CMAKE_COMMAND}" BUILD="${CMAKE_BINARY_DIR}" SOURCE="${CMAKE_CURRENT_LIST_DIR}/install"
+      LIBDIR="${CMAKE_INSTALL_LIBDIR}" COMPILER="${CMAKE_C_COMPILER}")
+    add_dependencies(test_client_install crier_shared crier_static)
+  endif()
 endif()

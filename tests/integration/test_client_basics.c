@@ -357,6 +357,8 @@ Test(client, opening_fails_clearly)
     cr_assert_eq(crier_open("local:", NULL, &bus), CRIER_ENOTSUP);
     options.batch_size_max = 1;
     cr_assert_eq(crier_open("crier://127.0.0.1", &options, &bus), CRIER_EINVAL);
+    options = (struct crier_options){0}; /* not from crier_options_default() */
+    cr_assert_eq(crier_open("crier://127.0.0.1", &options, &bus), CRIER_EINVAL);
     options = crier_options_default();
     options.connect_timeout_ms = 200;
     cr_assert_eq(crier_open("crier://127.0.0.1:1", &options, &bus), CRIER_ECONNECT);

@@ -97,6 +97,17 @@ static void check_replays(struct check *check)
 
 #define NAME(emit) (emit)->client, (emit)->number
 
+/* The partition an emit belongs into; -1: any. */
+static int64_t partition_of(const struct check *check, const struct history_emit *emit)
+{
+    uint32_t partitions = check->history->partitions[emit->topic];
+    if (emit->partition >= 0 || partitions == 0)
+        return emit->partition;
+    if (emit->keyed)
+        return (emit->key_hash & INT32_MAX) % partitions;
+    return partitions == 1 ? 0 : -1;
+}
+
 static void check_emit(struct check *check, uint32_t index)
 {
     const struct history_emit *emit = &check->history->emits[index];
@@ -119,13 +130,6 @@ static void check_emit(struct check *check, uint32_t index)
                    emit->partition, place->partition);
 }
 
-static uint32_t lane_of(const struct check *check, const struct history_emit *emit)
-{
-    if (emit->partition >= 0)
-        return (uint32_t)emit->partition;
-    return check->history->partitions[emit->topic] == 1 ? 0 : PARTITIONS_MAX;
-}
-
 static int by_name(const void *a, const void *b, void *ctx)
 {
     const struct history *history = ctx;
@@ -143,16 +147,16 @@ static void check_client(struct check *check, const uint32_t *emits, size_t coun
         bool any;
         uint64_t offset;
         uint32_t emit;
-        uint32_t hole; /* an emit that has no outcome and is not there; HISTORY_NONE: none */
-    } last[HISTORY_TOPICS_MAX][PARTITIONS_MAX + 1][2] = {0};
+        uint32_t hole; /* an emit that has no outcome and is not there, + 1; 0: none */
+    } last[HISTORY_TOPICS_MAX][PARTITIONS_MAX][2] = {0};
     for (size_t i = 0; i < count; i++) {
         const struct history_emit *emit = &check->history->emits[emits[i]];
         const struct place *place = &check->places[emits[i]];
-        uint32_t lane = place->times ? place->partition : lane_of(check, emit);
-        if (lane > PARTITIONS_MAX)
+        int64_t lane = place->times ? place->partition : partition_of(check, emit);
+        if (lane < 0 || lane >= PARTITIONS_MAX)
             continue;
         if (!place->times) {
-            if (emit->state == EMIT_PENDING && !emit->memory && lane < PARTITIONS_MAX)
+            if (emit->state == EMIT_PENDING && !emit->memory)
                 last[emit->topic][lane][0].hole = emits[i] + 1;
             continue;
         }

@@ -27,9 +27,11 @@ enum emit_state {
 struct history_emit {
     uint32_t client, number; /* together its name; numbers count up per client */
     uint32_t topic;
-    int32_t partition; /* asked for, or that of its key; -1: by turns */
-    uint32_t size;     /* of the value */
+    int32_t partition; /* asked for; -1: by its key, or by turns */
+    uint32_t key_hash; /* murmur2 of the key */
+    bool keyed;
     bool memory;
+    uint32_t size; /* of the value */
     enum emit_state state;
     int code;
     uint64_t offset; /* told; HISTORY_NO_OFFSET: none */

@@ -127,10 +127,10 @@ int64_t link_read(struct link *link, enum direction direction, uint8_t *to, size
                   struct random *random)
 {
     struct pipe *pipe = &link->pipe[direction];
-    if (pipe->reset)
-        return -1;
     if (pipe_stalled(pipe, now_us))
         return 0;
+    if (pipe->reset)
+        return -1;
     size_t there = (size_t)(arrived(pipe, now_us) - pipe->read), capacity = link->quality.capacity;
     if (there == 0)
         return pipe->ended && pipe->read == pipe->written && now_us >= pipe->ended_at_us ? -1 : 0;
@@ -156,8 +156,8 @@ int64_t link_readable_at(const struct link *link, enum direction direction)
     const struct pipe *pipe = &link->pipe[direction];
     int64_t at_us = INT64_MAX;
     if (pipe->reset)
-        return 0;
-    if (pipe->segment_count)
+        at_us = 0;
+    else if (pipe->segment_count)
         at_us = segment_at(pipe, 0)->at_us;
     else if (pipe->ended)
         at_us = pipe->ended_at_us;
@@ -178,15 +178,14 @@ void link_end(struct link *link, enum direction direction, int64_t now_us, struc
 
 static void pipe_reset(struct pipe *pipe)
 {
-    pipe->reset = true;
+    pipe->reset =
+        true; /* seen when a stall is over: a side that hears nothing does not hear of the end either */
     pipe->read = pipe->written;
     pipe->segment_count = 0;
-    pipe->stalled_until_us = NOT_STALLED;
 }
 
-void link_reset(struct link *link, int64_t now_us)
+void link_reset(struct link *link)
 {
-    (void)now_us;
     pipe_reset(&link->pipe[NET_UP]);
     pipe_reset(&link->pipe[NET_DOWN]);
 }

@@ -68,7 +68,7 @@ size_t link_pending(const struct link *link, enum direction direction);
 /* The writer of this direction will write no more. */
 void link_end(struct link *link, enum direction direction, int64_t now_us, struct random *random);
 /* Both directions: what is on its way is lost, both sides read the end. */
-void link_reset(struct link *link, int64_t now_us);
+void link_reset(struct link *link);
 void link_stall(struct link *link, enum direction direction, int64_t until_us);
 bool link_is_stalled(const struct link *link, int64_t now_us);
 void link_resume(struct link *link, int64_t now_us);

@@ -5,3 +5,5 @@ foreach(subject connection emit outcome listen request)
              LIBS client LABELS unit)
 endforeach()
 crier_test(test_client_parts ${CMAKE_CURRENT_LIST_DIR}/test_client_parts.c LIBS client LABELS unit)
+crier_test(test_engine_memory ${CMAKE_CURRENT_LIST_DIR}/test_engine_memory.c ${ALLOCATION_SOURCE} LIBS client LABELS unit)
+target_link_options(test_engine_memory PRIVATE ${ALLOCATION_WRAP}) # both are set in base.cmake

@@ -12,3 +12,7 @@ crier_test(test_store_faults ${CMAKE_CURRENT_LIST_DIR}/test_store_faults.c ${STO
 crier_test(test_store_threads ${CMAKE_CURRENT_LIST_DIR}/test_store_threads.c ${STORE_FIXTURE} PLAIN LIBS storage proto
            LABELS unit tsan)
 crier_test(test_store_kill ${CMAKE_CURRENT_LIST_DIR}/test_store_kill.c ${STORE_FIXTURE} PLAIN LIBS storage proto LABELS unit)
+
+# And this one's power fails: disk_power.c notes what is durable.
+crier_test(test_store_power ${CMAKE_CURRENT_LIST_DIR}/test_store_power.c ${STORE_FIXTURE}
+           ${CMAKE_SOURCE_DIR}/tests/support/disk_power.c PLAIN LIBS storage proto LABELS unit)

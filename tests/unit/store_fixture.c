@@ -173,9 +173,17 @@ int fixture_start(struct fixture *f)
     return f->start_code = rc;
 }
 
+/* Waits until the background thread has nothing to do: each flush comes after the jobs queued before the last one. */
+static void settle(struct fixture *f)
+{
+    for (int i = 0; i < 3; i++)
+        (void)fixture_flush(f, fixture_stats(f).flushed_index, NULL, 0);
+}
+
 /* A copy of the files of an idle store is what a killed process leaves. */
 static void crash_lmdb(struct fixture *f)
 {
+    settle(f);
     char copy[sizeof(f->path)];
     new_folder(copy, sizeof(copy));
     REQUIRE(rmdir(copy) == 0);

@@ -330,6 +330,26 @@ Test(engine_emit, a_full_buffer_says_eagain_and_drain_follows_at_half)
     rig_finish(&rig);
 }
 
+Test(engine_emit, drain_waits_for_room_for_the_event_that_was_refused)
+{
+    struct rig rig;
+    char *large = calloc(1, 50 * 1024), small[10000] = {0};
+    rig_init(&rig, NULL); /* 64 KiB */
+    rig_ready(&rig, 1 << 20);
+    rig_know(&rig, "t", 1);
+    cr_assert_eq(rig_emit_raw(&rig, "t", small, sizeof(small), NULL), 0);
+    cr_assert_eq(rig_emit_raw(&rig, "t", small, sizeof(small), NULL), 0);
+    cr_assert_eq(rig_emit_raw(&rig, "t", large, 50 * 1024, NULL), CRIER_EAGAIN);
+    rig_wait(&rig, 2000);
+    cr_assert_eq(rig.drains, 0); /* less than half is pending, but it would be refused again */
+    struct sent sent = rig_expect(&rig, FRAME_EMIT);
+    rig_emitted(&rig, &sent, WIRE__OUTCOME__OK, 0, 1);
+    cr_assert_eq(rig.drains, 1);
+    cr_assert_eq(rig_emit_raw(&rig, "t", large, 50 * 1024, NULL), 0);
+    free(large);
+    rig_finish(&rig);
+}
+
 Test(engine_emit, what_cannot_be_sent_is_refused_at_once)
 {
     struct rig rig;

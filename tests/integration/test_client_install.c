@@ -1,0 +1,74 @@
+/* test_client_install.c: libcrier is installed and used from outside the tree: with CMake, and with pkg-config both ways.
+ *
+ * Promise: what `cmake --install` leaves is enough to build and run an application, and both libraries show the public
+ * API only. */
+#include "tests/support/broker_fixture.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Runs a shell command; its output is shown when it fails. */
+__attribute__((format(printf, 2, 3))) static bool run(const char *folder, const char *format, ...)
+{
+    char command[4096], line[8192];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(command, sizeof(command), format, arguments);
+    va_end(arguments);
+    snprintf(line, sizeof(line), "cd '%s' && (%s) >log 2>&1 || (cat log; false)", folder, command);
+    if (system(line) == 0)
+        return true;
+    fprintf(stderr, "failed: %s\n", command);
+    return false;
+}
+
+static bool hello_works(const char *folder, const char *binary, const char *libraries, const char *url)
+{
+    return run(folder, "LD_LIBRARY_PATH=%s %s %s >out && grep -qx 'heard world' out", libraries, binary, url);
+}
+
+static bool all_ways_work(const char *folder, const char *url)
+{
+    char libraries[512], pkg_config[1024];
+
+    snprintf(libraries, sizeof(libraries), "%s/prefix/" LIBDIR, folder);
+    snprintf(pkg_config, sizeof(pkg_config), "PKG_CONFIG_PATH=%s/pkgconfig pkg-config --define-prefix",
+             libraries);
+    return run(folder, CMAKE " --install '" BUILD "' --prefix prefix --component libcrier") &&
+           run(folder, "test \"$(nm -D --defined-only %s/libcrier.so | grep -vc ' crier_\\| CRIER_0')\" = 0",
+               libraries) &&
+           run(folder,
+               "test \"$(nm --defined-only %s/libcrier.a | grep ' [TDBRVW] ' | grep -vc ' crier_')\" = 0",
+               libraries) &&
+           run(folder, "readelf -d %s/libcrier.so | grep -q 'SONAME.*libcrier.so.0'", libraries) &&
+           run(folder,
+               CMAKE " -S '" SOURCE "' -B cmake -DCMAKE_PREFIX_PATH=%s/prefix -DCMAKE_C_COMPILER=" COMPILER
+                     " && " CMAKE " --build cmake",
+               folder) &&
+           hello_works(folder, "cmake/hello", libraries, url) &&
+           run(folder, COMPILER " -o shared '" SOURCE "/hello.c' $(%s --cflags --libs crier)", pkg_config) &&
+           hello_works(folder, "./shared", libraries, url) &&
+           run(folder,
+               COMPILER " -o static '" SOURCE "/hello.c' $(%s --cflags crier) %s/libcrier.a "
+                        "$(%s --static --libs crier | sed 's/-lcrier//')",
+               pkg_config, libraries, pkg_config) &&
+           hello_works(folder, "./static", "/nonexistent", url);
+}
+
+int main(void)
+{
+    char folder[] = "/tmp/crier-install-XXXXXX";
+    struct broker *broker = broker_start(NULL);
+    bool worked;
+
+    if (!broker || !mkdtemp(folder))
+        return 1;
+    worked = all_ways_work(folder, broker_url(broker));
+    if (worked)
+        worked = run("/tmp", "rm -rf %s", folder);
+    return broker_destroy(broker) == 0 && worked ? 0 : 1;
+}

@@ -1,0 +1,368 @@
+/* disk.c: see disk.h. */
+#include "tests/sim/disk.h"
+
+#include "base/check.h"
+#include "proto/state.pb-c.h"
+#include "storage/entry.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { COMMAND_CREATE_TOPIC = 1, COMMAND_COMMIT_POSITIONS = 2 }; /* docs/disk-format.md */
+
+/* An append under way: whom to tell. */
+struct watch {
+    struct watch *prev, *next;
+    struct disk *disk;
+    void (*done)(struct store_append *append, void *ctx);
+    void *ctx;
+};
+
+static struct disk *disk_of(const struct store *store)
+{
+    return (struct disk *)(uintptr_t)((const char *)store - offsetof(struct disk, store));
+}
+
+/* ---- what an entry says ---- */
+
+static void note_topic(struct disk *disk, const struct entry_part *part)
+{
+    State__CreateTopic *command = state__create_topic__unpack(NULL, part->payload.size, part->payload.data);
+    unsigned topic = HISTORY_TOPICS_MAX;
+    CHECK(command && sscanf(command->name, "t%u", &topic) == 1 && topic < HISTORY_TOPICS_MAX);
+    if (disk->history->partitions[topic])
+        report_add(disk->report, 3, "topic %u was created twice", topic);
+    disk->history->partitions[topic] = (uint32_t)command->n_partitions;
+    for (size_t i = 0; i < command->n_partitions; i++) {
+        CHECK(command->partitions[i] < DISK_PARTITIONS_MAX);
+        struct disk_partition *partition = &disk->partitions[command->partitions[i]];
+        if (partition->known)
+            report_add(disk->report, 3, "partition %llu was created twice",
+                       (unsigned long long)command->partitions[i]);
+        *partition = (struct disk_partition){.topic = topic, .place = (uint32_t)i, .known = true};
+    }
+    state__create_topic__free_unpacked(command, NULL);
+}
+
+static void note_positions(struct disk *disk, const struct entry_part *part)
+{
+    State__CommitPositions *command =
+        state__commit_positions__unpack(NULL, part->payload.size, part->payload.data);
+    CHECK(command);
+    for (size_t i = 0; i < command->n_positions; i++) {
+        const State__CommitPosition *position = command->positions[i];
+        unsigned group = 0;
+        CHECK(position->partition < DISK_PARTITIONS_MAX && sscanf(position->group, "g%u", &group) == 1);
+        const struct disk_partition *partition = &disk->partitions[position->partition];
+        history_position(disk->history, &(struct history_position){.group = group,
+                                                                   .topic = partition->topic,
+                                                                   .partition = partition->place,
+                                                                   .offset = position->offset});
+    }
+    state__commit_positions__free_unpacked(command, NULL);
+}
+
+static void note_batch(struct disk *disk, const struct entry_part *part, int64_t append_time_us)
+{
+    CHECK(part->partition < DISK_PARTITIONS_MAX);
+    struct disk_partition *partition = &disk->partitions[part->partition];
+    if (!partition->known || part->base_offset != partition->next)
+        report_add(disk->report, 8, "the log has a batch at %llu of partition %llu, which ends at %llu",
+                   (unsigned long long)part->base_offset, (unsigned long long)part->partition,
+                   (unsigned long long)partition->next);
+    partition->next = part->base_offset + part->span;
+    history_batch(disk->history, &(struct history_batch){partition->topic, partition->place,
+                                                         part->base_offset, part->span, append_time_us});
+}
+
+/* An entry is durable for the first time. */
+static void note(struct disk *disk, const struct entry_part *parts, uint32_t part_count,
+                 int64_t append_time_us)
+{
+    for (uint32_t i = 0; i < part_count; i++) {
+        if (parts[i].kind == PART_DATA)
+            note_batch(disk, &parts[i], append_time_us);
+        else if (parts[i].command == COMMAND_CREATE_TOPIC)
+            note_topic(disk, &parts[i]);
+        else if (parts[i].command == COMMAND_COMMIT_POSITIONS)
+            note_positions(disk, &parts[i]);
+    }
+}
+
+/* The entry is on the disk, as somebody says: keeps it, or compares it with what was said before. */
+static void keep(struct disk *disk, const struct entry_header *header, const struct entry_part *parts,
+                 uint32_t part_count)
+{
+    size_t size = entry_size(parts, part_count);
+    uint8_t *bytes = malloc(size);
+    CHECK(bytes);
+    entry_encode(bytes, header, parts, part_count);
+    uint64_t place = header->index - 1;
+    if (place < disk->entry_count) {
+        const struct disk_entry *known = &disk->entries[place];
+        if (known->size != size || memcmp(known->bytes, bytes, size) != 0)
+            report_add(disk->report, 3, "entry %llu has changed", (unsigned long long)header->index);
+        free(bytes);
+        return;
+    }
+    if (place > disk->entry_count) {
+        report_add(disk->report, 7, "entry %llu follows entry %zu: what was between is gone",
+                   (unsigned long long)header->index, disk->entry_count);
+        free(bytes);
+        return;
+    }
+    if (disk->entry_count == disk->entry_capacity) {
+        disk->entry_capacity = disk->entry_capacity ? 2 * disk->entry_capacity : 64;
+        disk->entries = realloc(disk->entries, disk->entry_capacity * sizeof(*disk->entries));
+        CHECK(disk->entries);
+    }
+    disk->entries[disk->entry_count++] = (struct disk_entry){bytes, size};
+    note(disk, parts, part_count, header->append_time_us);
+}
+
+/* ---- the wrapped calls ---- */
+
+static int wrapped_load_state(struct store *store, store_row_fn *fn, void *ctx, uint64_t *ret_applied_index)
+{
+    struct disk *disk = disk_of(store);
+    int rc = disk->inner->ops->load_state(disk->inner, fn, ctx, ret_applied_index);
+    disk->replay_next = *ret_applied_index + 1;
+    return rc;
+}
+
+struct replay {
+    struct disk *disk;
+    store_entry_fn *fn;
+    void *ctx;
+};
+
+static int replay_entry(void *ctx, const struct store_entry *entry)
+{
+    struct replay *replay = ctx;
+    struct disk *disk = replay->disk;
+    struct entry_header header = {.type = entry->type,
+                                  .index = entry->index,
+                                  .term = entry->term,
+                                  .append_time_us = entry->append_time_us};
+    trace_add(disk->trace, TRACE_REPLAYED, entry->index, 0, 0);
+    if (entry->index != disk->replay_next)
+        report_add(disk->report, 7, "the replay went from entry %llu to %llu",
+                   (unsigned long long)disk->replay_next - 1, (unsigned long long)entry->index);
+    disk->replay_next = entry->index + 1;
+    keep(disk, &header, entry->parts, entry->part_count);
+    return replay->fn(replay->ctx, entry);
+}
+
+static int wrapped_replay(struct store *store, store_entry_fn *fn, void *ctx)
+{
+    struct disk *disk = disk_of(store);
+    struct replay replay = {disk, fn, ctx};
+    int rc = disk->inner->ops->replay(disk->inner, replay_entry, &replay);
+    if (rc == 0 && disk->replay_next <= disk->entry_count)
+        report_add(disk->report, 7, "entry %zu was durable, after the restart the log ends at %llu",
+                   disk->entry_count, (unsigned long long)disk->replay_next - 1);
+    return rc;
+}
+
+static int wrapped_start(struct store *store)
+{
+    struct disk *disk = disk_of(store);
+    return disk->inner->ops->start(disk->inner);
+}
+
+static enum trace_event event_of(int status)
+{
+    switch (status) {
+    case STORE_OK:
+        return TRACE_STORED;
+    case STORE_EFULL:
+        return TRACE_REFUSED_FULL;
+    case STORE_EREFUSED:
+        return TRACE_REFUSED_EPOCH;
+    case STORE_EREADONLY:
+        return TRACE_REFUSED_READ_ONLY;
+    default:
+        return TRACE_STORED_UNKNOWN;
+    }
+}
+
+static void watch_drop(struct disk *disk, struct watch *watch)
+{
+    if (watch->prev)
+        watch->prev->next = watch->next;
+    else
+        disk->watches = watch->next;
+    if (watch->next)
+        watch->next->prev = watch->prev;
+    free(watch);
+}
+
+static void append_done(struct store_append *append, void *ctx)
+{
+    struct watch *watch = ctx;
+    struct disk *disk = watch->disk;
+    append->done = watch->done;
+    append->ctx = watch->ctx;
+    watch_drop(disk, watch);
+    trace_add(disk->trace, event_of(append->status), append->status == STORE_OK ? append->index : 0,
+              append->part_count, 0);
+    struct entry_header header = {.type = append->type,
+                                  .index = append->index,
+                                  .term = append->term,
+                                  .append_time_us = append->append_time_us};
+    if (append->status == STORE_OK)
+        keep(disk, &header, append->parts, append->part_count);
+    disk->failed |= append->status == STORE_EIO;
+    append->done(append, append->ctx);
+}
+
+static int wrapped_append(struct store *store, struct store_append *append)
+{
+    struct disk *disk = disk_of(store);
+    struct watch *watch = malloc(sizeof(*watch));
+    CHECK(watch);
+    *watch = (struct watch){.next = disk->watches, .disk = disk, .done = append->done, .ctx = append->ctx};
+    if (watch->next)
+        watch->next->prev = watch;
+    disk->watches = watch;
+    append->done = append_done;
+    append->ctx = watch;
+    int rc = disk->inner->ops->append(disk->inner, append);
+    if (rc < 0) {
+        append->done = watch->done;
+        append->ctx = watch->ctx;
+        watch_drop(disk, watch);
+    }
+    return rc;
+}
+
+static int wrapped_read(struct store *store, struct store_read *read)
+{
+    struct disk *disk = disk_of(store);
+    trace_add(disk->trace, TRACE_READ, read->partition, read->offset, 0);
+    return disk->inner->ops->read(disk->inner, read);
+}
+
+static int wrapped_lookup(struct store *store, struct store_lookup *lookup)
+{
+    struct disk *disk = disk_of(store);
+    trace_add(disk->trace, TRACE_LOOKUP, lookup->partition, 0, 0);
+    return disk->inner->ops->lookup(disk->inner, lookup);
+}
+
+static void flush_done(struct store_flush *flush, void *ctx)
+{
+    struct disk *disk = ctx;
+    if (flush->status == STORE_OK)
+        trace_add(disk->trace, TRACE_FLUSHED, flush->applied_index, flush->row_count, 0);
+    else
+        trace_add(disk->trace, TRACE_FLUSH_FAILED, (uint64_t)-flush->status, 0, 0);
+    flush->done = disk->flush_done;
+    flush->ctx = disk->flush_ctx;
+    flush->done(flush, flush->ctx);
+}
+
+static int wrapped_flush(struct store *store, struct store_flush *flush)
+{
+    struct disk *disk = disk_of(store);
+    disk->flush_done = flush->done;
+    disk->flush_ctx = flush->ctx;
+    flush->done = flush_done;
+    flush->ctx = disk;
+    int rc = disk->inner->ops->flush(disk->inner, flush);
+    if (rc < 0) {
+        flush->done = disk->flush_done;
+        flush->ctx = disk->flush_ctx;
+    }
+    return rc;
+}
+
+static int wrapped_completion_fd(const struct store *store)
+{
+    (void)store;
+    return -1;
+}
+
+static unsigned wrapped_poll(struct store *store, unsigned count_max)
+{
+    struct disk *disk = disk_of(store);
+    return disk->inner->ops->poll(disk->inner, count_max);
+}
+
+static void wrapped_stats(struct store *store, struct store_stats *ret_stats)
+{
+    struct disk *disk = disk_of(store);
+    disk->inner->ops->stats(disk->inner, ret_stats);
+}
+
+static void wrapped_stop(struct store *store)
+{
+    struct disk *disk = disk_of(store);
+    disk->inner->ops->stop(disk->inner);
+}
+
+static void wrapped_close(struct store *store)
+{
+    disk_crash(disk_of(store));
+}
+
+static const struct store_ops wrapped_ops = {.load_state = wrapped_load_state,
+                                             .replay = wrapped_replay,
+                                             .start = wrapped_start,
+                                             .append = wrapped_append,
+                                             .read = wrapped_read,
+                                             .lookup = wrapped_lookup,
+                                             .flush = wrapped_flush,
+                                             .completion_fd = wrapped_completion_fd,
+                                             .poll = wrapped_poll,
+                                             .stats = wrapped_stats,
+                                             .stop = wrapped_stop,
+                                             .close = wrapped_close};
+
+/* ---- lives ---- */
+
+void disk_init(struct disk *disk, struct trace *trace, struct history *history, struct report *report)
+{
+    *disk = (struct disk){.trace = trace, .history = history, .report = report};
+}
+
+struct store *disk_open(struct disk *disk, const struct store_memory_options *options)
+{
+    CHECK(!disk->inner);
+    int rc = disk->image ? store_memory_reopen(options, disk->image, &disk->inner)
+                         : store_memory_open(options, &disk->inner);
+    CHECK(rc == 0);
+    disk->image = NULL;
+    disk->failed = false;
+    disk->store = *disk->inner;
+    disk->store.ops = &wrapped_ops;
+    return &disk->store;
+}
+
+void disk_crash(struct disk *disk)
+{
+    disk->image = store_memory_crash(disk->inner);
+    disk->inner = NULL;
+    while (disk->watches)
+        watch_drop(disk, disk->watches);
+}
+
+void disk_finish(struct disk *disk)
+{
+    if (disk->inner)
+        disk_crash(disk);
+    store_memory_image_destroy(disk->image);
+    for (size_t i = 0; i < disk->entry_count; i++)
+        free(disk->entries[i].bytes);
+    free(disk->entries);
+}
+
+uint64_t disk_end(const struct disk *disk, uint32_t topic, uint32_t place)
+{
+    for (size_t i = 0; i < DISK_PARTITIONS_MAX; i++)
+        if (disk->partitions[i].known && disk->partitions[i].topic == topic &&
+            disk->partitions[i].place == place)
+            return disk->partitions[i].next;
+    return 0;
+}

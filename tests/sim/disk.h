@@ -1,0 +1,61 @@
+/* disk.h: the broker's disk over all its lives, with somebody watching.
+ *
+ * The store is the memory twin, wrapped: every entry that is said to be durable is kept here too, byte for byte. So every
+ * later replay can be compared with what was said (I3, I7), the log's own rules can be checked (no hole in a partition),
+ * batches and positions go to the history, and at the end the state that came out of all restarts and flushes can be
+ * compared with the state that one replay of the whole log gives (I11). Thread: one. */
+#ifndef CRIER_SIM_DISK_H
+#define CRIER_SIM_DISK_H
+
+#include "broker/core/core.h"
+#include "storage/store_memory.h"
+#include "tests/sim/checker.h"
+#include "tests/sim/trace.h"
+
+#define DISK_PARTITIONS_MAX 64 /* ids; more than a run creates */
+
+struct disk_entry {
+    uint8_t *bytes;
+    size_t size;
+};
+
+/* What a partition id stands for. */
+struct disk_partition {
+    uint32_t topic, place; /* "t<topic>", its place within it */
+    bool known;
+    uint64_t next; /* offset */
+};
+
+struct disk {
+    struct trace *trace;
+    struct history *history;
+    struct report *report;
+    struct store_memory_image *image; /* between two lives */
+    struct store store;               /* the wrapper: first half of every call */
+    struct store *inner;              /* the twin; NULL between two lives */
+    bool failed;                      /* in this life: an append's outcome was unknown */
+    struct watch *watches;            /* appends under way */
+    struct store_flush *flush;        /* the flush under way, and whom to tell */
+    void (*flush_done)(struct store_flush *flush, void *ctx);
+    void *flush_ctx;
+    struct disk_entry *entries; /* entry i has index i + 1 */
+    size_t entry_count, entry_capacity;
+    uint64_t replay_next; /* while a replay runs */
+    struct disk_partition partitions[DISK_PARTITIONS_MAX];
+};
+
+void disk_init(struct disk *disk, struct trace *trace, struct history *history, struct report *report);
+void disk_finish(struct disk *disk);
+
+/* The next life of the store, on what the last one left. Valid until disk_crash. */
+struct store *disk_open(struct disk *disk, const struct store_memory_options *options);
+/* Power off; also after the store's stop(), for a clean image. */
+void disk_crash(struct disk *disk);
+
+/* The end of a partition (by topic and place), as the log says. */
+uint64_t disk_end(const struct disk *disk, uint32_t topic, uint32_t place);
+
+/* disk_state.c. Between two lives: is the state on the disk what replaying the log from its beginning gives? */
+void disk_check_state(struct disk *disk, const struct core_config *config);
+
+#endif

@@ -1,0 +1,191 @@
+/* sim.h: one run of the simulator: a broker, its disk, clients, and the network between them, in virtual time.
+ *
+ * The core and the client engines are the real ones; everything around them is drawn from one seed. A run has four parts:
+ *
+ *   storm    clients emit, listen and leave; the network, the disk, the clocks and the broker's power fail
+ *   healing  faults end, whoever is alive gets what it waits for, within bounded time (I13)
+ *   truth    fresh readers read everything, twice, with a restart between (I11)
+ *   verdict  the checker judges the history; the state on the disk is compared with a replay of the log
+ *
+ *   world.c    the plan of a run, its parts, its faults      node.c    the broker's process around the core
+ *   client.c   a client's process around the engine          disk.c    the twin, watched
+ *   net.c      links                                         main.c    many runs
+ *
+ * Everything runs on one thread; the scheduler lets one actor at a time have a turn, in an order drawn from the seed. */
+#ifndef CRIER_SIM_SIM_H
+#define CRIER_SIM_SIM_H
+
+#include "base/random.h"
+#include "client/engine.h"
+#include "tests/sim/disk.h"
+#include "tests/sim/history.h"
+#include "tests/sim/net.h"
+#include "tests/sim/trace.h"
+
+#define SIM_TOPICS_MAX 4
+#define SIM_GROUPS_MAX 3
+#define SIM_UNSENT_MAX                                                                                       \
+    (3u << 20) /* I12: what may wait for one connection in a run; no event is larger than 64 KiB */
+#define SIM_EMITS_HEAL_US INT64_C(5000000)  /* I13: after healing, every emit has its outcome */
+#define SIM_ENDS_HEAL_US  INT64_C(10000000) /* I13: and every listener stands at the end */
+
+/* ---- the broker's process (node.c) ---- */
+
+/* The broker's end of a link. */
+struct server {
+    struct server *next;
+    struct sim *sim;
+    struct link *link;
+    struct core_connection *core;
+    struct buffer *frame; /* a frame that was cut: its own buffer */
+    size_t frame_size, frame_filled;
+    uint8_t prefix[FRAME_PREFIX_SIZE];
+    size_t prefix_size;
+    uint8_t *output; /* what the core has sent and the link has not taken */
+    size_t output_first, output_size, output_capacity;
+    bool paused;
+    bool closing;     /* the core wants the end: output first */
+    bool half_closed; /* ... which is all sent; what still comes is thrown away */
+    int64_t close_by_us;
+};
+
+struct node {
+    struct core_config config;
+    struct store_memory_options store_options;
+    struct core *core; /* NULL: no power */
+    struct store *store;
+    struct server *servers;
+    uint64_t life;
+    bool ready, draining, read_only;
+    bool again;         /* there is more to do right now */
+    int64_t stop_by_us; /* while draining */
+    int64_t due_us;     /* the core's */
+    int64_t busy_until_us;
+};
+
+/* ---- a client's process (client.c) ---- */
+
+struct subscriber {
+    struct subscriber *next;
+    struct client *client;
+    crier_listener *listener; /* NULL: released */
+    uint32_t index;           /* in the history */
+    uint32_t topic;
+    uint64_t life;
+    unsigned fails_permille, emits_permille;
+    bool unlisten_wanted;
+};
+
+enum wire { WIRE_IDLE, WIRE_CONNECTING, WIRE_HANGING, WIRE_CONNECTED };
+
+struct client {
+    struct client *next;
+    struct sim *sim;
+    uint32_t id, number; /* of its next emit */
+    struct engine *engine;
+    enum wire wire;
+    struct link *link;
+    int64_t connect_at_us;
+    bool connect_wanted, disconnect_wanted;
+    bool closing;
+    bool hears_errors; /* has a listener on "error" */
+    bool wake, blocked;
+    bool reader;
+    size_t dispatch_max;
+    int64_t busy_until_us, busy_us_max;
+    uint64_t pending; /* emits without an outcome */
+    struct subscriber *subscribers;
+};
+
+/* ---- the world (world.c) ---- */
+
+/* What may go wrong in this run; each with a chance per storm action, in permille. */
+struct faults {
+    unsigned crash, drain, reset, stall, hang, vanish, close;
+    unsigned disk_full, disk_slow, disk_commit, disk_flush, disk_read, clock_jump;
+};
+
+struct plan {
+    struct faults faults;
+    struct net_quality quality;
+    unsigned actions; /* of the storm */
+    int64_t action_us_max;
+    unsigned topics, producers, listeners;
+    unsigned memory_permille, key_permille, partition_permille;
+    unsigned burst_max;
+    uint32_t value_max;
+    unsigned handler_fails_permille;
+};
+
+struct sim {
+    struct trace trace;
+    struct history history;
+    struct report report;
+    struct random random;
+    struct plan plan;
+    int64_t now_us, wall_offset_us;
+    struct link *links;
+    uint64_t link_count;
+    struct disk disk;
+    struct node node;
+    struct client *clients;
+    uint32_t client_count;
+    uint32_t client_last;
+    bool healing;
+    int64_t restart_at_us;   /* the broker gets power again; INT64_MAX: it has it */
+    int64_t disk_room_at_us; /* the disk gets room again */
+};
+
+static inline uint64_t sim_below(struct sim *sim, uint64_t bound)
+{
+    return random_below(&sim->random, bound);
+}
+
+static inline bool sim_chance(struct sim *sim, unsigned permille)
+{
+    return random_below(&sim->random, 1000) < permille;
+}
+
+static inline int64_t sim_wall_us(const struct sim *sim)
+{
+    return INT64_C(1700000000000000) + sim->now_us + sim->wall_offset_us;
+}
+
+static inline void sim_trace(struct sim *sim, enum trace_event event, uint64_t a, uint64_t b, uint64_t c)
+{
+    sim->trace.now_us = sim->now_us;
+    trace_add(&sim->trace, event, a, b, c);
+}
+
+/* A run. ret_trace: hash and counts; report: what was found. */
+struct sim_options {
+    uint64_t seed;
+    bool print;                   /* the trace, to standard output */
+    bool plant_ack_before_commit; /* a known bug, to be found */
+};
+void sim_run(const struct sim_options *options, struct trace *ret_trace, struct report *ret_report);
+
+/* ---- node.c ---- */
+void node_start(struct sim *sim);
+void node_crash(struct sim *sim);
+void node_drain(struct sim *sim, uint32_t ms);
+bool node_accepts(const struct sim *sim);
+void node_accept(struct sim *sim, struct link *link);
+int64_t node_due_us(const struct sim *sim);
+void node_turn(struct sim *sim);
+
+/* ---- client.c ---- */
+struct client *client_open(struct sim *sim, const struct crier_options *options, bool hears_errors);
+int64_t client_due_us(const struct client *client);
+void client_turn(struct client *client);
+void client_emit(struct client *client, uint32_t topic);
+void client_create_topic(struct client *client, uint32_t topic, uint32_t partitions);
+void client_listen(struct client *client, const struct history_listener *how, size_t credit,
+                   unsigned fails_permille, unsigned emits_permille);
+void client_unlisten(struct subscriber *subscriber);
+void client_close(struct client *client);  /* begins; the turns finish it, and the client is gone */
+void client_vanish(struct client *client); /* its process is killed */
+bool client_settled(const struct client *client);
+void client_free(struct client *client); /* out of the world's list already */
+
+#endif

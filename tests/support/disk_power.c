@@ -1,0 +1,535 @@
+/* disk_power.c: a disk whose power can be cut; see disk_power.h.
+ *
+ * A file is what is durable of it and a list of changes since; names are a durable list and a list of changes since.
+ * An image is the durable part and a drawn part of the changes. */
+#include "tests/support/disk_power.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define PUBLIC    __attribute__((visibility("default")))
+#define SECTOR    512
+#define FILES_MAX 1024
+#define NAMES_MAX 4096
+
+#define REQUIRE(condition)                                                                                   \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            (void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                            \
+            abort();                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
+/* One change of a file since its last sync: bytes, or (data NULL) a new length. */
+struct change {
+    struct change *next;
+    uint8_t *data;
+    size_t at, size;
+};
+
+struct file {
+    dev_t device;
+    ino_t inode;
+    bool directory;
+    uint8_t *data; /* durable */
+    size_t size, capacity;
+    struct change *first, **last;
+};
+
+/* One change of names: file appears as `path`, or (from) moved there, or (file NULL) path is gone. */
+struct name {
+    char path[256]; /* below the folder, without a leading slash */
+    char from[256];
+    struct file *file;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
+static bool recording;
+static char root[PATH_MAX];
+static struct file *files[FILES_MAX];
+static struct name names[NAMES_MAX], changes[NAMES_MAX];
+static unsigned file_count, name_count, change_count;
+static uint64_t calls;
+static void (*call_fn)(void *ctx, uint64_t number);
+static void *call_ctx;
+
+/* ---- files ---- */
+
+static void file_resize(struct file *file, size_t size)
+{
+    if (size > file->capacity) {
+        file->capacity = size * 2;
+        REQUIRE((file->data = realloc(file->data, file->capacity)));
+    }
+    if (size > file->size)
+        memset(file->data + file->size, 0, size - file->size);
+    file->size = size;
+}
+
+static void file_put(struct file *file, size_t at, const uint8_t *data, size_t size)
+{
+    if (at + size > file->size)
+        file_resize(file, at + size);
+    memcpy(file->data + at, data, size);
+}
+
+static void file_apply(struct file *file, const struct change *change)
+{
+    if (change->data)
+        file_put(file, change->at, change->data, change->size);
+    else
+        file_resize(file, change->size);
+}
+
+static struct change *file_pop(struct file *file)
+{
+    struct change *change = file->first;
+    if (change && !(file->first = change->next))
+        file->last = &file->first;
+    return change;
+}
+
+static void file_sync(struct file *file)
+{
+    struct change *change;
+    while ((change = file_pop(file))) {
+        file_apply(file, change);
+        free(change->data);
+        free(change);
+    }
+}
+
+static void file_note(struct file *file, size_t at, const void *data, size_t size)
+{
+    struct change *change = calloc(1, sizeof(*change));
+    REQUIRE(change);
+    change->at = at;
+    change->size = size;
+    if (data) {
+        REQUIRE((change->data = malloc(size)));
+        memcpy(change->data, data, size);
+    }
+    *file->last = change;
+    file->last = &change->next;
+}
+
+static struct file *file_add(const struct stat *stat)
+{
+    REQUIRE(file_count < FILES_MAX);
+    struct file *file = calloc(1, sizeof(*file));
+    REQUIRE(file);
+    file->device = stat->st_dev;
+    file->inode = stat->st_ino;
+    file->directory = S_ISDIR(stat->st_mode);
+    file->last = &file->first;
+    return files[file_count++] = file;
+}
+
+/* The newest file with this number: numbers are used again. */
+static struct file *file_of(const struct stat *stat)
+{
+    for (unsigned i = file_count; i-- > 0;)
+        if (files[i]->device == stat->st_dev && files[i]->inode == stat->st_ino)
+            return files[i];
+    return NULL;
+}
+
+static struct file *file_of_fd(int fd)
+{
+    struct stat stat;
+    return recording && fstat(fd, &stat) == 0 ? file_of(&stat) : NULL;
+}
+
+/* ---- names ---- */
+
+/* The path below the folder, or NULL. */
+static const char *below(const char *path)
+{
+    size_t length = strlen(root);
+    return recording && strncmp(path, root, length) == 0 && path[length] == '/' ? path + length + 1 : NULL;
+}
+
+static void apply_name(struct name *list, unsigned *count, const struct name *change)
+{
+    for (unsigned i = 0; i < *count; i++)
+        if (strcmp(list[i].path, change->path) == 0 ||
+            (change->from[0] && strcmp(list[i].path, change->from) == 0)) {
+            memmove(&list[i], &list[i + 1], (*count - i - 1) * sizeof(*list));
+            --*count;
+            i--;
+        }
+    if (change->file) {
+        REQUIRE(*count < NAMES_MAX);
+        list[*count] = *change;
+        list[(*count)++].from[0] = '\0';
+    }
+}
+
+static void note_name(const char *path, const char *from, struct file *file)
+{
+    REQUIRE(change_count < NAMES_MAX);
+    struct name *change = &changes[change_count++];
+    *change = (struct name){.file = file};
+    (void)snprintf(change->path, sizeof(change->path), "%s", path);
+    (void)snprintf(change->from, sizeof(change->from), "%s", from ? from : "");
+}
+
+static bool in_directory(const char *path, const char *directory)
+{
+    size_t length = strlen(directory);
+    const char *slash = strrchr(path, '/');
+    size_t parent = slash ? (size_t)(slash - path) : 0;
+    return parent == length && strncmp(path, directory, length) == 0;
+}
+
+static void directory_sync(int fd)
+{
+    char link[64], path[PATH_MAX];
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof(path) - 1);
+    REQUIRE(length > 0);
+    path[length] = '\0';
+    const char *directory = strcmp(path, root) == 0 ? "" : below(path);
+    if (!directory)
+        return;
+    unsigned kept = 0;
+    for (unsigned i = 0; i < change_count; i++)
+        if (in_directory(changes[i].path, directory))
+            apply_name(names, &name_count, &changes[i]);
+        else
+            changes[kept++] = changes[i];
+    change_count = kept;
+}
+
+/* ---- images; by system call, so that nothing of them is noted ---- */
+
+static void write_file(const char *path, const uint8_t *data, size_t size)
+{
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    REQUIRE(fd >= 0);
+    for (size_t at = 0; at < size;) {
+        ssize_t put = syscall(SYS_pwrite64, fd, data + at, size - at, at);
+        REQUIRE(put > 0);
+        at += (size_t)put;
+    }
+    close(fd);
+}
+
+/* Some sectors of a change. */
+static void apply_torn(struct file *copy, const struct change *change, struct random *random)
+{
+    size_t at = 0;
+    while (at < change->size) {
+        size_t size = SECTOR - (change->at + at) % SECTOR;
+        if (size > change->size - at)
+            size = change->size - at;
+        if (random_below(random, 2))
+            file_put(copy, change->at + at, change->data + at, size);
+        at += size;
+    }
+}
+
+/* Each write survives whole, torn or not at all; lengths survive up to some moment. */
+static void write_image(const char *path, const struct file *file, struct random *random)
+{
+    struct file copy = {0};
+    if (file->size)
+        file_put(&copy, 0, file->data, file->size);
+    bool lengths = true;
+    for (const struct change *change = file->first; change; change = change->next) {
+        lengths = lengths && random_below(random, 8) > 0;
+        if (!change->data) {
+            if (lengths)
+                file_apply(&copy, change);
+            continue;
+        }
+        switch (random_below(random, 3)) {
+        case 0:
+            file_apply(&copy, change);
+            break;
+        case 1:
+            apply_torn(&copy, change, random);
+            break;
+        }
+    }
+    write_file(path, copy.data, copy.size);
+    free(copy.data);
+}
+
+void disk_power_image(const char *image, struct random *random)
+{
+    static struct name survivors[NAMES_MAX];
+    unsigned count = name_count;
+    memcpy(survivors, names, sizeof(names[0]) * name_count);
+    unsigned up_to = (unsigned)random_below(random, change_count + 1);
+    for (unsigned i = 0; i < up_to; i++)
+        apply_name(survivors, &count, &changes[i]);
+    REQUIRE(syscall(SYS_mkdirat, AT_FDCWD, image, 0700) == 0);
+    char path[PATH_MAX];
+    for (int pass = 0; pass < 2; pass++) /* directories first */
+        for (unsigned i = 0; i < count; i++) {
+            REQUIRE(snprintf(path, sizeof(path), "%s/%s", image, survivors[i].path) < (int)sizeof(path));
+            if (survivors[i].file->directory && pass == 0)
+                REQUIRE(syscall(SYS_mkdirat, AT_FDCWD, path, 0700) == 0);
+            else if (!survivors[i].file->directory && pass == 1)
+                write_image(path, survivors[i].file, random);
+        }
+}
+
+/* ---- beginning and end ---- */
+
+static void load(const char *folder, const char *prefix)
+{
+    DIR *dir = opendir(folder);
+    REQUIRE(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        char path[PATH_MAX], name[256];
+        REQUIRE(snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name) < (int)sizeof(path));
+        REQUIRE(snprintf(name, sizeof(name), "%s%s", prefix, entry->d_name) < (int)sizeof(name));
+        struct stat stat_of;
+        REQUIRE(stat(path, &stat_of) == 0);
+        struct file *file = file_add(&stat_of);
+        struct name *row = &names[name_count++];
+        *row = (struct name){.file = file};
+        memcpy(row->path, name, sizeof(name));
+        if (file->directory) {
+            REQUIRE(snprintf(name, sizeof(name), "%s%s/", prefix, entry->d_name) < (int)sizeof(name));
+            load(path, name);
+            continue;
+        }
+        file_resize(file, (size_t)stat_of.st_size);
+        int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+        REQUIRE(fd >= 0);
+        REQUIRE(syscall(SYS_pread64, fd, file->data, file->size, 0) == (long)file->size);
+        close(fd);
+    }
+    closedir(dir);
+}
+
+void disk_power_begin(const char *folder, void (*on_call)(void *ctx, uint64_t number), void *ctx)
+{
+    pthread_mutex_lock(&lock);
+    REQUIRE(realpath(folder, root));
+    load(root, "");
+    calls = 0;
+    call_fn = on_call;
+    call_ctx = ctx;
+    recording = true;
+    pthread_mutex_unlock(&lock);
+}
+
+uint64_t disk_power_end(void)
+{
+    pthread_mutex_lock(&lock);
+    recording = false;
+    for (unsigned i = 0; i < file_count; i++) {
+        file_sync(files[i]);
+        free(files[i]->data);
+        free(files[i]);
+    }
+    file_count = name_count = change_count = 0;
+    uint64_t count = calls;
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+/* Before a call that changes something below the folder; with the lock. */
+static void announce(void)
+{
+    calls++;
+    call_fn(call_ctx, calls);
+}
+
+/* ---- the calls ---- */
+
+PUBLIC int open(const char *path, int flags, ...)
+{
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
+    va_end(arguments);
+    pthread_mutex_lock(&lock);
+    const char *name = flags & O_CREAT ? below(path) : NULL;
+    bool creates = name && access(path, F_OK) != 0;
+    if (creates)
+        announce();
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+    struct stat stat;
+    if (fd >= 0 && creates && fstat(fd, &stat) == 0)
+        note_name(name, NULL, file_add(&stat));
+    pthread_mutex_unlock(&lock);
+    return fd;
+}
+
+PUBLIC int mkdir(const char *path, mode_t mode)
+{
+    pthread_mutex_lock(&lock);
+    const char *name = below(path);
+    if (name)
+        announce();
+    int rc = (int)syscall(SYS_mkdirat, AT_FDCWD, path, mode);
+    struct stat stat_of;
+    if (rc == 0 && name && stat(path, &stat_of) == 0)
+        note_name(name, NULL, file_add(&stat_of));
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+PUBLIC int rename(const char *from, const char *to)
+{
+    pthread_mutex_lock(&lock);
+    const char *name = below(to);
+    struct stat stat_of;
+    struct file *file = name && stat(from, &stat_of) == 0 ? file_of(&stat_of) : NULL;
+    if (file)
+        announce();
+    int rc = (int)syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
+    if (rc == 0 && file)
+        note_name(name, below(from), file);
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+PUBLIC int unlink(const char *path)
+{
+    pthread_mutex_lock(&lock);
+    const char *name = below(path);
+    bool there = name && access(path, F_OK) == 0;
+    if (there)
+        announce();
+    int rc = (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+    if (rc == 0 && there)
+        note_name(name, NULL, NULL);
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+PUBLIC int ftruncate(int fd, off_t size)
+{
+    pthread_mutex_lock(&lock);
+    struct file *file = file_of_fd(fd);
+    if (file)
+        announce();
+    int rc = (int)syscall(SYS_ftruncate, fd, size);
+    if (rc == 0 && file)
+        file_note(file, 0, NULL, (size_t)size);
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+PUBLIC int fallocate(int fd, int mode, off_t offset, off_t length)
+{
+    pthread_mutex_lock(&lock);
+    struct file *file = file_of_fd(fd);
+    if (file)
+        announce();
+    int rc = (int)syscall(SYS_fallocate, fd, mode, offset, length);
+    if (rc == 0 && file)
+        file_note(file, 0, NULL, (size_t)(offset + length)); /* ours only ever grow a file */
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+static void note_write(struct file *file, int fd, off_t at, const void *bytes, ssize_t size)
+{
+    if (!file || size <= 0)
+        return;
+    int flags = fcntl(fd, F_GETFL);
+    file_note(file, (size_t)at, bytes, (size_t)size);
+    if (flags & O_DSYNC) { /* this write, and only this one */
+        struct change **last = &file->first;
+        while ((*last)->next)
+            last = &(*last)->next;
+        struct change *change = *last;
+        *last = NULL;
+        file->last = last;
+        file_apply(file, change);
+        free(change->data);
+        free(change);
+    }
+}
+
+PUBLIC ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset)
+{
+    pthread_mutex_lock(&lock);
+    struct file *file = file_of_fd(fd);
+    if (file)
+        announce();
+    ssize_t put = syscall(SYS_pwrite64, fd, bytes, size, offset);
+    note_write(file, fd, offset, bytes, put);
+    pthread_mutex_unlock(&lock);
+    return put;
+}
+
+PUBLIC ssize_t write(int fd, const void *bytes, size_t size)
+{
+    pthread_mutex_lock(&lock);
+    struct file *file = file_of_fd(fd);
+    off_t at = file ? lseek(fd, 0, SEEK_CUR) : 0;
+    if (file)
+        announce();
+    ssize_t put = syscall(SYS_write, fd, bytes, size);
+    note_write(file, fd, at, bytes, put);
+    pthread_mutex_unlock(&lock);
+    return put;
+}
+
+PUBLIC ssize_t writev(int fd, const struct iovec *pieces, int count)
+{
+    pthread_mutex_lock(&lock);
+    struct file *file = file_of_fd(fd);
+    off_t at = file ? lseek(fd, 0, SEEK_CUR) : 0;
+    if (file)
+        announce();
+    ssize_t put = syscall(SYS_writev, fd, pieces, count);
+    ssize_t left = put;
+    for (int i = 0; file && i < count && left > 0; i++) {
+        ssize_t size = (ssize_t)pieces[i].iov_len < left ? (ssize_t)pieces[i].iov_len : left;
+        note_write(file, fd, at, pieces[i].iov_base, size);
+        at += size;
+        left -= size;
+    }
+    pthread_mutex_unlock(&lock);
+    return put;
+}
+
+/* The system is not asked to sync: it is the noted disk that counts, and the test is the faster for it. */
+static int sync_fd(int fd, long number)
+{
+    pthread_mutex_lock(&lock);
+    struct stat stat;
+    bool directory = recording && fstat(fd, &stat) == 0 && S_ISDIR(stat.st_mode);
+    struct file *file = file_of_fd(fd);
+    if (file || directory)
+        announce();
+    if (directory)
+        directory_sync(fd);
+    else if (file)
+        file_sync(file);
+    pthread_mutex_unlock(&lock);
+    return file || directory ? 0 : (int)syscall(number, fd);
+}
+
+PUBLIC int fdatasync(int fd)
+{
+    return sync_fd(fd, SYS_fdatasync);
+}
+
+PUBLIC int fsync(int fd)
+{
+    return sync_fd(fd, SYS_fsync);
+}

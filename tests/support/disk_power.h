@@ -1,0 +1,30 @@
+/* disk_power.h: a disk whose power can be cut: what was written since the last sync survives in part, or not at all.
+ *
+ * A test program that links disk_power.c has its own open, mkdir, rename, unlink, ftruncate, fallocate, pwrite, write,
+ * writev, fdatasync and fsync; the dynamic linker gives them to every library in it, LMDB included. The calls do their
+ * work, and everything below one folder is noted as a disk would see it:
+ *
+ *   - bytes written are durable after fdatasync or fsync of their file, or at once through an O_DSYNC descriptor;
+ *     before, any 512-byte sector of them may be on the disk or not;
+ *   - a file's length is durable after fdatasync or fsync; before, changes of it survive up to some moment;
+ *   - names (created, renamed, removed) are durable after fsync of their directory; before, all changes of names survive
+ *     up to some moment, in the order they were made.
+ *
+ * disk_power_image() writes the folder as it might be found if the power failed right now.
+ *
+ * Thread: any; calls below the folder take turns. One folder at a time. */
+#ifndef CRIER_TESTS_DISK_POWER_H
+#define CRIER_TESTS_DISK_POWER_H
+
+#include "base/random.h"
+
+#include <stdint.h>
+
+/* Everything in the folder now is durable. on_call is called before each call that changes something there, with the
+ * number of such calls so far, while all others wait; only there disk_power_image() may be called. */
+void disk_power_begin(const char *folder, void (*on_call)(void *ctx, uint64_t number), void *ctx);
+/* Makes `image`, a folder that does not exist yet. What survives is drawn from `random`. */
+void disk_power_image(const char *image, struct random *random);
+uint64_t disk_power_end(void); /* forgets everything; returns the number of calls */
+
+#endif
