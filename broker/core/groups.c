@@ -122,9 +122,22 @@ static void settle(struct shard *shard, const struct shard_request *request)
         member_settle(shard, member);
 }
 
+/* Its JOIN may still be waiting for a seek or a delete: it becomes a second LEAVE, which finds nobody. */
+static void join_cancel(struct shard *shard, const struct group *group, const struct shard_request *request)
+{
+    const struct shard_entry *entry = entry_by_number(shard, group->entry);
+    for (struct parked *parked = entry ? entry->parked : NULL; parked; parked = parked->next)
+        if (parked->request.kind == SHARD_JOIN &&
+            parked->request.token.connection == request->token.connection &&
+            parked->request.token.request == request->token.request)
+            parked->request.kind = SHARD_LEAVE;
+}
+
 static void leave(struct shard *shard, const struct shard_request *request)
 {
     struct group *group = group_find(shard, request->group);
+    if (group && group->entry)
+        join_cancel(shard, group, request);
     for (struct crew *crew = group ? group->crews : NULL; crew; crew = crew->next) {
         struct member *member;
         DL_FOREACH (crew->members, member) {

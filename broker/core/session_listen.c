@@ -101,6 +101,7 @@ Wire__ListenPartition **listen_partitions(struct listener *listener, const struc
         block[used].next = cursor->next;
         block[used].high_watermark = cursor->view->high_watermark;
         block[used].log_start = cursor->view->log_start;
+        block[used].index = (uint32_t)(cursor->view->id - listener->first_partition);
         pointers[used] = &block[used];
         used++;
     }
@@ -272,6 +273,7 @@ static void listener_topic(struct listener *listener, const struct topic_info *t
 {
     listener->starts = core_alloc(topic->partition_count * sizeof(struct position));
     listener->start_count = topic->partition_count;
+    listener->first_partition = topic->partitions[0].id;
     for (uint32_t i = 0; i < topic->partition_count; i++) {
         const struct view *view = view_find(listener->connection->session, topic->partitions[i].id);
         CHECK(view);

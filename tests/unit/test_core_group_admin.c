@@ -153,6 +153,29 @@ Test(group_admin, who_joins_while_a_seek_is_under_way_starts_where_it_leads)
     fixture_destroy(s.f);
 }
 
+Test(group_admin, who_is_gone_before_a_seek_is_done_leaves_no_member_behind)
+{
+    struct stage s = stage_make();
+    Wire__Position position = WIRE__POSITION__INIT, *positions = &position;
+    position.partition = s.partition;
+    position.offset = 5;
+    Wire__GroupSeek message = WIRE__GROUP_SEEK__INIT;
+    message.request = 3;
+    message.name = (char *)"g";
+    message.topic = (char *)"orders";
+    message.positions = &positions;
+    message.n_positions = 1;
+    struct peer *m = peer_welcome(s.f);
+    peer_send(s.p, FRAME_GROUP_SEEK, &message.base);
+    peer_listen(m, &(struct listen_spec){.id = 1, .topic = "orders", .group = "g", .credit = 1});
+    fixture_turn(s.f);
+    peer_close(m);
+    fixture_settle(s.f);
+    cr_assert_eq(((const Wire__Groups *)peer_expect(s.p, FRAME_GROUPS))->code, 0);
+    cr_assert_eq(join(peer_welcome(s.f), "g")->n_partitions, 2, "nobody holds them");
+    fixture_destroy(s.f);
+}
+
 Test(group_admin, a_deleted_group_is_gone_for_good_and_its_name_is_free)
 {
     struct stage s = stage_make();
