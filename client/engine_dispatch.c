@@ -29,7 +29,7 @@ static void lag_update(struct crier_listener *listener)
     uint64_t lag = 0;
 
     for (size_t i = 0; i < listener->partition_count; i++) {
-        const struct listen_partition *partition = &listener->partitions[i];
+        const struct listen_partition *partition = listener->partitions[i];
         if (partition->high_watermark > partition->next)
             lag += partition->high_watermark - partition->next;
     }
@@ -44,7 +44,7 @@ void listen_deliver(struct engine *engine, const Wire__Deliver *deliver, const s
 
     if (!listener || listener->state == LISTENER_ENDING || listener->stopped)
         return; /* it was sent before the broker heard of the end */
-    partition = listen_partition_find(listener, deliver->partition);
+    partition = partition_find(listener, deliver->partition);
     if (listener->state != LISTENER_LIVE || !partition || deliver->n_ranges > 0) {
         engine_fail(engine, CRIER_EPROTO, "a delivery that was not asked for");
         return;
@@ -127,6 +127,20 @@ static void delivery_end(struct engine *engine, struct delivery *delivery)
         lag_update(listener);
     }
     delivery_free(delivery);
+}
+
+void deliveries_drop(struct engine *engine, const struct listen_partition *partition)
+{
+    for (struct list *link = engine->deliveries.next, *next; link != &engine->deliveries; link = next) {
+        struct delivery *delivery = LIST_ENTRY(link, struct delivery, link);
+        next = link->next;
+        if (!delivery->listener || delivery->partition != partition)
+            continue;
+        if (link == engine->deliveries.next)
+            walk_end(engine);
+        credit_return(engine, delivery->listener, delivery->credit);
+        delivery_free(delivery);
+    }
 }
 
 /* ---- handlers ---- */
@@ -272,7 +286,7 @@ static size_t batch_run(struct engine *engine, struct delivery *delivery, size_t
     struct listen_partition *partition = delivery->partition;
     struct batch_record record;
     crier_event event = {.topic = listener->topic,
-                         .partition = (uint32_t)(partition - listener->partitions),
+                         .partition = partition->index,
                          .high_watermark = partition->high_watermark,
                          .internal = &record};
     size_t ran = 0;

@@ -84,11 +84,13 @@ static void group_describe(struct shard *shard, const struct shard_request *requ
         shard_reply_code(shard, request, WIRE_CRIER_ENOTOPIC);
         return;
     }
-    uint32_t count = topic ? topic->partition_count : 0;
+    uint32_t first = request->partitions;
+    uint32_t left = topic && first < topic->partition_count ? topic->partition_count - first : 0;
+    uint32_t count = left < GROUP_PARTITIONS_MAX ? left : GROUP_PARTITIONS_MAX;
     const struct crew *crew = topic ? crew_find(group, topic) : NULL;
     struct group_partition *partitions = core_alloc((count + 1) * sizeof(*partitions));
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t id = topic->partitions[i];
+        uint64_t id = topic->partitions[first + i];
         const struct group_position *position = position_find(shard, group, id);
         const struct slot *slot = crew ? crew_slot(crew, id) : NULL;
         bool stored = position && position->exists;
@@ -104,7 +106,7 @@ static void group_describe(struct shard *shard, const struct shard_request *requ
                               .topic_count = group_topics(shard, group, topics, GROUP_TOPICS_MAX),
                               .partitions = partitions,
                               .partition_count = count};
-    groups_reply(shard, request, &info, 1, false);
+    groups_reply(shard, request, &info, 1, count < left);
     free(partitions);
 }
 

@@ -83,8 +83,8 @@ struct shard_request {
     struct token token;
     const char *name;                /* topic; for the LISTs: names after this one */
     uint8_t topic_id[TOPIC_ID_SIZE]; /* chosen by the proposer, used if a topic is created */
-    uint32_t partitions;             /* to create; 0: one. For LIST: the most topics wanted */
-    bool memory;                     /* durability told to emitters */
+    uint32_t partitions; /* to create; 0: one. LIST: the most wanted. GROUP_DESCRIBE: the first one */
+    bool memory;         /* durability told to emitters */
     bool create;
     const char *group;
     const char *member;               /* JOIN: the client's name, for people */

@@ -179,7 +179,8 @@ void frame_group_describe(struct core_connection *connection, const struct frame
     struct shard_request request = {.kind = SHARD_GROUP_DESCRIBE,
                                     .token = {connection->id, message->request},
                                     .group = message->name,
-                                    .name = message->topic};
+                                    .name = message->topic,
+                                    .partitions = message->first};
     group_submit(connection, &request);
 }
 
@@ -231,6 +232,7 @@ static void group_pack(Wire__GroupInfo *to, const struct group_info *from)
         block[i].has_position = partition->has_position;
         block[i].position = partition->position;
         block[i].high_watermark = partition->high_watermark;
+        block[i].owned = partition->member != NULL;
         if (partition->member)
             block[i].member = (char *)partition->member;
         to->partitions[i] = &block[i];

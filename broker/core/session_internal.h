@@ -87,8 +87,8 @@ struct listener {
     struct position *starts; /* until it is active: where each partition of the topic would start */
     size_t start_count;
     uint64_t first_partition; /* the topic's; its numbers follow each other */
-    struct cursor *cursors; /* one per partition it listens to; a group's member has some of the topic's */
-    uint32_t lookups;       /* not answered yet */
+    struct cursor *cursors;   /* one per partition it listens to; a group's member has some of the topic's */
+    uint32_t lookups;         /* not answered yet */
     int64_t session_timeout_us, revoked_us; /* a group's; since when it owes a RELEASE, 0: it owes none */
     uint64_t credit, delivered;             /* cumulative bytes of attachments */
     uint64_t reading;                       /* of the credit, promised to reads that are not back yet */

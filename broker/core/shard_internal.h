@@ -261,7 +261,9 @@ void emit_run_waiting(struct shard *shard);
 int shard_apply(struct shard *shard, const struct store_entry *entry);
 
 /* ---- topics.c ---- */
-#define GROUP_TOPICS_MAX          64  /* shown of one group */
+#define GROUP_TOPICS_MAX 64 /* shown of one group */
+#define GROUP_PARTITIONS_MAX                                                                                 \
+    256 /* in one answer: with names of 255 and members of 63 bytes it fits a header */
 #define TOPIC_LIST_PARTITIONS_MAX 256 /* where an answer ends, so that it fits a frame's header */
 struct topic *topic_find(struct shard *shard, const char *name);
 bool topic_name_valid(const char *name);
