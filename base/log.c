@@ -1,6 +1,6 @@
 /* log.c: one event, one line, one write(2).
  *
- * Role:    formats, escapes and writes log lines; the descriptor is the only shared state.
+ * Role:    formats, escapes and writes log lines; descriptor, level and format are the only shared state.
  * Thread:  any. Lines are built on the caller's stack; O_APPEND and one write keep them whole. log_reopen() replaces the
  *          file behind the same descriptor number with dup3(2), which is atomic for everybody who is writing.
  * Owner:   the log owns its descriptor (unless it is standard error) and its copy of the path.
@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,10 +26,10 @@
 #include <unistd.h>
 
 struct log {
-    int fd;     /* constant for the life of the log */
-    char *path; /* NULL: standard error */
-    enum log_format format;
-    enum log_level level_min;
+    int fd;               /* constant for the life of the log */
+    char *path;           /* NULL: standard error */
+    atomic_int format;    /* enum log_format; may change while others write: a line has one or the other */
+    atomic_int level_min; /* enum log_level */
 };
 
 static const char *const level_names[] = {
@@ -51,8 +52,8 @@ int log_open(const char *path, enum log_format format, enum log_level level_min,
     if (!log)
         return rc;
     log->fd = STDERR_FILENO;
-    log->format = format;
-    log->level_min = level_min;
+    log_set_format(log, format);
+    log_set_level(log, level_min);
     if (path) {
         log->path = strdup(path);
         if (!log->path)
@@ -93,9 +94,19 @@ int log_reopen(struct log *log)
     return rc;
 }
 
+void log_set_level(struct log *log, enum log_level level_min)
+{
+    atomic_store_explicit(&log->level_min, (int)level_min, memory_order_relaxed);
+}
+
+void log_set_format(struct log *log, enum log_format format)
+{
+    atomic_store_explicit(&log->format, (int)format, memory_order_relaxed);
+}
+
 bool log_enabled(const struct log *log, enum log_level level)
 {
-    return log && level >= log->level_min;
+    return log && (int)level >= atomic_load_explicit(&log->level_min, memory_order_relaxed);
 }
 
 /* ---- the line ---- */
@@ -205,9 +216,10 @@ void log_line(struct log *log, enum log_level level, const char *id, const char 
 
     struct line line;
     line.size = 0;
-    line_put_head(&line, log->format, level, id);
-    line_put_escaped(&line, text, log->format);
-    const char *end = log->format == LOG_FORMAT_JSON ? "\"}\n" : "\n";
+    enum log_format form = (enum log_format)atomic_load_explicit(&log->format, memory_order_relaxed);
+    line_put_head(&line, form, level, id);
+    line_put_escaped(&line, text, form);
+    const char *end = form == LOG_FORMAT_JSON ? "\"}\n" : "\n";
     memcpy(line.bytes + line.size, end, strlen(end));
     line.size += strlen(end);
 

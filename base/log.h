@@ -22,7 +22,11 @@ struct log;
 /* path NULL: standard error. Returns 0 or -errno. */
 int log_open(const char *path, enum log_format format, enum log_level level_min, struct log **ret_log);
 void log_close(struct log *log); /* accepts NULL */
-int log_reopen(struct log *log); /* opens the path anew (after rotation); 0 or -errno, the old file stays on error */
+int log_reopen(
+    struct log *log); /* opens the path anew (after rotation); 0 or -errno, the old file stays on error */
+/* For every line from now on. Any thread. */
+void log_set_level(struct log *log, enum log_level level_min);
+void log_set_format(struct log *log, enum log_format format);
 bool log_enabled(const struct log *log, enum log_level level);
 /* A NULL log swallows the line. */
 void log_line(struct log *log, enum log_level level, const char *id, const char *format, ...)

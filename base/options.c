@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OPTIONS_MAX    64  /* rows of one table; our longest has about thirty */
 #define OPTION_LONG    256 /* getopt's value of row 0: above every letter */
 #define OPTION_HELP    (OPTION_LONG + OPTIONS_MAX)
 #define OPTION_VERSION (OPTION_HELP + 1)
@@ -97,9 +96,8 @@ static int misuse(const struct option_row *rows, size_t count, char **argv, int 
     return -EINVAL;
 }
 
-/* Options given on the command line; marks their rows in `given`. */
-static int parse_arguments(const struct option_row *rows, size_t count, int argc, char **argv, void *target,
-                           bool *given, char *ret_asked, char *error, size_t error_size)
+int options_from_arguments(const struct option_row *rows, size_t count, int argc, char **argv, void *target,
+                           enum option_source *sources, char *ret_asked, char *error, size_t error_size)
 {
     struct option_tables tables;
     tables_fill(&tables, rows, count);
@@ -114,34 +112,54 @@ static int parse_arguments(const struct option_row *rows, size_t count, int argc
             *ret_asked = found == OPTION_HELP || found == 'h' ? 'h' : 'V';
             return -ECANCELED;
         }
-        given[row - rows] = true;
+        sources[row - rows] = OPTION_ARGUMENT;
         if (row_parse(row, target, optarg, "--", row->name, error, error_size) < 0)
             return -EINVAL;
     }
     return optind;
 }
 
+int options_from_environment(const struct option_row *rows, size_t count, void *target,
+                             enum option_source *sources, char *error, size_t error_size)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *name = rows[i].environment;
+        const char *text = name && sources[i] == OPTION_UNSET ? getenv(name) : NULL;
+        if (!text || !*text) /* an empty variable is as good as none */
+            continue;
+        sources[i] = OPTION_ENVIRONMENT;
+        if (row_parse(&rows[i], target, text, "$", name, error, error_size) < 0)
+            return -EINVAL;
+    }
+    return 0;
+}
+
+int options_from_defaults(const struct option_row *rows, size_t count, void *target,
+                          enum option_source *sources, char *error, size_t error_size)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *text = rows[i].default_text;
+        if (!text || sources[i] != OPTION_UNSET)
+            continue;
+        sources[i] = OPTION_DEFAULT;
+        if (row_parse(&rows[i], target, text, "the default of --", rows[i].name, error, error_size) < 0)
+            return -EINVAL;
+    }
+    return 0;
+}
+
 int options_parse(const struct option_row *rows, size_t count, int argc, char **argv, void *target,
                   char *ret_asked, char *error, size_t error_size)
 {
-    bool given[OPTIONS_MAX] = {false};
-    int first = parse_arguments(rows, count, argc, argv, target, given, ret_asked, error, error_size);
+    enum option_source sources[OPTIONS_MAX] = {OPTION_UNSET};
+    int first =
+        options_from_arguments(rows, count, argc, argv, target, sources, ret_asked, error, error_size);
     if (first < 0)
         return first;
-    for (size_t i = 0; i < count; i++) {
-        if (given[i])
-            continue;
-        const struct option_row *row = &rows[i];
-        const char *text = row->environment ? getenv(row->environment) : NULL;
-        int rc = 0;
-        if (text && *text) /* an empty variable is as good as none */
-            rc = row_parse(row, target, text, "$", row->environment, error, error_size);
-        else if (row->default_text)
-            rc = row_parse(row, target, row->default_text, "the default of --", row->name, error, error_size);
-        if (rc < 0)
-            return rc;
-    }
-    return first;
+    int rc = options_from_environment(rows, count, target, sources, error, error_size);
+    if (rc == 0)
+        rc = options_from_defaults(rows, count, target, sources, error, error_size);
+    return rc < 0 ? rc : first;
 }
 
 /* ---- help ---- */

@@ -59,14 +59,14 @@ stop_broker() {
 measure() { # SIZE EVENTS
     local size=$1 events=$2 round limit crier sync="" limits="" criers=""
     for ((round = 0; round <= rounds; round++)); do
-        limit=$("$build/bench/crier_limit" --size "$size" --events "$events" --dir "$folder" --json)
+        limit=$("$build/bench/crier_limit" "$size" "$events" "$folder")
         start_broker
         crier=$("$build/bin/crier" --url "$url" bench e2e --size "$size" --events "$events" --dir "$folder" --json)
         stop_broker
         [ $round -gt 0 ] || continue
         limits+="$(number events_per_s <<<"$limit")"$'\n'
         criers+="$(number events_per_s <<<"$crier")"$'\n'
-        sync+="$(number fdatasync_us <<<"$limit")"$'\n'
+        sync+="$(number fdatasync_us <<<"$crier")"$'\n'
         printf '  round %d: limit %s, crier %s events/s\n' $round "$(number events_per_s <<<"$limit")" \
             "$(number events_per_s <<<"$crier")" >&2
     done

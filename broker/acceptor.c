@@ -51,7 +51,7 @@ static void on_acceptable(evutil_socket_t listening, short what, void *ctx)
     struct acceptor *acceptor = ctx;
     struct reactor *reactor = acceptor->reactor;
     for (int i = 0; i < 64; i++) {
-        struct sockaddr_storage address;
+        struct sockaddr_storage address = {0};
         socklen_t size = sizeof(address);
         int fd = accept4(listening, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {

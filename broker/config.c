@@ -1,8 +1,12 @@
-/* config.c: see config.h. */
+/* config.c: puts a configuration together from the command line, the environment, a file and the defaults.
+ *
+ * Happy path:  arguments → environment → file → defaults → ranges; on SIGHUP all of it again, and config_change()
+ * Failures:    each is a sentence that names where the value stands (--option, $VARIABLE, FILE:LINE: key) and what would
+ *              do. All that is wrong with a file is said at once. On SIGHUP a bad file changes nothing. */
 #include "broker/config.h"
 
 #include "base/check.h"
-#include "base/options.h"
+#include "broker/config_file.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,154 +16,206 @@
 #error "CRIER_VERSION_TEXT comes from the build"
 #endif
 
-static int listen_add(struct config_listen *listen, const char *text, size_t size, char *error,
-                      size_t error_size)
-{
-    if (listen->count == CONFIG_LISTEN_MAX || size == 0 || size >= sizeof(listen->address[0])) {
-        snprintf(error, error_size, "at most %d addresses of 1 to 127 bytes", CONFIG_LISTEN_MAX);
-        return -EINVAL;
-    }
-    snprintf(listen->address[listen->count++], sizeof(listen->address[0]), "%.*s", (int)size, text);
-    return 0;
-}
-
-/* One address, or several with commas (as in the environment variable). */
-static int parse_listen(void *target, const char *text, char *error, size_t error_size)
-{
-    int rc = 0;
-    while (rc == 0) {
-        size_t size = strcspn(text, ",");
-        rc = listen_add(target, text, size, error, error_size);
-        if (text[size] == '\0')
-            break;
-        text += size + 1;
-    }
-    return rc;
-}
-
-static int parse_choice(const char *text, const char *const *names, size_t count, char *error,
-                        size_t error_size)
-{
-    size_t used = 0;
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(text, names[i]) == 0)
-            return (int)i;
-    for (size_t i = 0; i < count && used < error_size; i++)
-        used += (size_t)snprintf(error + used, error_size - used, "%s%s", i ? " or " : "one of ", names[i]);
-    return -EINVAL;
-}
-
-static int parse_durability(void *target, const char *text, char *error, size_t error_size)
-{
-    static const char *const names[] = {"durable", "memory"};
-    int choice = parse_choice(text, names, ARRAY_SIZE(names), error, error_size);
-    if (choice >= 0)
-        *(bool *)target = choice == 1;
-    return choice < 0 ? choice : 0;
-}
-
-static int parse_log_format(void *target, const char *text, char *error, size_t error_size)
-{
-    static const char *const names[] = {"text", "json"};
-    int choice = parse_choice(text, names, ARRAY_SIZE(names), error, error_size);
-    if (choice >= 0)
-        *(enum log_format *)target = choice == 1 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
-    return choice < 0 ? choice : 0;
-}
-
-static int parse_log_level(void *target, const char *text, char *error, size_t error_size)
-{
-    static const char *const names[] = {"debug", "info", "warn", "error"};
-    int choice = parse_choice(text, names, ARRAY_SIZE(names), error, error_size);
-    if (choice >= 0)
-        *(enum log_level *)target = (enum log_level)choice;
-    return choice < 0 ? choice : 0;
-}
-
-#define FIELD(name) offsetof(struct config, name)
-
-static const struct option_row rows[] = {
-    {"data", 'd', "CRIERD_DATA", "DIR", "./crier-data",
-     "the data folder; created if missing, used by one broker at a time", options_string, FIELD(data)},
-    {"listen", 'l', "CRIERD_LISTEN", "HOST:PORT", "127.0.0.1:27437",
-     "where to listen, or unix:/PATH; may be repeated; port 0 takes a free one and prints it", parse_listen,
-     FIELD(listen)},
-    {"durability", 0, "CRIERD_DURABILITY", "LEVEL", "durable",
-     "what new topics suggest to emitters: durable (on disk before the ack) or memory", parse_durability,
-     FIELD(durability_memory)},
-    {"no-auto-create", 0, "CRIERD_NO_AUTO_CREATE", NULL, NULL, "topics exist only after `crier topic create`",
-     options_flag, FIELD(no_auto_create)},
-    {"log-file", 0, "CRIERD_LOG_FILE", "FILE", NULL,
-     "log there instead of standard error; reopened on SIGHUP", options_string, FIELD(log_file)},
-    {"log-format", 0, "CRIERD_LOG_FORMAT", "FORMAT", "text", "text or json", parse_log_format,
-     FIELD(log_format)},
-    {"log-level", 0, "CRIERD_LOG_LEVEL", "LEVEL", "info", "debug, info, warn or error", parse_log_level,
-     FIELD(log_level)},
-    {"connections-max", 0, "CRIERD_CONNECTIONS_MAX", "N", "20000", "connections beyond this are refused",
-     options_uint64, FIELD(connections_max)},
-    {"event-size-max", 0, "CRIERD_EVENT_SIZE_MAX", "SIZE", "1M",
-     "largest event taken: key, value and headers", options_uint64, FIELD(event_bytes_max)},
-    {"ingest-memory", 0, "CRIERD_INGEST_MEMORY", "SIZE", "16M", "memory for events on their way to the disk",
-     options_uint64, FIELD(ingest_bytes_max)},
-    {"cache-memory", 0, "CRIERD_CACHE_MEMORY", "SIZE", "8M",
-     "memory for the newest events, for listeners that keep up", options_uint64, FIELD(cache_bytes_max)},
-    {"segment-size", 0, "CRIERD_SEGMENT_SIZE", "SIZE", "256M", "one file of the log", options_uint64,
-     FIELD(segment_bytes)},
-    {"drain", 0, "CRIERD_DRAIN", "DURATION", "10s", "how long SIGTERM waits for what is in flight",
-     options_duration, FIELD(drain_us)},
+struct loading {
+    config_report *report;
+    void *ctx;
+    const struct option_row *rows;
+    size_t count;
+    enum option_source sources[OPTIONS_MAX];
+    struct config config;
+    bool failed;
 };
 
-static void help(void)
+static void help(const struct loading *loading)
 {
     printf("Usage: crierd [OPTION]...\n\n"
            "A publish/subscribe broker: durable topics for `crier://` clients.\n\n");
-    options_help(rows, ARRAY_SIZE(rows), stdout);
-    printf(
-        "\nExamples:\n"
-        "  crierd                                     serve 127.0.0.1:27437, data in ./crier-data\n"
-        "  crierd --data /var/lib/crier --listen 0.0.0.0:27437 --log-format json\n"
-        "  crierd --listen 127.0.0.1:0                prints `listening on 127.0.0.1:PORT` when it serves\n\n"
-        "SIGTERM or SIGINT finishes what is in flight and stops; a second one stops at once. SIGHUP reopens "
-        "the log.\n");
+    options_help(loading->rows, loading->count, stdout);
+    printf("\nA value is looked for on the command line, in the environment, in the file,\n"
+           "among the defaults.\n\n"
+           "Examples:\n"
+           "  crierd                         serve 127.0.0.1:27437, data in ./crier-data\n"
+           "  crierd --data /var/lib/crier --listen 0.0.0.0:27437 --log-format json\n"
+           "  crierd --config /etc/crier/crierd.conf --check-config\n"
+           "  crierd --listen 127.0.0.1:0    prints `listening on 127.0.0.1:PORT` when it\n"
+           "                                 serves\n\n"
+           "SIGTERM or SIGINT finishes what is in flight and stops; a second one stops at\n"
+           "once. SIGHUP reopens the log and reads the configuration file again.\n");
 }
 
-static const char *range_problem(const struct config *config)
+/* One sentence: what it is about (where is "", or ends in ": "), and why. */
+static void fail(struct loading *loading, const char *where, const char *why)
 {
-    if (config->event_bytes_max < 1024 || config->event_bytes_max > 8u << 20)
-        return "--event-size-max is 1K to 8M";
-    if (config->ingest_bytes_max < 1u << 20 || config->ingest_bytes_max > 4ull << 30)
-        return "--ingest-memory is 1M to 4G";
-    if (config->cache_bytes_max > 64ull << 30)
-        return "--cache-memory is at most 64G";
-    if (config->segment_bytes < 64u << 20 || config->segment_bytes > 16ull << 30)
-        return "--segment-size is 64M to 16G";
-    if (config->connections_max < 1 || config->connections_max > 1000000)
-        return "--connections-max is 1 to 1000000";
-    if (config->drain_us > INT64_C(3600000000))
-        return "--drain is at most 1h";
-    return NULL;
+    char sentence[1024];
+    snprintf(sentence, sizeof(sentence), "%s%s", where, why);
+    loading->report(loading->ctx, sentence);
+    loading->failed = true;
 }
 
-int config_parse(int argc, char **argv, struct config *ret_config)
+/* ---- the file ---- */
+
+/* Checks a line for itself, in a configuration of its own: also what the command line overrules has to be right. */
+static void setting_check(struct loading *loading, const struct config_setting *setting,
+                          struct config *scratch, unsigned *lines)
 {
-    char error[256] = "";
-    char asked = 0;
-    *ret_config = (struct config){0};
-    int rc = options_parse(rows, ARRAY_SIZE(rows), argc, argv, ret_config, &asked, error, sizeof(error));
-    if (rc == -ECANCELED && asked == 'h') {
-        help();
-        return 1;
+    char where[512], reason[256] = "";
+    const struct option_row *row = NULL;
+    snprintf(where, sizeof(where), "%s:%u: %s: ", loading->config.config_path, setting->line, setting->key);
+    for (size_t i = 0; i < loading->count; i++)
+        if (strcmp(loading->rows[i].name, setting->key) == 0 && config_row_in_file(&loading->rows[i]))
+            row = &loading->rows[i];
+    if (!row) {
+        fail(loading, where, "there is no such key; `crierd --help` names them");
+        return;
     }
-    if (rc == -ECANCELED) {
+    unsigned *line = &lines[row - loading->rows];
+    bool repeatable = row->offset == offsetof(struct config, listen);
+    if (*line && !repeatable) {
+        snprintf(reason, sizeof(reason),
+                 "is given on line %u already (a line that begins with a blank goes on with the one before)",
+                 *line);
+        fail(loading, where, reason);
+        return;
+    }
+    *line = setting->line;
+    if (row->parse((char *)scratch + row->offset, setting->value, reason, sizeof(reason)) < 0) {
+        fail(loading, where, reason);
+    } else if (!config_row_in_range(row, scratch)) {
+        snprintf(reason, sizeof(reason), "is %s", config_row_range(row));
+        fail(loading, where, reason);
+    }
+}
+
+/* Takes what nobody gave before. The value has been checked. */
+static void setting_take(struct loading *loading, const struct config_setting *setting)
+{
+    for (size_t i = 0; i < loading->count; i++) {
+        const struct option_row *row = &loading->rows[i];
+        char reason[256];
+        if (strcmp(row->name, setting->key) != 0 ||
+            (loading->sources[i] != OPTION_UNSET && loading->sources[i] != OPTION_FILE))
+            continue;
+        loading->sources[i] = OPTION_FILE;
+        int rc = row->parse((char *)&loading->config + row->offset, setting->value, reason, sizeof(reason));
+        CHECK(rc == 0);
+    }
+}
+
+static void load_file(struct loading *loading)
+{
+    struct config *config = &loading->config, scratch = {0};
+    unsigned lines[OPTIONS_MAX] = {0};
+    if (config_file_read(config->config_path, loading->report, loading->ctx, &config->file) < 0)
+        loading->failed = true;
+    if (!config->file)
+        return;
+    for (struct config_setting *setting = config->file->first; setting; setting = setting->next)
+        setting_check(loading, setting, &scratch, lines);
+    for (struct config_setting *setting = config->file->first; setting && !loading->failed;
+         setting = setting->next)
+        setting_take(loading, setting);
+}
+
+/* ---- all of it ---- */
+
+/* What the file gave has been checked, with its line; the defaults are ours. */
+static void check_ranges(struct loading *loading)
+{
+    for (size_t i = 0; i < loading->count; i++) {
+        const struct option_row *row = &loading->rows[i];
+        char where[128], reason[128];
+        bool environment = loading->sources[i] == OPTION_ENVIRONMENT;
+        if ((!environment && loading->sources[i] != OPTION_ARGUMENT) ||
+            config_row_in_range(row, &loading->config))
+            continue;
+        snprintf(where, sizeof(where), "%s%s ", environment ? "$" : "--",
+                 environment ? row->environment : row->name);
+        snprintf(reason, sizeof(reason), "is %s", config_row_range(row));
+        fail(loading, where, reason);
+    }
+}
+
+static int load(struct loading *loading, int argc, char **argv)
+{
+    char error[256] = "", asked = 0;
+    struct config *config = &loading->config;
+    int rc = options_from_arguments(loading->rows, loading->count, argc, argv, config, loading->sources,
+                                    &asked, error, sizeof(error));
+    if (rc == -ECANCELED && asked == 'h')
+        help(loading);
+    else if (rc == -ECANCELED)
         printf("crierd %s\n", CRIER_VERSION_TEXT);
-        return 1;
+    if (rc == -ECANCELED)
+        return rc;
+    if (rc >= 0 && rc < argc) {
+        snprintf(error, sizeof(error), "unexpected argument \"%s\"; see --help", argv[rc]);
+        rc = -EINVAL;
     }
-    if (rc >= 0 && rc < argc)
-        snprintf(error, sizeof(error), "unexpected argument \"%s\"", argv[rc]);
-    else if (rc >= 0 && range_problem(ret_config))
-        snprintf(error, sizeof(error), "%s", range_problem(ret_config));
-    else if (rc >= 0)
-        return 0;
-    fprintf(stderr, "crierd: %s\nTry `crierd --help`.\n", error);
-    return 2;
+    if (rc >= 0)
+        rc = options_from_environment(loading->rows, loading->count, config, loading->sources, error,
+                                      sizeof(error));
+    if (rc >= 0 && config->config_path)
+        load_file(loading);
+    if (rc >= 0)
+        rc = options_from_defaults(loading->rows, loading->count, config, loading->sources, error,
+                                   sizeof(error));
+    if (rc < 0)
+        fail(loading, "", error);
+    else
+        check_ranges(loading);
+    return loading->failed ? -EINVAL : 0;
+}
+
+int config_load(int argc, char **argv, config_report *report, void *ctx, struct config *ret_config)
+{
+    struct loading loading = {.report = report, .ctx = ctx};
+    loading.rows = config_rows(&loading.count);
+    int rc = load(&loading, argc, argv);
+    if (rc < 0)
+        config_finish(&loading.config);
+    else
+        *ret_config = loading.config;
+    return rc;
+}
+
+void config_finish(struct config *config)
+{
+    config_file_free(config->file);
+    config->file = NULL;
+}
+
+/* ---- changes ---- */
+
+static void row_take(const struct option_row *row, struct config *running, const char *text)
+{
+    char reason[256];
+    int rc = row->parse((char *)running + row->offset, text, reason, sizeof(reason));
+    CHECK(rc == 0); /* it was written by config_row_text() */
+}
+
+void config_change(struct config *running, const struct config *wanted, struct log *log)
+{
+    size_t count, changed = 0, refused = 0;
+    const struct option_row *rows = config_rows(&count);
+    if (wanted->log_level <
+        running->log_level) /* the more talkative of the two levels sees the lines below */
+        log_set_level(log, wanted->log_level);
+    for (size_t i = 0; i < count; i++) {
+        char old[CONFIG_VALUE_SIZE], new[CONFIG_VALUE_SIZE];
+        config_row_text(&rows[i], running, old);
+        config_row_text(&rows[i], wanted, new);
+        if (strcmp(old, new) == 0)
+            continue;
+        if (config_row_live(&rows[i])) {
+            LOG_INFO(log, "CONFIG-CHANGED", "%s: %s -> %s", rows[i].name, old, new);
+            row_take(&rows[i], running, new);
+            changed++;
+        } else {
+            LOG_WARN(log, "CONFIG-REFUSED", "%s: needs a restart", rows[i].name);
+            refused++;
+        }
+    }
+    LOG_INFO(log, "CONFIG-READ", "%s: %zu changed, %zu refused", wanted->config_path, changed, refused);
+    log_set_level(log, running->log_level);
+    log_set_format(log, running->log_format);
 }

@@ -68,6 +68,8 @@ static void on_signal(evutil_socket_t fd, short what, void *ctx)
                       "the log file could not be reopened: %s; the old one is kept", strerror(-rc));
         else
             LOG_INFO(reactor->log, "LOG-REOPEN", "log file reopened");
+        if (reactor->options.reload)
+            reactor->options.reload(reactor->options.reload_ctx);
     }
 }
 
@@ -197,6 +199,13 @@ int reactor_run(struct reactor *reactor, void (*announce)(const char *address))
 int reactor_listen(struct reactor *reactor, const char *address, char *error, size_t error_size)
 {
     return acceptor_open(reactor, address, error, error_size);
+}
+
+void reactor_reconfigure(struct reactor *reactor, const struct reactor_options *options)
+{
+    reactor->options.connections_max = options->connections_max;
+    reactor->options.drain_ms = options->drain_ms;
+    core_reconfigure(reactor->core, &options->core);
 }
 
 int reactor_create(const struct reactor_options *options, struct store *store, struct shutdown *shutdown,

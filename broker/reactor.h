@@ -18,6 +18,9 @@ struct reactor_options {
     struct core_config core;
     uint32_t connections_max;
     uint32_t drain_ms;
+    void (*reload)(
+        void *ctx); /* SIGHUP came, and the log has been reopened; may call reactor_reconfigure() */
+    void *reload_ctx;
 };
 
 /* Sets up everything but the sockets. store: borrowed, open. shutdown: borrowed, open. 0, or a code with an error text. */
@@ -28,6 +31,8 @@ int reactor_listen(struct reactor *reactor, const char *address, char *error, si
 /* Recovers, serves until told to stop, drains, stops the store. announce: called once when it serves, with each address
  * actually bound. Returns the process's exit status. */
 int reactor_run(struct reactor *reactor, void (*announce)(const char *address));
+/* From now on: connections_max, drain_ms and what core_reconfigure() takes. On the reactor's thread. */
+void reactor_reconfigure(struct reactor *reactor, const struct reactor_options *options);
 void reactor_destroy(struct reactor *reactor); /* accepts NULL */
 
 #endif

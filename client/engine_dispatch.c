@@ -80,23 +80,23 @@ static void walk_end(struct engine *engine)
 
 static void delivery_free(struct delivery *delivery)
 {
-    list_remove(&delivery->link);
     buffer_unref(delivery->buffer);
     free(delivery);
 }
 
 void deliveries_forget(struct engine *engine, const struct crier_listener *listener)
 {
-    for (struct list *link = engine->deliveries.next, *next; link != &engine->deliveries; link = next) {
-        struct delivery *delivery = LIST_ENTRY(link, struct delivery, link);
-        next = link->next;
-        if (!listener) {
-            walk_end(engine);
-            delivery_free(delivery);
-        } else if (delivery->listener == listener) {
-            delivery->listener = NULL; /* freed when its turn comes: a handler may be standing in it */
-        }
+    struct list *link;
+
+    if (!listener) {
+        walk_end(engine);
+        while ((link = list_take(&engine->deliveries)))
+            delivery_free(LIST_ENTRY(link, struct delivery, link));
+        return;
     }
+    for (link = engine->deliveries.next; link != &engine->deliveries; link = link->next)
+        if (LIST_ENTRY(link, struct delivery, link)->listener == listener)
+            LIST_ENTRY(link, struct delivery, link)->listener = NULL; /* a handler may be standing in it */
 }
 
 /* ---- credit ---- */
@@ -116,8 +116,10 @@ static void credit_return(struct engine *engine, struct crier_listener *listener
     engine_send(engine, FRAME_CREDIT, &credit.base);
 }
 
-static void delivery_end(struct engine *engine, struct delivery *delivery)
+/* The first delivery is through. */
+static void delivery_end(struct engine *engine)
 {
+    struct delivery *delivery = LIST_ENTRY(list_take(&engine->deliveries), struct delivery, link);
     struct crier_listener *listener = delivery->listener;
 
     walk_end(engine);
@@ -333,7 +335,7 @@ size_t engine_dispatch(struct engine *engine, size_t events_max, int64_t now_us)
             done = done && (!delivery->listener || delivery->size == 0);
         }
         if (done && !engine->broken)
-            delivery_end(engine, delivery);
+            delivery_end(engine);
     }
     engine_settle(engine);
     return ran;

@@ -21,6 +21,8 @@
 #define FRAME_SIZE_TARGET    (1024u * 1024) /* a frame takes no more batches beyond this */
 #define PART_HEADER_SIZE_MAX 24 /* an EmitPart: two tags, a u64, a u32, and its own tag and length */
 #define EMIT_HEADER_SIZE_MAX 32 /* the rest of Emit */
+#define GRANT_IDLE_US        (2 * INT64_C(1000000)) /* without an EMIT: the grant goes back */
+#define GRANT_KEPT           (8u * 1024)            /* but for so much: a lone emit needs no asking */
 #define MEMORY_IN_FLIGHT_MAX                                                                                 \
     1 /* without sequences the broker cannot keep the order of two when it refuses the first */
 
@@ -40,7 +42,7 @@ void emit_init(struct engine *engine)
 
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         list_init(lists[i]);
-    engine->retry_due = ENGINE_NEVER;
+    engine->retry_due = engine->grant_due = ENGINE_NEVER;
     engine->retry_delay = ENGINE_RETRY_DELAY_US;
 }
 
@@ -196,6 +198,9 @@ struct engine_progress engine_collect(struct engine *engine, int64_t now_us)
     batches_release(engine, &engine->settled);
     if (engine->event_size_max)
         stage->event_size_max = engine->event_size_max;
+    if (engine->log_changed)
+        stage_forget_topics(stage, &engine->failing);
+    engine->log_changed = false;
     topics_apply(engine);
     while ((link = list_take(&stage->fresh)))
         lane_collect(engine, LIST_ENTRY(link, struct emit_lane, fresh));
@@ -385,6 +390,7 @@ static bool frame_build(struct engine *engine, bool memory)
         output_add(&engine->output, frame->parts[i]->data, frame->parts[i]->size, NULL);
     frame->end = engine->output.queued;
     engine->grant_used += head_size + attachment_size;
+    engine->grant_due = engine->now + GRANT_IDLE_US;
     frame_commit(engine, frame, &gathered);
     return true;
 }
@@ -442,6 +448,7 @@ void emit_disconnected(struct engine *engine)
     frames_free(engine);
     engine->emit_request = 0;
     engine->grant = engine->grant_used = engine->grant_wanted = 0;
+    engine->grant_due = ENGINE_NEVER;
     for (link = engine->lanes.next; link != &engine->lanes; link = link->next) {
         struct emit_lane *lane = LIST_ENTRY(link, struct emit_lane, all);
         list_remove(&lane->sendable);
@@ -451,6 +458,12 @@ void emit_disconnected(struct engine *engine)
         emit_lane_disconnected(engine, lane);
     }
     engine->retry_due = list_is_empty(&engine->topics_delayed) ? ENGINE_NEVER : engine->retry_due;
+}
+
+void emit_forget(struct engine *engine)
+{
+    engine->producer_known = false;
+    engine->log_changed = true;
 }
 
 void emit_credit(struct engine *engine, uint64_t total)
@@ -493,7 +506,7 @@ void emit_topic_answered(struct engine *engine, struct emit_topic *topic, int co
 
 int64_t emit_due(const struct engine *engine)
 {
-    int64_t due = engine->retry_due;
+    int64_t due = time_min(engine->retry_due, engine->grant_due);
 
     if (!list_is_empty(&engine->revisit) || !list_is_empty(&engine->settled) ||
         !list_is_empty(&engine->failing) || !list_is_empty(&engine->topics_answered) || engine->drain_due)
@@ -503,9 +516,28 @@ int64_t emit_due(const struct engine *engine)
     return due;
 }
 
+/* Nothing was sent for a while: what the broker keeps ready for a busy sender, others can use. */
+static void grant_give_back(struct engine *engine)
+{
+    Wire__CreditReturn message = WIRE__CREDIT_RETURN__INIT;
+    uint64_t unused = engine->grant - engine->grant_used;
+
+    engine->grant_due = ENGINE_NEVER;
+    if (engine->unanswered_count > 0)
+        engine->grant_due = engine->now + GRANT_IDLE_US;
+    if (engine->unanswered_count > 0 || engine->grant_wanted || unused <= GRANT_KEPT)
+        return;
+    message.bytes = unused - GRANT_KEPT;
+    engine->grant_used += message.bytes;
+    engine_send(engine, FRAME_CREDIT_RETURN, &message.base);
+}
+
 void emit_tick(struct engine *engine)
 {
     struct list *link;
+
+    if (engine->now >= engine->grant_due)
+        grant_give_back(engine);
 
     if (engine->now < engine->retry_due)
         return;

@@ -6,8 +6,22 @@
 
 #include "base/check.h"
 
+#include <string.h>
+
 #define BIT(state)       (1u << (state))
 #define LEAVE_TIMEOUT_US INT64_C(10000000)
+
+/* A new data folder under an old address: the same names and numbers there mean other things. Forgets the old id. */
+static bool cluster_is_the_same(struct engine *engine, const ProtobufCBinaryData *id)
+{
+    bool same = !engine->cluster_known || id->len != sizeof(engine->cluster_id) ||
+                memcmp(engine->cluster_id, id->data, id->len) == 0;
+
+    engine->cluster_known = same && id->len == sizeof(engine->cluster_id);
+    if (engine->cluster_known)
+        memcpy(engine->cluster_id, id->data, id->len);
+    return same;
+}
 
 static void handle_welcome(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
 {
@@ -16,6 +30,12 @@ static void handle_welcome(struct engine *engine, const ProtobufCMessage *messag
     (void)frame;
     if (welcome->version != ENGINE_PROTOCOL_VERSION) {
         engine_fail(engine, CRIER_EVERSION, "the broker speaks version %u of the protocol", welcome->version);
+        return;
+    }
+    if (!cluster_is_the_same(engine, &welcome->cluster_id)) {
+        emit_forget(engine);
+        listen_forget(engine);
+        engine_fail(engine, CRIER_ENOTOPIC, "the broker has another log than before");
         return;
     }
     engine_enter(engine, ENGINE_READY);

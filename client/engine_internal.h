@@ -174,14 +174,16 @@ struct engine {
     /* the connection */
     enum engine_state state;
     unsigned endpoint, attempts; /* of this outage */
-    int64_t state_due;           /* WAITING, CONNECTING, GREETING: when it has taken too long */
+    int broken;        /* engine_fail was called: why; 0: no. The public call that is running ends with it */
+    int64_t state_due; /* WAITING, CONNECTING, GREETING: when it has taken too long */
     int64_t last_received, last_sent, last_ping;
     int64_t idle_suspected; /* when the idle timeout was first found to have passed; 0: it has not */
     int64_t ping_interval, idle_timeout; /* microseconds, from WELCOME; 0: none */
     int64_t now;                         /* the last time that was passed in */
-    int broken; /* engine_fail was called: why; 0: no. The public call that is running ends with it */
     char broken_text[256];
     uint64_t reconnects;
+    uint8_t cluster_id[16]; /* whose log this is */
+    bool cluster_known;
     bool was_ready; /* WELCOME has come once */
     bool closing;   /* engine_close was called */
     size_t frame_size_max;
@@ -207,12 +209,14 @@ struct engine {
     uint64_t emit_request;        /* the last one */
     uint64_t grant, grant_used;   /* cumulative bytes of EMIT frames in this connection */
     uint64_t grant_wanted;        /* the frame size in the last CREDIT_WANT; 0: none since the last CREDIT */
+    int64_t grant_due;            /* when a grant that nobody used since then goes back */
     struct list failing;          /* batches the stage could not place: to be settled outside the lock */
     struct list settled;          /* batches with an outcome, on their way back to the stage */
     struct list topics_answered;  /* metadata on its way to the stage */
     struct list topics_delayed;   /* to be asked for again at retry_due */
     struct emit_scratch *scratch; /* for building one EMIT */
     bool drain_due, trim_due;
+    bool log_changed;    /* engine_collect has to forget all topics */
     uint64_t flush_seen; /* the flush ticket that lingering lanes were swept for */
     uint64_t acked, failed;
     size_t pending_seen; /* stage.pending_bytes as of the last collect */
@@ -222,17 +226,17 @@ struct engine {
     struct crier_listener **slots; /* by slot: see listen_find */
     size_t slot_count;
     uint32_t listener_generation; /* ids are not used again soon: answers may still be on their way */
+    int error;                    /* the first nobody heard; 0: none */
     struct list deliveries;
-    bool walking; /* `walk` stands in the first batch of the first delivery */
-    struct batch_iterator walk;
-    size_t walk_size;   /* of that batch */
     bool listen_wanted; /* some listener is in LISTENER_WANTED */
+    bool walking;       /* `walk` stands in the first batch of the first delivery */
+    struct batch_iterator walk;
+    size_t walk_size; /* of that batch */
     int64_t commit_due, listen_retry_due;
     uint64_t commit_request; /* the last one */
     size_t commits_unanswered;
     int64_t session_timeout; /* microseconds, the shortest of a group's listener there ever was; 0: none */
     uint64_t delivered;
-    int error; /* the first nobody heard; 0: none */
 
     /* requests: engine_request.c */
     struct list requests_waiting, requests_sent, requests_timed;
@@ -274,6 +278,8 @@ void emit_init(struct engine *engine);
 void emit_finish(struct engine *engine);
 void emit_ready(struct engine *engine, const Wire__Welcome *welcome);
 void emit_disconnected(struct engine *engine);
+void emit_forget(
+    struct engine *engine); /* the log is another one: numbers and partitions mean nothing any more */
 void emit_build(struct engine *engine); /* EMIT frames into the output */
 void emit_emitted(struct engine *engine, const Wire__Emitted *emitted);
 void emit_credit(struct engine *engine, uint64_t total);
@@ -293,6 +299,7 @@ void listen_finish(struct engine *engine);
 void listen_ready(struct engine *engine);
 void listen_send(struct engine *engine); /* LISTEN for whoever wants it */
 void listen_disconnected(struct engine *engine);
+void listen_forget(struct engine *engine); /* the log is another one: positions mean nothing any more */
 void listen_listening(struct engine *engine, const Wire__Listening *listening);
 void listen_ended(struct engine *engine, const Wire__Ended *ended);
 struct crier_listener *listen_find(const struct engine *engine,

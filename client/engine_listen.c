@@ -404,6 +404,21 @@ void listen_disconnected(struct engine *engine)
     }
 }
 
+void listen_forget(struct engine *engine)
+{
+    bool heard = false;
+
+    for (struct list *link = engine->listeners.next; link != &engine->listeners; link = link->next) {
+        struct crier_listener *listener = LIST_ENTRY(link, struct crier_listener, link);
+        heard |= listener->partition_count > 0;
+        free(listener->partitions);
+        listener->partitions = NULL;
+        listener->partition_count = 0;
+    }
+    if (heard)
+        engine_error(engine, CRIER_ENOTOPIC, "the broker has another log than before: listeners start anew");
+}
+
 /* ---- time ---- */
 
 int64_t listen_due(const struct engine *engine)

@@ -10,7 +10,8 @@
  *   refused for good        its events fail; the batches after it, which the broker refused for the gap, are renumbered
  *   refused for a gap       behind a refused batch: sent again. In front: the broker has lost count: a new producer id
  *   unknown                 the same bytes again; they are never changed, since they may be stored
- *   connection lost         what was in flight may be stored: the same bytes again, the broker tells duplicates apart */
+ *   connection lost         what was in flight may be stored: the same bytes again, the broker tells duplicates apart
+ * Memory batches carry no numbers: they are sent once, and fail with CRIER_EUNKNOWN when no answer comes. */
 #include "client/emit_internal.h"
 
 #include "base/check.h"
@@ -115,6 +116,18 @@ static void lane_rewind(struct emit_lane *lane)
         list_is_empty(&lane->batches) ? NULL : LIST_ENTRY(lane->batches.next, struct emit_batch, link);
 }
 
+/* A memory batch carries no numbers, so the broker could not tell that it comes twice: it is sent once, and without a
+ * clear answer its outcome is unknown. */
+static void memory_lane_disconnected(struct engine *engine, struct emit_lane *lane)
+{
+    for (struct list *link = lane->batches.next, *next; link != &lane->batches; link = next) {
+        struct emit_batch *batch = LIST_ENTRY(link, struct emit_batch, link);
+        next = link->next;
+        if (batch->in_flight)
+            batch_settle(engine, batch, CRIER_EUNKNOWN, -1, NULL);
+    }
+}
+
 /* Everything that was in flight has an outcome: send what is left, from the oldest. */
 static void lane_recover(struct engine *engine, struct emit_lane *lane)
 {
@@ -130,6 +143,8 @@ static void lane_recover(struct engine *engine, struct emit_lane *lane)
 
 void emit_lane_disconnected(struct engine *engine, struct emit_lane *lane)
 {
+    if (lane->memory)
+        memory_lane_disconnected(engine, lane);
     for (struct list *link = lane->batches.next; link != &lane->batches; link = link->next) {
         struct emit_batch *batch = LIST_ENTRY(link, struct emit_batch, link);
         if (batch->in_flight && !batch_is_behind_refused(batch))
@@ -228,6 +243,10 @@ static void part_outcome(struct engine *engine, struct emit_batch *batch, const 
         batch_refused(engine, batch, part->code < 0 ? part->code : CRIER_EPROTO, text);
         break;
     default: /* UNKNOWN, and whatever a later version says */
+        if (lane->memory) {
+            batch_settle(engine, batch, CRIER_EUNKNOWN, -1, text);
+            break;
+        }
         batch->maybe_stored = true;
         lane_refuse(lane, batch);
         lane->retry = true;

@@ -366,7 +366,7 @@ static bool request_is_sent(const struct engine *engine, const struct request *r
 void request_tick(struct engine *engine)
 {
     while (engine->now >= request_due(engine)) {
-        struct request *request = LIST_ENTRY(engine->requests_timed.next, struct request, by_deadline);
+        struct request *request = LIST_ENTRY(list_take(&engine->requests_timed), struct request, by_deadline);
         if (request_is_sent(engine, request))
             engine->requests_sent_count--;
         request_fail(engine, request, CRIER_ETIMEDOUT);

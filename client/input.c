@@ -18,7 +18,7 @@ static int buffer_renew(struct input *input, size_t size)
 
     if (!buffer)
         return CRIER_ENOMEM;
-    if (pending > 0)
+    if (input->buffer && pending > 0)
         memcpy(buffer->data, input->buffer->data + input->start, pending);
     buffer_unref(input->buffer);
     input->buffer = buffer;

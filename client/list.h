@@ -62,7 +62,9 @@ static inline struct list *list_take(struct list *head)
 
     if (first == head)
         return NULL;
-    list_remove(first);
+    head->next = first->next;
+    head->next->previous = head;
+    list_init(first);
     return first;
 }
 

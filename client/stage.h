@@ -139,6 +139,9 @@ int stage_topic_known(struct stage *stage, struct emit_topic *topic, uint64_t *i
                       bool memory, struct list *ret_failed);
 /* The topic cannot be had: all its waiting batches go to ret_failed. */
 void stage_topic_failed(struct emit_topic *topic, int code, struct list *ret_failed);
+/* The log is another one: every topic is unknown again, and what was on its way to the old partitions goes to ret_failed.
+ * The engine is not connected. */
+void stage_forget_topics(struct stage *stage, struct list *ret_failed);
 uint64_t stage_oldest_ticket(const struct stage *stage);
 void stage_spares_free(struct stage *stage);
 

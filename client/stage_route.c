@@ -175,3 +175,58 @@ void stage_topic_failed(struct emit_topic *topic, int code, struct list *ret_fai
             batch_fail(LIST_ENTRY(link, struct emit_batch, link), code, ret_failed);
     }
 }
+
+/* ---- another log ---- */
+
+static void batches_forget(struct list *batches, struct list *ret_failed)
+{
+    struct list *link;
+
+    while ((link = list_take(batches))) {
+        struct emit_batch *batch = LIST_ENTRY(link, struct emit_batch, link);
+        batch_fail(batch, batch->maybe_stored ? CRIER_EUNKNOWN : CRIER_ENOTOPIC, ret_failed);
+    }
+}
+
+static void lane_forget(struct emit_lane *lane, struct list *ret_failed)
+{
+    struct list *places[] = {&lane->fresh,   &lane->all,       &lane->sendable,
+                             &lane->revisit, &lane->lingering, &lane->retrying};
+
+    batches_forget(&lane->batches, ret_failed);
+    stage_close_open(lane);
+    batches_forget(&lane->closed, ret_failed);
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+        list_remove(places[i]);
+    free(lane);
+}
+
+static void topic_forget(struct stage *stage, struct emit_topic *topic, struct list *ret_failed)
+{
+    bool wake;
+
+    for (uint32_t i = 0; topic->known && i < 2 * topic->partition_count; i++)
+        if (topic->lanes[i])
+            lane_forget(topic->lanes[i], ret_failed);
+    free(topic->lanes);
+    free(topic->partition_ids);
+    free(topic->answer_ids);
+    topic->lanes = NULL;
+    topic->partition_ids = topic->answer_ids = NULL;
+    topic->partition_count = topic->turn = 0;
+    topic->known = topic->memory = false;
+    if (topic->state == EMIT_TOPIC_KNOWN || list_is_linked(&topic->link))
+        topic->state = EMIT_TOPIC_NEW; /* else the question is still under way, to the new log */
+    list_remove(&topic->link);
+    for (int level = 0; level < 2; level++)
+        if (topic->unrouted[level])
+            stage_lane_touch(stage, topic->unrouted[level],
+                             &wake); /* these never had a partition: ask again */
+}
+
+void stage_forget_topics(struct stage *stage, struct list *ret_failed)
+{
+    for (size_t i = 0; i < stage->bucket_count; i++)
+        for (struct emit_topic *topic = stage->buckets[i]; topic; topic = topic->next)
+            topic_forget(stage, topic, ret_failed);
+}

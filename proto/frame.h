@@ -37,6 +37,7 @@
     X(FRAME_COMMITTED, 13, "COMMITTED")                                                                      \
     X(FRAME_ASSIGN, 14, "ASSIGN")                                                                            \
     X(FRAME_RELEASE, 15, "RELEASE")                                                                          \
+    X(FRAME_CREDIT_RETURN, 16, "CREDIT_RETURN")                                                              \
     X(FRAME_TOPIC_CREATE, 20, "TOPIC_CREATE")                                                                \
     X(FRAME_TOPIC_DESCRIBE, 21, "TOPIC_DESCRIBE")                                                            \
     X(FRAME_TOPIC_LIST, 22, "TOPIC_LIST")                                                                    \

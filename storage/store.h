@@ -180,7 +180,8 @@ struct store_options {
     const char *path; /* the data folder; created if missing */
     uint64_t
         segment_size; /* map size of a segment in bytes; default 256 MiB, at least 4 frames (64 MiB); tests go lower */
-    size_t commit_bytes_max;   /* gathered into one transaction; default 2 MiB: what stays in the caches (docs/decisions) */
+    size_t
+        commit_bytes_max; /* gathered into one transaction; default 2 MiB: what stays in the caches (docs/decisions) */
     unsigned reader_threads;   /* default 1 */
     unsigned append_queue_max; /* entries; default 256 */
     bool create;               /* false: a missing folder is an error */

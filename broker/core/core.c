@@ -48,6 +48,12 @@ struct core *core_create(const struct core_config *config, const struct core_ops
     return core;
 }
 
+void core_reconfigure(struct core *core, const struct core_config *config)
+{
+    session_reconfigure(core->session, config);
+    shard_reconfigure(core->shard, config);
+}
+
 void core_destroy(struct core *core)
 {
     if (!core)

@@ -62,6 +62,8 @@ struct core_config core_config_default(void);
 /* NULL: out of memory. store is borrowed and stays open until after core_destroy. */
 struct core *core_create(const struct core_config *config, const struct core_ops *ops, void *ops_ctx,
                          struct store *store);
+/* From now on: auto_create, durability_memory and event_size_max. The rest is built in. */
+void core_reconfigure(struct core *core, const struct core_config *config);
 /* The store has been stopped or is about to be closed: nothing of the core's is in it any more. Accepts NULL. */
 void core_destroy(struct core *core);
 

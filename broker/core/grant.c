@@ -2,12 +2,17 @@
  *
  * A grant is cumulative. What is outstanding (granted, and not yet answered with the answer in the kernel's hands) is
  * steered to a window: small for a newcomer, doubled each time an active sender runs through half of it. The sum over
- * all connections stays within the ingest budget, which is what bounds the memory that emits can hold. Whoever holds a
- * frame larger than its grant asks with CREDIT_WANT and is served in turn; the head of that line may take the sum above
- * the budget, by its one frame, so a line always moves. */
+ * all connections stays within the ingest budget, which is what bounds the memory that emits can hold. Newcomers take
+ * half of it at the most; who has been idle gives back what it does not need (CREDIT_RETURN).
+ *
+ * Whoever holds a frame larger than its grant asks with CREDIT_WANT and is served in turn. When the budget is used up the
+ * head of that line gets its one frame all the same, one head at a time, so the line always moves; a head that does not
+ * send holds it up for LINE_PATIENCE_US. */
 #include "broker/core/session_internal.h"
 
 #define GRANT_FRAMES 4u /* a window holds at least so many frames of the size that is being sent */
+
+#define LINE_PATIENCE_US (2 * INT64_C(1000000))
 
 static void grant_tell(struct core_connection *connection)
 {
@@ -44,15 +49,27 @@ static void grant_fill(struct core_connection *connection)
         grant_tell(connection);
 }
 
+static void line_hold(struct core_connection *connection)
+{
+    connection->session->line_holder = connection;
+    connection->session->line_since_us = connection->session->mono_us;
+    connection->grant.line_returned = 0;
+}
+
 /* Serves the line of those who hold a frame larger than their grant. */
 static void grant_serve(struct session *session)
 {
-    while (session->grant_waiting && session->ingest_granted <= session->config.ingest_bytes_max) {
+    while (session->grant_waiting) {
         struct core_connection *connection = session->grant_waiting;
         struct grant *grant = &connection->grant;
+        uint64_t needed = grant->used + grant->wanted;
+        size_t more = needed > grant->granted ? needed - grant->granted : 0;
+        bool beyond = session->ingest_granted + more > session->config.ingest_bytes_max;
+        if (beyond && session->line_holder)
+            return;
+        if (beyond)
+            line_hold(connection);
         DL_DELETE2(session->grant_waiting, connection, grant.prev, grant.next);
-        size_t more =
-            grant->used + grant->wanted > grant->granted ? grant->used + grant->wanted - grant->granted : 0;
         grant->wanted = 0;
         grant->granted += more;
         session->ingest_granted += more;
@@ -60,10 +77,24 @@ static void grant_serve(struct session *session)
     }
 }
 
+static void line_let_go(struct session *session)
+{
+    session->line_holder = NULL;
+    grant_serve(session);
+}
+
+void grant_tick(struct session *session)
+{
+    if (session->line_holder && session->mono_us - session->line_since_us > LINE_PATIENCE_US)
+        line_let_go(session);
+}
+
 void grant_open(struct core_connection *connection)
 {
+    const struct session *session = connection->session;
     connection->grant.window = GRANT_INITIAL;
-    grant_fill(connection);
+    if (session->ingest_granted + GRANT_INITIAL <= session->config.ingest_bytes_max / 2)
+        grant_fill(connection);
     connection->grant.told = connection->grant.granted;
 }
 
@@ -76,6 +107,8 @@ bool grant_use(struct core_connection *connection, size_t bytes)
         connection->session->producing++;
     grant->producing = true;
     grant->used += bytes;
+    if (connection->session->line_holder == connection && !grant->line_returned)
+        grant->line_returned = grant->used;
     size_t limit = window_max(connection->session);
     size_t wanted = grant->granted - grant->used < grant->window / 2 ? grant->window * 2 : grant->window;
     if (wanted < GRANT_FRAMES * bytes)
@@ -93,8 +126,25 @@ void grant_unuse(struct core_connection *connection, size_t bytes)
 static void grant_returned(struct core_connection *connection, uint64_t bytes)
 {
     connection->grant.returned += bytes;
-    CHECK(connection->session->ingest_granted >= bytes);
-    connection->session->ingest_granted -= bytes;
+    struct session *session = connection->session;
+    CHECK(session->ingest_granted >= bytes);
+    session->ingest_granted -= bytes;
+    if (session->line_holder == connection && connection->grant.line_returned &&
+        connection->grant.returned >= connection->grant.line_returned)
+        session->line_holder = NULL;
+}
+
+void grant_give_back(struct core_connection *connection, uint64_t bytes)
+{
+    struct grant *grant = &connection->grant;
+    grant->used += bytes;
+    grant->answered += bytes;
+    grant_returned(connection, bytes);
+    grant->window = GRANT_INITIAL;
+    if (grant->producing)
+        connection->session->producing--;
+    grant->producing = false;
+    grant_serve(connection->session);
 }
 
 void grant_answered(struct core_connection *connection, size_t bytes)
@@ -149,6 +199,8 @@ void grant_close(struct core_connection *connection)
         DL_DELETE2(session->grant_waiting, connection, grant.prev, grant.next);
     if (grant->producing)
         session->producing--;
+    if (session->line_holder == connection)
+        session->line_holder = NULL;
     /* what is in flight stays counted until its answer: grant_orphan */
     grant_orphan(session, (grant->granted - grant->used) + (grant->answered - grant->returned));
 }

@@ -258,6 +258,7 @@ static const struct {
     [FRAME_UNLISTEN] = {frame_unlisten, BIT(CONNECTION_READY)},
     [FRAME_CREDIT] = {frame_credit, BIT(CONNECTION_READY)},
     [FRAME_CREDIT_WANT] = {frame_credit_want, BIT(CONNECTION_READY)},
+    [FRAME_CREDIT_RETURN] = {frame_credit_return, BIT(CONNECTION_READY)},
     [FRAME_COMMIT] = {frame_commit, BIT(CONNECTION_READY)},
     [FRAME_RELEASE] = {frame_release, BIT(CONNECTION_READY)},
     [FRAME_GROUP_LIST] = {frame_group_list, BIT(CONNECTION_READY)},
@@ -414,6 +415,7 @@ int64_t session_turn_end(struct session *session)
 {
     if (session->mono_us - session->ticked_us >= TICK_US) {
         session->ticked_us = session->mono_us;
+        grant_tick(session);
         struct core_connection *connection, *next;
         HASH_ITER (hh, session->connections, connection, next) {
             if (connection->state != CONNECTION_CLOSING)
@@ -493,6 +495,12 @@ struct session *session_create(const struct core_config *config, const struct co
     arena_init(&session->arena, scratch, ARENA_SIZE);
     tail_cache_init(&session->cache, config->cache_bytes_max);
     return session;
+}
+
+void session_reconfigure(struct session *session, const struct core_config *config)
+{
+    session->config.durability_memory = config->durability_memory;
+    session->config.event_size_max = config->event_size_max;
 }
 
 void session_set_shard(struct session *session, struct shard *shard)

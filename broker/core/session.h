@@ -15,7 +15,8 @@ struct shard;
 /* NULL: out of memory. shard: set before the first connection. */
 struct session *session_create(const struct core_config *config, const struct core_ops *ops, void *ops_ctx,
                                struct store *store);
-void session_destroy(struct session *session); /* accepts NULL */
+void session_destroy(struct session *session);                                       /* accepts NULL */
+void session_reconfigure(struct session *session, const struct core_config *config); /* core_reconfigure() */
 void session_set_shard(struct session *session, struct shard *shard);
 
 void session_turn_begin(struct session *session, int64_t mono_us);

@@ -105,6 +105,19 @@ void frame_credit_want(struct core_connection *connection, const struct frame *f
         grant_want(connection, want->bytes);
 }
 
+void frame_credit_return(struct core_connection *connection, const struct frame *frame, struct slice bytes)
+{
+    (void)bytes;
+    const Wire__CreditReturn *message = frame_unpack(connection, &wire__credit_return__descriptor, frame);
+    if (!message)
+        return;
+    if (message->bytes > connection->grant.granted - connection->grant.used)
+        connection_refuse(connection, WIRE_CRIER_EPROTO, "%llu bytes of grant are not there to be returned",
+                          (unsigned long long)message->bytes);
+    else
+        grant_give_back(connection, message->bytes);
+}
+
 static void emitted_send(struct core_connection *connection, const struct emit *emit)
 {
     struct arena *arena = &connection->session->arena;

@@ -52,6 +52,8 @@ struct grant {
     } mark[2];       /* when output_sent reaches .output, .bytes are returned; [1] gathers while [0] waits */
     bool producing;  /* has emitted */
     uint64_t wanted; /* CREDIT_WANT's frame size; 0: not waiting */
+    uint64_t
+        line_returned; /* the line's holder: its frame is answered when `returned` gets here; 0: not sent yet */
     struct core_connection *prev, *next; /* among those waiting */
 };
 
@@ -151,7 +153,9 @@ struct session {
     struct cursor *read_waiting;
     size_t ingest_granted; /* sum over connections, and what gone ones have in flight */
     struct core_connection *grant_waiting;
-    uint32_t producing; /* connections that have emitted */
+    uint32_t producing;                  /* connections that have emitted */
+    struct core_connection *line_holder; /* the one whose frame was allowed beyond the budget; NULL: none */
+    int64_t line_since_us;
     bool draining;
     uint8_t *scratch;
     struct arena arena;
@@ -186,11 +190,14 @@ void grant_unuse(struct core_connection *connection,
 void grant_answered(struct core_connection *connection, size_t bytes);
 void grant_sent(struct core_connection *connection); /* output_sent has grown */
 void grant_want(struct core_connection *connection, uint64_t bytes);
+void grant_give_back(struct core_connection *connection, uint64_t bytes); /* at most what is unused */
+void grant_tick(struct session *session);
 void grant_close(struct core_connection *connection);
 void grant_orphan(struct session *session, size_t bytes); /* answered, but its connection is gone */
 
 /* ---- the frame handlers ---- */
 void frame_emit(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_credit_return(struct core_connection *connection, const struct frame *frame, struct slice bytes);
 void frame_credit_want(struct core_connection *connection, const struct frame *frame, struct slice bytes);
 void frame_listen(struct core_connection *connection, const struct frame *frame, struct slice bytes);
 void frame_unlisten(struct core_connection *connection, const struct frame *frame, struct slice bytes);

@@ -183,6 +183,11 @@ struct shard *shard_create(const struct core_config *config, const struct core_o
     return shard;
 }
 
+void shard_reconfigure(struct shard *shard, const struct core_config *config)
+{
+    shard->config.auto_create = config->auto_create;
+}
+
 static void entries_drop(struct shard_entry *entry)
 {
     while (entry) {

@@ -32,7 +32,8 @@ struct shard;
 
 struct shard *shard_create(const struct core_config *config, const struct core_ops *ops, void *ops_ctx,
                            struct store *store, const struct shard_output *output, void *output_ctx);
-void shard_destroy(struct shard *shard); /* accepts NULL */
+void shard_reconfigure(struct shard *shard, const struct core_config *config); /* core_reconfigure() */
+void shard_destroy(struct shard *shard);                                       /* accepts NULL */
 int shard_recover(struct shard *shard, int64_t mono_us, int64_t wall_us, char *error, size_t error_size);
 
 void shard_turn_begin(struct shard *shard, int64_t mono_us, int64_t wall_us);

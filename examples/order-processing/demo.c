@@ -369,6 +369,18 @@ static void stop_all(struct demo *demo)
     child_stop(&demo->broker, STOP_TIMEOUT_MS);
 }
 
+static void finish(struct demo *demo)
+{
+    for (int i = 0; i < SERVICES; i++) {
+        child_finish(&demo->members[i].child);
+        json_decref(demo->members[i].report);
+    }
+    child_finish(&demo->checker);
+    child_finish(&demo->broker);
+    json_decref(demo->recomputed);
+    close(demo->signal_fd);
+}
+
 /* ---- folders ---- */
 
 static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *at)
@@ -445,8 +457,8 @@ static void parse(struct demo *demo, int argc, char **argv)
         errx(2, "--dir: too long");
 }
 
-/* ../bin as seen from the folder this program is in. Freed by nobody: it lives as long as the process. */
-static const char *own_bin(void)
+/* ../bin as seen from the folder this program is in. Returned (free). */
+static char *own_bin(void)
 {
     char self[PATH_SIZE], path[PATH_SIZE];
     ssize_t size = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -482,8 +494,9 @@ int main(int argc, char **argv)
     for (int i = 0; i < SERVICES; i++)
         demo.members[i].child.fd = -1;
     parse(&demo, argc, argv);
-    if (demo.bin == NULL)
-        demo.bin = own_bin();
+    char *bin = demo.bin ? NULL : own_bin();
+    if (bin)
+        demo.bin = bin;
     if ((demo.signal_fd = take_signals()) < 0)
         err(1, "signalfd");
     prepare_folders(&demo);
@@ -501,5 +514,7 @@ int main(int argc, char **argv)
     stop_all(&demo);
     if (!demo.keep && !demo.stay && status == 0)
         remove_data(&demo);
+    finish(&demo);
+    free(bin);
     return demo.interrupted && !demo.stay ? 130 : status;
 }

@@ -17,8 +17,8 @@
 
 static int write_row(struct meta *meta, const struct segment *segment, enum segment_state state)
 {
-    struct segment_row row = segment_row(segment, state);
-    struct meta_change change = {.rows = &row, .count = 1};
+    const struct segment_row row = segment_row(segment, state);
+    const struct meta_change change = {.rows = &row, .count = 1};
     return meta_commit(meta, &change);
 }
 
@@ -46,9 +46,7 @@ int segment_make(struct meta *meta, const struct folder *folder, uint64_t map_si
     struct segment *segment = segment_create(number, 0);
     if (!segment)
         return ENOMEM;
-    int rc = write_row(meta, segment, SEGMENT_NEW);
-    if (rc == 0)
-        rc = make_file(folder, map_size, allocate, segment);
+    int rc = make_file(folder, map_size, allocate, segment);
     if (rc == 0)
         rc = write_row(meta, segment, SEGMENT_ACTIVE);
     if (rc != 0) {
@@ -64,8 +62,11 @@ int segment_make(struct meta *meta, const struct folder *folder, uint64_t map_si
 static void make_next(struct background *background)
 {
     struct segment *segment = NULL;
-    int rc = segment_make(background->meta, background->folder, background->segments->map_size,
-                          background->next_number, true, &segment);
+    const struct segment_row row = {.number = background->next_number, .state = SEGMENT_NEW};
+    int rc = meta_commit(background->meta, &(struct meta_change){.rows = &row, .count = 1});
+    if (rc == 0)
+        rc = segment_make(background->meta, background->folder, background->segments->map_size, row.number,
+                          true, &segment);
     int status = env_code(rc);
     if (status == STORE_ECORRUPT)
         status = STORE_EIO;

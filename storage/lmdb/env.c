@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "storage/lmdb/pages.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,24 +48,26 @@ static int open_table(struct env *env)
     return rc;
 }
 
-/* A shorter file than its own header says would be a SIGBUS at some later read through the map. */
-static int check_length(struct env *env)
+static int find_length(struct env *env)
 {
     struct stat stat;
     if (fstat(env->fd, &stat) < 0)
         return errno;
     env->allocated = (uint64_t)stat.st_size;
-    return env->allocated < env_used_bytes(env) ? MDB_CORRUPTED : 0;
+    return 0;
 }
 
 int env_open(const char *path, enum env_role role, uint64_t map_size, struct env **ret_env)
 {
+    int rc = pages_check(path, role == ENV_TABLE);
+    if (rc != 0)
+        return rc;
     struct env *env = calloc(1, sizeof(*env));
     if (!env)
         return ENOMEM;
     atomic_init(&env->refs, 1);
     env->role = role;
-    int rc = ENOMEM;
+    rc = ENOMEM;
     if (!(env->path = strdup(path)))
         goto free_env;
     if ((rc = mdb_env_create(&env->mdb)) != 0)
@@ -77,7 +80,7 @@ int env_open(const char *path, enum env_role role, uint64_t map_size, struct env
         goto close_env;
     if ((rc = open_table(env)) != 0)
         goto close_env;
-    if ((rc = check_length(env)) != 0)
+    if ((rc = find_length(env)) != 0)
         goto close_env;
     env->inline_max = inline_max_of(env->page_size);
     MDB_envinfo info; /* LMDB raises the map to what a file holds already */
@@ -144,6 +147,7 @@ const char *env_text(int rc)
 
 int env_reserve(struct env *env, uint64_t end)
 {
+    end = (end + env->page_size - 1) / env->page_size * env->page_size;
     if (end <= env->allocated)
         return 0;
     uint64_t step = env->allocated;

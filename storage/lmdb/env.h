@@ -37,8 +37,8 @@ struct env {
     char *path;
 };
 
-/* Opens, creating the file if the role writes. Returns 0 with one reference, or an LMDB code (see env_code, env_text);
- * a file shorter than its own last page is MDB_CORRUPTED. */
+/* Opens, creating the file if the role writes, after its pages were checked (pages.h). Returns 0 with one reference, or an
+ * LMDB code (see env_code, env_text). */
 int env_open(const char *path, enum env_role role, uint64_t map_size, struct env **ret_env);
 struct env *env_ref(struct env *env);
 /* The last one closes, and removes the lock file if there is one. Accepts NULL. */

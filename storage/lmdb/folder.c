@@ -113,13 +113,6 @@ int folder_quarantine(const struct folder *folder, const char *name, const char 
 
 /* ---- opening ---- */
 
-static int make_directory(const char *path)
-{
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
-        return errno;
-    return 0;
-}
-
 /* The name of a new directory is durable once its parent is synced. */
 static int sync_parent(const char *path)
 {
@@ -130,6 +123,14 @@ static int sync_parent(const char *path)
     int rc = folder_sync(fd);
     close(fd);
     return rc;
+}
+
+/* 0 or an errno; there already is fine. */
+static int make_directory(const char *path)
+{
+    if (mkdir(path, 0700) == 0)
+        return sync_parent(path);
+    return errno == EEXIST ? 0 : errno;
 }
 
 static void read_holder(int fd, char *to, size_t size)
@@ -186,10 +187,6 @@ int folder_open(struct folder *folder, const char *path, bool create, struct log
         folder->shard_fd = open(folder->shard, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (rc == 0 && folder->shard_fd < 0)
         rc = errno;
-    if (rc == 0)
-        rc = sync_parent(folder->path);
-    if (rc == 0)
-        rc = folder_sync(folder->fd);
     if (rc != 0) {
         (void)snprintf(error, error_size, "cannot make %s: %s", folder->shard, strerror(rc));
         folder_close(folder);

@@ -78,19 +78,23 @@ static void close_cursor(struct env_cursor *cursor)
 
 /* ---- reading ---- */
 
+/* Every entry of the run is there: a segment nobody has swept has no gaps, so a missing one is damage and not silence. */
 static int read_run(struct read_job *job, struct env_cursor *cursor, const struct index_run *run)
 {
     struct env_value value;
     int rc = env_cursor_seek(cursor, run->first_index, &value);
-    while (rc == 0 && value.index <= run->last_index && !read_job_done(job)) {
+    for (uint64_t expected = run->first_index; expected <= run->last_index && !read_job_done(job);
+         expected++) {
+        if (rc != 0)
+            return read_failed(job, cursor->env, expected, env_code(rc), rc);
+        if (value.index != expected)
+            return read_failed(job, cursor->env, expected, STORE_ECORRUPT, 0);
         int code = read_entry(job, cursor->env, &value, run);
         if (code < 0)
             return code;
         rc = env_cursor_next(cursor, &value);
     }
-    if (rc == 0 || rc == MDB_NOTFOUND)
-        return 0;
-    return read_failed(job, cursor->env, run->first_index, env_code(rc), rc);
+    return 0;
 }
 
 static int read_runs(struct read_job *job, struct segment *segment, const struct index_run *runs,

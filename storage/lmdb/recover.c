@@ -434,11 +434,9 @@ static size_t renew_rows(const struct recovery *recovery, struct segment_row *ro
     return recovery->empty_count;
 }
 
-/* After the rows are durable. The next segment takes the first one's number. */
+/* After the rows are durable. */
 static void drop_empty(struct recovery *recovery)
 {
-    if (recovery->empty_count > 0)
-        recovery->next_number = recovery->empty[0]->number;
     for (struct segment *segment; (segment = take_empty(recovery));) {
         uint64_t number = segment->number;
         uint32_t generation = segment->generation;
@@ -447,11 +445,26 @@ static void drop_empty(struct recovery *recovery)
     }
 }
 
-/* How many segments from the front must be sealed: after a clean stop the last one goes on being written. */
-static size_t count_to_seal(const struct recovery *recovery)
+/* After a clean stop the last segment goes on being written, if it was. */
+static bool last_goes_on(const struct recovery *recovery)
 {
     size_t count = segments_count(recovery->segments);
-    return recovery->clean && count > 0 ? count - 1 : count;
+    return recovery->clean && count > 0 && !segments_at(recovery->segments, count - 1)->sealed;
+}
+
+/* How many segments from the front must be sealed, those that are already included. */
+static size_t count_to_seal(const struct recovery *recovery)
+{
+    return segments_count(recovery->segments) - (last_goes_on(recovery) ? 1 : 0);
+}
+
+/* The number of the segment to make, if one has to be made: that of a dropped one, or a new one. 0: none. */
+static uint64_t number_to_make(struct recovery *recovery)
+{
+    if (!recovery->clean && recovery->empty_count > 0)
+        return recovery->empty[0]->number;
+    bool there = last_goes_on(recovery) || (recovery->clean && recovery->empty_count > 0);
+    return there ? 0 : recovery->next_number++;
 }
 
 static int start_failed(const struct recovery *recovery, int rc)
@@ -461,38 +474,46 @@ static int start_failed(const struct recovery *recovery, int rc)
     return env_code(rc);
 }
 
-int recover_start(struct recovery *recovery, struct segment **ret_next)
+/* One change of the manifest: what was left open is sealed, the mark goes, what is to be made is announced. */
+static int write_manifest(struct recovery *recovery, size_t to_seal, uint64_t number)
 {
-    struct segments *segments = recovery->segments;
-    size_t to_seal = count_to_seal(recovery);
-    struct segment_row *rows = calloc(recovery->manifest.count + 1, sizeof(*rows));
+    struct segment_row *rows = calloc(recovery->manifest.count + 2, sizeof(*rows));
     if (!rows)
-        return STORE_ENOMEM;
+        return ENOMEM;
     struct meta_change change = {.rows = rows, .mark = META_MARK_CLEAR};
     change.count = seal_rows(recovery, to_seal, rows);
     if (!recovery->clean)
         change.count += renew_rows(recovery, rows + change.count);
+    if (number > 0)
+        rows[change.count++] = (struct segment_row){.number = number, .state = SEGMENT_NEW};
     int rc = meta_commit(recovery->meta, &change);
     free(rows);
+    return rc;
+}
+
+int recover_start(struct recovery *recovery, struct segment **ret_next)
+{
+    struct segments *segments = recovery->segments;
+    size_t to_seal = count_to_seal(recovery);
+    bool goes_on = last_goes_on(recovery);
+    uint64_t number = number_to_make(recovery);
+    int rc = write_manifest(recovery, to_seal, number);
     if (rc != 0)
         return start_failed(recovery, rc);
     seal_files(recovery, to_seal);
     if (!recovery->clean)
         drop_empty(recovery);
 
-    size_t count = segments_count(segments);
-    struct segment *active = count > 0 ? segments_at(segments, count - 1) : NULL;
-    if (!active || active->sealed) {
-        if (!(active = take_empty(recovery))) {
-            rc = segment_make(recovery->meta, recovery->folder, segments->map_size, recovery->next_number,
-                              false, &active);
-            if (rc != 0)
-                return start_failed(recovery, rc);
-            recovery->next_number++;
-        }
-        if ((rc = push_empty(recovery, active)) < 0)
-            return rc;
+    struct segment *made = NULL;
+    if (number > 0) {
+        rc = segment_make(recovery->meta, recovery->folder, segments->map_size, number, false, &made);
+        if (rc != 0)
+            return start_failed(recovery, rc);
+    } else if (!goes_on) {
+        made = take_empty(recovery);
     }
+    if (made && (rc = push_empty(recovery, made)) < 0)
+        return rc;
     *ret_next = take_empty(recovery);
     return 0;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct world {
     struct broker *broker;
@@ -349,6 +350,25 @@ Test(client, an_unheard_error_is_returned_by_close)
     cr_assert_eq(broker_destroy(world.broker), 0);
 }
 
+Test(client, options_of_an_older_program_are_understood)
+{
+    struct world world;
+    struct crier_emit_options options = crier_emit_options_default();
+    world_open(&world);
+    cr_assert(probe_listen(&world.probe, world.bus, "t", NULL, NULL));
+    options.struct_size =
+        offsetof(struct crier_emit_options, durability); /* it ends there for that program */
+    options.durability = (enum crier_durability)77;
+    options.key = "old";
+    options.key_size = 3;
+    cr_assert_eq(crier_emit_with(world.bus, "t", "x", 1, &options), 0);
+    cr_assert(probe_wait(&world.probe, &world.probe.event_count, 1));
+    cr_assert_str_eq(world.probe.events[0].key, "old");
+    options.struct_size = 0;
+    cr_assert_eq(crier_emit_with(world.bus, "t", "x", 1, &options), CRIER_EINVAL);
+    world_close(&world);
+}
+
 Test(client, opening_fails_clearly)
 {
     crier *bus = NULL;
@@ -362,6 +382,8 @@ Test(client, opening_fails_clearly)
     options = crier_options_default();
     options.connect_timeout_ms = 200;
     cr_assert_eq(crier_open("crier://127.0.0.1:1", &options, &bus), CRIER_ECONNECT);
+    cr_assert_eq(crier_open("crier://no.such.host.invalid", &options, &bus), CRIER_ECONNECT);
+    cr_assert_eq(crier_open("unix:/no/such/socket", &options, &bus), CRIER_ECONNECT);
     cr_assert_null(bus);
 }
 
@@ -377,4 +399,27 @@ Test(client, a_host_name_is_looked_up_and_other_endpoints_are_tried)
     cr_assert_eq(crier_ping(bus, &us), 0);
     cr_assert_eq(crier_close(bus), 0);
     cr_assert_eq(broker_destroy(broker), 0);
+}
+
+Test(client, a_unix_socket_does_as_well)
+{
+    char folder[] = "/tmp/crier-unix-XXXXXX", listen[128], path[64];
+    struct probe probe;
+    crier *bus;
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/socket", folder);
+    snprintf(listen, sizeof(listen), "unix:%s", path);
+    const char *const arguments[] = {"--listen", listen, NULL};
+    struct broker *broker = broker_start(&(struct broker_options){.arguments = arguments});
+    cr_assert_not_null(broker);
+    probe_init(&probe);
+    cr_assert_eq(crier_open(listen, NULL, &bus), 0);
+    cr_assert(probe_listen(&probe, bus, "t", NULL, NULL));
+    cr_assert_eq(crier_emit(bus, "t", "local", 5), 0);
+    cr_assert(probe_wait(&probe, &probe.event_count, 1));
+    cr_assert_eq(crier_close(bus), 0);
+    probe_finish(&probe);
+    cr_assert_eq(broker_destroy(broker), 0);
+    unlink(path);
+    cr_assert_eq(rmdir(folder), 0);
 }

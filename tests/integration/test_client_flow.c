@@ -133,6 +133,14 @@ static int on_event_behind_gate(crier *bus, const crier_event *event, void *ctx)
     return probe_handler(bus, event, gate->probe);
 }
 
+static void gate_open(struct gate *gate)
+{
+    pthread_mutex_lock(&gate->lock);
+    gate->open = true;
+    pthread_cond_broadcast(&gate->changed);
+    pthread_mutex_unlock(&gate->lock);
+}
+
 static size_t resident_bytes(void)
 {
     FILE *file = fopen("/proc/self/statm", "r");
@@ -176,11 +184,36 @@ Test(client_flow, a_listener_takes_no_more_than_its_credit_before_handling)
     cr_assert_lt(grown, 24u << 20, "%zu bytes for 30 MB waiting", grown);
 #endif
     (void)grown;
-    pthread_mutex_lock(&gate.lock);
-    gate.open = true;
-    pthread_cond_broadcast(&gate.changed);
-    pthread_mutex_unlock(&gate.lock);
+    gate_open(&gate);
     cr_assert(probe_wait(&probe, &probe.event_count, COUNT));
+    cr_assert_eq(crier_close(bus), 0);
+    probe_finish(&probe);
+    cr_assert_eq(broker_destroy(broker), 0);
+}
+
+Test(client_flow, a_question_times_out_though_a_handler_holds_the_io_thread)
+{
+    struct broker *broker = broker_start(NULL);
+    struct crier_options options = crier_options_default();
+    struct crier_listen_options earliest = crier_listen_options_default();
+    struct gate gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    struct probe probe;
+    crier *bus;
+    int64_t us;
+    cr_assert_not_null(broker);
+    probe_init(&probe);
+    gate.probe = &probe;
+    options.request_timeout_ms = 50;
+    earliest.from = CRIER_EARLIEST;
+    cr_assert_eq(crier_open(broker_url(broker), &options, &bus), 0);
+    cr_assert_eq(crier_emit(bus, "t", "x", 1), 0);
+    cr_assert_eq(crier_flush(bus, -1), 0);
+    cr_assert_eq(crier_listen(bus, "t", &earliest, on_event_behind_gate, &gate, NULL), 0);
+    while (crier_ping(bus, &us) == 0) /* until the handler stands at the gate */
+        continue;
+    gate_open(&gate);
+    cr_assert(probe_wait(&probe, &probe.event_count, 1));
+    cr_assert_eq(crier_ping(bus, &us), 0); /* the one given up is answered by now, to nobody */
     cr_assert_eq(crier_close(bus), 0);
     probe_finish(&probe);
     cr_assert_eq(broker_destroy(broker), 0);

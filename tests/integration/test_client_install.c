@@ -39,6 +39,7 @@ static bool all_ways_work(const char *folder, const char *url)
     snprintf(pkg_config, sizeof(pkg_config), "PKG_CONFIG_PATH=%s/pkgconfig pkg-config --define-prefix",
              libraries);
     return run(folder, CMAKE " --install '" BUILD "' --prefix prefix --component libcrier") &&
+           run(folder, CMAKE " --install '" BUILD "' --prefix prefix --component libcrier-dev") &&
            run(folder, "test \"$(nm -D --defined-only %s/libcrier.so | grep -vc ' crier_\\| CRIER_0')\" = 0",
                libraries) &&
            run(folder,

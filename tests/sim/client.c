@@ -12,10 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIECES_PER_TURN     8
-#define CONNECT_US_MAX      3000
-#define KEYS                8
-#define PARTITION_ASKED_MAX 4 /* one more than a topic has: asking for what is not there is part of it */
+#define PIECES_PER_TURN 8
+#define CONNECT_US_MAX  3000
+#define KEYS            8
+#define PARTITION_ASKED_MAX                                                                                  \
+    (SIM_PARTITIONS_MAX + 1) /* one more than a topic has: asking for what is not there is part of it */
 
 /* ---- what the engine asks for ---- */
 
@@ -37,6 +38,7 @@ static void on_connection(void *ctx, bool connected, int code, const char *text)
 {
     struct client *client = ctx;
     (void)text;
+    client->ready = connected;
     sim_trace(client->sim, connected ? TRACE_READY : TRACE_LOST, client->id, (uint64_t)-code, 0);
     for (struct subscriber *s = client->subscribers; s && !connected; s = s->next)
         if (s->listener)
@@ -187,9 +189,9 @@ static uint32_t value_size(struct sim *sim)
 
 static void emit_refused(struct client *client, int rc)
 {
-    enum trace_event event = rc == CRIER_EAGAIN ? TRACE_EMIT_AGAIN : TRACE_EMIT_TOO_BIG;
-    CHECK(rc == CRIER_EAGAIN || rc == CRIER_ETOOBIG || rc == CRIER_ECLOSED);
-    sim_trace(client->sim, event, client->id, client->number, 0);
+    enum trace_event event = rc == CRIER_EAGAIN ? TRACE_EMIT_AGAIN : TRACE_EMIT_REFUSED;
+    CHECK(rc == CRIER_EAGAIN || rc == CRIER_ETOOBIG || rc == CRIER_EINVAL);
+    sim_trace(client->sim, event, client->id, client->number, (uint64_t)-rc);
 }
 
 void client_emit(struct client *client, uint32_t topic)
@@ -227,7 +229,7 @@ void client_emit(struct client *client, uint32_t topic)
         client->number++;
         return;
     }
-    sim_trace(sim, TRACE_EMIT, client->id, client->number, emit.size);
+    sim_trace(sim, TRACE_EMIT, client->id, client->number, topic);
     if (emit.memory)
         sim_trace(sim, TRACE_EMIT_MEMORY, client->id, 0, 0);
     history_emit(&sim->history, &emit, sim->now_us);
@@ -305,6 +307,7 @@ void client_listen(struct client *client, const struct history_listener *how, si
     *subscriber = (struct subscriber){.next = client->subscribers,
                                       .client = client,
                                       .topic = how->topic,
+                                      .counted = how->count > 0,
                                       .fails_permille = fails_permille,
                                       .emits_permille = emits_permille};
     client->subscribers = subscriber;

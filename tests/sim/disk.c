@@ -11,11 +11,12 @@
 
 enum { COMMAND_CREATE_TOPIC = 1, COMMAND_COMMIT_POSITIONS = 2 }; /* docs/disk-format.md */
 
-/* An append under way: whom to tell. */
+/* An append or a read under way: whom to tell. */
 struct watch {
     struct watch *prev, *next;
     struct disk *disk;
-    void (*done)(struct store_append *append, void *ctx);
+    void (*done)(struct store_append *append, void *ctx);  /* of an append */
+    void (*read_done)(struct store_read *read, void *ctx); /* of a read */
     void *ctx;
 };
 
@@ -35,7 +36,8 @@ static void note_topic(struct disk *disk, const struct entry_part *part)
         report_add(disk->report, 3, "topic %u was created twice", topic);
     disk->history->partitions[topic] = (uint32_t)command->n_partitions;
     for (size_t i = 0; i < command->n_partitions; i++) {
-        CHECK(command->partitions[i] < DISK_PARTITIONS_MAX);
+        CHECK(command->partitions[i] < DISK_PARTITIONS_MAX && i < DISK_PLACES_MAX);
+        disk->ids[topic][i] = command->partitions[i];
         struct disk_partition *partition = &disk->partitions[command->partitions[i]];
         if (partition->known)
             report_add(disk->report, 3, "partition %llu was created twice",
@@ -187,12 +189,25 @@ static enum trace_event event_of(int status)
     }
 }
 
-static void watch_drop(struct disk *disk, struct watch *watch)
+static struct watch *watch_add(struct disk *disk, struct watch **list, void *ctx)
+{
+    struct watch *watch = calloc(1, sizeof(*watch));
+    CHECK(watch);
+    watch->disk = disk;
+    watch->ctx = ctx;
+    watch->next = *list;
+    if (watch->next)
+        watch->next->prev = watch;
+    *list = watch;
+    return watch;
+}
+
+static void watch_drop(struct watch **list, struct watch *watch)
 {
     if (watch->prev)
         watch->prev->next = watch->next;
     else
-        disk->watches = watch->next;
+        *list = watch->next;
     if (watch->next)
         watch->next->prev = watch->prev;
     free(watch);
@@ -204,7 +219,7 @@ static void append_done(struct store_append *append, void *ctx)
     struct disk *disk = watch->disk;
     append->done = watch->done;
     append->ctx = watch->ctx;
-    watch_drop(disk, watch);
+    watch_drop(&disk->watches, watch);
     trace_add(disk->trace, event_of(append->status), append->status == STORE_OK ? append->index : 0,
               append->part_count, 0);
     struct entry_header header = {.type = append->type,
@@ -220,28 +235,46 @@ static void append_done(struct store_append *append, void *ctx)
 static int wrapped_append(struct store *store, struct store_append *append)
 {
     struct disk *disk = disk_of(store);
-    struct watch *watch = malloc(sizeof(*watch));
-    CHECK(watch);
-    *watch = (struct watch){.next = disk->watches, .disk = disk, .done = append->done, .ctx = append->ctx};
-    if (watch->next)
-        watch->next->prev = watch;
-    disk->watches = watch;
+    struct watch *watch = watch_add(disk, &disk->watches, append->ctx);
+    watch->done = append->done;
     append->done = append_done;
     append->ctx = watch;
     int rc = disk->inner->ops->append(disk->inner, append);
     if (rc < 0) {
         append->done = watch->done;
         append->ctx = watch->ctx;
-        watch_drop(disk, watch);
+        watch_drop(&disk->watches, watch);
     }
     return rc;
+}
+
+static void read_done(struct store_read *read, void *ctx)
+{
+    struct watch *watch = ctx;
+    struct disk *disk = watch->disk;
+    read->done = watch->read_done;
+    read->ctx = watch->ctx;
+    watch_drop(&disk->read_watches, watch);
+    if (read->status < 0)
+        trace_add(disk->trace, TRACE_READ_FAILED, read->partition, 0, 0);
+    read->done(read, read->ctx);
 }
 
 static int wrapped_read(struct store *store, struct store_read *read)
 {
     struct disk *disk = disk_of(store);
     trace_add(disk->trace, TRACE_READ, read->partition, read->offset, 0);
-    return disk->inner->ops->read(disk->inner, read);
+    struct watch *watch = watch_add(disk, &disk->read_watches, read->ctx);
+    watch->read_done = read->done;
+    read->done = read_done;
+    read->ctx = watch;
+    int rc = disk->inner->ops->read(disk->inner, read);
+    if (rc < 0) {
+        read->done = watch->read_done;
+        read->ctx = watch->ctx;
+        watch_drop(&disk->read_watches, watch);
+    }
+    return rc;
 }
 
 static int wrapped_lookup(struct store *store, struct store_lookup *lookup)
@@ -345,7 +378,9 @@ void disk_crash(struct disk *disk)
     disk->image = store_memory_crash(disk->inner);
     disk->inner = NULL;
     while (disk->watches)
-        watch_drop(disk, disk->watches);
+        watch_drop(&disk->watches, disk->watches);
+    while (disk->read_watches)
+        watch_drop(&disk->read_watches, disk->read_watches);
 }
 
 void disk_finish(struct disk *disk)
@@ -360,9 +395,5 @@ void disk_finish(struct disk *disk)
 
 uint64_t disk_end(const struct disk *disk, uint32_t topic, uint32_t place)
 {
-    for (size_t i = 0; i < DISK_PARTITIONS_MAX; i++)
-        if (disk->partitions[i].known && disk->partitions[i].topic == topic &&
-            disk->partitions[i].place == place)
-            return disk->partitions[i].next;
-    return 0;
+    return disk->partitions[disk->ids[topic][place]].next; /* 0: no partition has this id */
 }

@@ -12,7 +12,8 @@
 #include "tests/sim/checker.h"
 #include "tests/sim/trace.h"
 
-#define DISK_PARTITIONS_MAX 64 /* ids; more than a run creates */
+#define DISK_PARTITIONS_MAX 1024 /* ids: more than a run uses up, with those of refused creations */
+#define DISK_PLACES_MAX     8    /* partitions of a topic */
 
 struct disk_entry {
     uint8_t *bytes;
@@ -35,13 +36,15 @@ struct disk {
     struct store *inner;              /* the twin; NULL between two lives */
     bool failed;                      /* in this life: an append's outcome was unknown */
     struct watch *watches;            /* appends under way */
+    struct watch *read_watches;       /* reads under way */
     struct store_flush *flush;        /* the flush under way, and whom to tell */
     void (*flush_done)(struct store_flush *flush, void *ctx);
     void *flush_ctx;
     struct disk_entry *entries; /* entry i has index i + 1 */
     size_t entry_count, entry_capacity;
-    uint64_t replay_next; /* while a replay runs */
-    struct disk_partition partitions[DISK_PARTITIONS_MAX];
+    uint64_t replay_next;                                  /* while a replay runs */
+    struct disk_partition partitions[DISK_PARTITIONS_MAX]; /* by id */
+    uint64_t ids[HISTORY_TOPICS_MAX][DISK_PLACES_MAX];     /* by topic and place */
 };
 
 void disk_init(struct disk *disk, struct trace *trace, struct history *history, struct report *report);

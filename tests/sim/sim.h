@@ -22,10 +22,12 @@
 #include "tests/sim/net.h"
 #include "tests/sim/trace.h"
 
-#define SIM_TOPICS_MAX 4
-#define SIM_GROUPS_MAX 3
-#define SIM_UNSENT_MAX                                                                                       \
-    (3u << 20) /* I12: what may wait for one connection in a run; no event is larger than 64 KiB */
+#define SIM_TOPICS_MAX     4
+#define SIM_GROUPS_MAX     3
+#define SIM_PARTITIONS_MAX 3               /* of a topic */
+#define SIM_QUIET_US       INT64_C(600000) /* longer than any retry: nothing more comes by itself */
+/* I12: what may wait for one connection: the limit, and what eight reads under way bring */
+#define SIM_UNSENT_MAX    (5u << 20)
 #define SIM_EMITS_HEAL_US INT64_C(5000000)  /* I13: after healing, every emit has its outcome */
 #define SIM_ENDS_HEAL_US  INT64_C(10000000) /* I13: and every listener stands at the end */
 
@@ -71,6 +73,7 @@ struct subscriber {
     crier_listener *listener; /* NULL: released */
     uint32_t index;           /* in the history */
     uint32_t topic;
+    bool counted; /* stops by itself after some events */
     uint64_t life;
     unsigned fails_permille, emits_permille;
     bool unlisten_wanted;
@@ -87,6 +90,7 @@ struct client {
     struct link *link;
     int64_t connect_at_us;
     bool connect_wanted, disconnect_wanted;
+    bool ready; /* has a connection with a WELCOME */
     bool closing;
     bool hears_errors; /* has a listener on "error" */
     bool wake, blocked;
@@ -124,6 +128,7 @@ struct sim {
     struct random random;
     struct plan plan;
     int64_t now_us, wall_offset_us;
+    int64_t progress_us; /* when something happened last that somebody waits for */
     struct link *links;
     uint64_t link_count;
     struct disk disk;
@@ -151,9 +156,18 @@ static inline int64_t sim_wall_us(const struct sim *sim)
     return INT64_C(1700000000000000) + sim->now_us + sim->wall_offset_us;
 }
 
+/* The disk and the links go on for ever (flushes, pings); these are what somebody waits for. */
+static inline bool sim_is_progress(enum trace_event event)
+{
+    return event == TRACE_DELIVERED || event == TRACE_LISTENING || event == TRACE_READY ||
+           event == TRACE_LOST || event == TRACE_CONNECT || event == TRACE_RELEASED || event == TRACE_OUTCOME;
+}
+
 static inline void sim_trace(struct sim *sim, enum trace_event event, uint64_t a, uint64_t b, uint64_t c)
 {
     sim->trace.now_us = sim->now_us;
+    if (sim_is_progress(event))
+        sim->progress_us = sim->now_us;
     trace_add(&sim->trace, event, a, b, c);
 }
 

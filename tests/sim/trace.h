@@ -24,19 +24,19 @@
     X(READY, 10000, "client %llu: WELCOME")                                                                  \
     X(LOST, 10000, "client %llu: without a connection, code -%llu")                                          \
     X(DISCONNECT, 1000, "client %llu: drops its connection")                                                 \
-    X(BROKER_CLOSES, 1000, "broker: asks for the end of client %llu's connection")                           \
+    X(BROKER_CLOSES, 50, "broker: asks for the end of client %llu's connection")                             \
     X(LINK_RESET, 5000, "link %llu: reset, %llu bytes up and %llu down are lost")                            \
     X(LINK_FIN, 1000, "link %llu: the client's end is closed, %llu bytes still on their way")                \
     X(LINK_STALL, 2000, "link %llu: nothing passes for %llu us (direction %llu)")                            \
     X(LINK_RESUME, 500, "link %llu: passes again")                                                           \
-    X(TORN_FRAME, 10000, "link %llu: ended inside a frame, %llu bytes of it had come")                       \
+    X(TORN_FRAME, 1000, "link %llu: ended inside a frame, %llu bytes of it had come")                        \
     X(CLIENT_OPEN, 10000, "client %llu: opens")                                                              \
     X(CLIENT_VANISH, 1000, "client %llu: its process is gone")                                               \
     X(CLIENT_CLOSE, 2000, "client %llu: closes in order")                                                    \
-    X(EMIT, 100000, "client %llu: emits number %llu, %llu bytes")                                            \
+    X(EMIT, 100000, "client %llu: emits number %llu to topic %llu")                                          \
     X(EMIT_MEMORY, 5000, "client %llu: ... as a memory emit")                                                \
     X(EMIT_AGAIN, 500, "client %llu: EAGAIN, no room for number %llu")                                       \
-    X(EMIT_TOO_BIG, 100, "client %llu: ETOOBIG for number %llu")                                             \
+    X(EMIT_REFUSED, 100, "client %llu: number %llu cannot be emitted, code -%llu")                           \
     X(OUTCOME, 100000, "client %llu: number %llu is stored at %lld")                                         \
     X(OUTCOME_FAILED, 100, "client %llu: number %llu failed, code -%llu")                                    \
     X(OUTCOME_UNKNOWN, 10, "client %llu: the outcome of number %llu is unknown")                             \
@@ -62,12 +62,12 @@
     X(STORED_UNKNOWN, 300, "disk: an I/O error, whether an entry was stored is unknown")                     \
     X(FLUSHED, 10000, "disk: the state at %llu is flushed, %llu rows")                                       \
     X(FLUSH_FAILED, 200, "disk: a state flush failed, code -%llu")                                           \
-    X(READ, 10000, "disk: a read of partition %llu from %llu gives %llu batches")                            \
+    X(READ, 10000, "disk: a read of partition %llu from %llu on")                                            \
     X(READ_FAILED, 50, "disk: a read of partition %llu found damage")                                        \
     X(LOOKUP, 500, "disk: a look-up by time in partition %llu")                                              \
     X(REPLAYED, 10000, "disk: entry %llu is replayed")                                                       \
     X(CLOCK_JUMP, 1000, "clock: the wall clock jumps by %lld ms")                                            \
-    X(PAUSED, 100, "broker: does not want to read link %llu")                                                \
+    X(PAUSED, 0, "broker: does not want to read link %llu")                                                  \
     X(HEAL, 10000, "world: all faults heal")                                                                 \
     X(QUIET, 10000, "world: everything has settled")                                                         \
     X(READER, 10000, "world: reader %llu begins at the beginning of everything")

@@ -1,7 +1,10 @@
 # A broker that is killed again and again; `./dev torture` runs many rounds, ctest a few.
 if(TARGET crierd AND TARGET crier_static)
-  set(torture_sources kill_rounds.c producers.c witness.c verdict.c)
-  list(TRANSFORM torture_sources PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
-  crier_test(kill_rounds ${torture_sources} PLAIN LIBS broker_fixture crier_static base LABELS torture integration
-             ARGS --rounds 5 --seed 1)
+  crier_library(torture_parts ${CMAKE_CURRENT_LIST_DIR}/producers.c ${CMAKE_CURRENT_LIST_DIR}/witness.c
+                ${CMAKE_CURRENT_LIST_DIR}/verdict.c)
+  target_link_libraries(torture_parts PUBLIC crier_static base)
+
+  crier_test(test_verdict ${CMAKE_CURRENT_LIST_DIR}/test_verdict.c LIBS torture_parts LABELS unit)
+  crier_test(kill_rounds ${CMAKE_CURRENT_LIST_DIR}/kill_rounds.c PLAIN LIBS torture_parts broker_fixture
+             LABELS torture integration tsan ARGS --rounds 5 --seed 1)
 endif()

@@ -170,6 +170,7 @@ static const ProtobufCMessageDescriptor *type_of(uint8_t kind)
         [FRAME_UNLISTEN] = &wire__unlisten__descriptor,
         [FRAME_CREDIT] = &wire__credit__descriptor,
         [FRAME_CREDIT_WANT] = &wire__credit_want__descriptor,
+        [FRAME_CREDIT_RETURN] = &wire__credit_return__descriptor,
         [FRAME_COMMIT] = &wire__commit__descriptor,
         [FRAME_RELEASE] = &wire__release__descriptor,
         [FRAME_GROUP_LIST] = &wire__group_list__descriptor,
@@ -270,6 +271,7 @@ void rig_welcome(struct rig *rig, uint64_t grant)
     welcome.version = ENGINE_PROTOCOL_VERSION;
     welcome.producer_id = RIG_PRODUCER;
     welcome.grant = grant;
+    welcome.frame_size_max = rig->frame_size_max;
     welcome.ping_interval_ms = 5000;
     welcome.idle_timeout_ms = 15000;
     rig_receive(rig, FRAME_WELCOME, &welcome, NULL, 0);

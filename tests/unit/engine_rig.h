@@ -44,6 +44,7 @@ struct rig {
     size_t wire_size;
     size_t turn_dispatch_max; /* events per turn; default: all */
     struct engine_progress progress;
+    uint32_t frame_size_max; /* that WELCOME tells; 0: the default */
     /* ops */
     unsigned connects, disconnects, drains, released;
     unsigned endpoint;

@@ -94,6 +94,8 @@ void fixture_read_destroy(struct store_read *read);
 void fixture_expect(struct fixture *f, uint64_t partition, uint64_t offset, uint64_t until, size_t size);
 /* The found offset, or -1 (everything is older), or the code. */
 int64_t fixture_lookup(struct fixture *f, uint64_t partition, int64_t time_us);
+int64_t fixture_lookup_any(struct fixture *f, uint64_t partition,
+                           int64_t time_us); /* the code is an answer too */
 /* Rows "key=value" at a cut; value NULL deletes. The status. */
 int fixture_flush(struct fixture *f, uint64_t applied_index, const char *const *pairs, size_t count);
 const struct fixture_row *fixture_find_row(const struct fixture *f, const char *key);

@@ -516,3 +516,26 @@ Test(engine_emit, thousands_of_topics_each_get_their_one_event)
     cr_assert_eq(rig.progress.pending_bytes, 0);
     rig_finish(&rig);
 }
+
+Test(engine_emit, a_grant_that_is_not_used_goes_back_but_for_a_lone_emit)
+{
+    struct rig rig;
+    rig_init(&rig, NULL);
+    rig_ready(&rig, 1 << 20);
+    rig_know(&rig, "t", 1);
+    size_t used = rig.sent[rig.sent_first - 1].frame_size;
+    rig_wait(&rig, 1900000);
+    cr_assert(rig_sent_nothing(&rig));
+    rig_wait(&rig, 200000);
+    struct sent sent = rig_expect(&rig, FRAME_CREDIT_RETURN);
+    cr_assert_eq(((const Wire__CreditReturn *)sent.message)->bytes, (1 << 20) - used - 8 * 1024);
+    rig_wait(&rig, 2500000);
+    cr_assert(rig_sent_nothing(&rig)); /* once */
+    rig_emit(&rig, "t", "lone", NULL);
+    rig_expect(&rig, FRAME_EMIT); /* without asking */
+    char large[9000] = {0};
+    cr_assert_eq(rig_emit_raw(&rig, "t", large, sizeof(large), NULL), 0);
+    rig_wait(&rig, 2000);
+    rig_expect(&rig, FRAME_CREDIT_WANT); /* what went back is gone */
+    rig_finish(&rig);
+}

@@ -273,6 +273,7 @@ static const ProtobufCMessageDescriptor *type_of(uint8_t kind)
         [FRAME_UNLISTEN] = &wire__unlisten__descriptor,
         [FRAME_CREDIT] = &wire__credit__descriptor,
         [FRAME_CREDIT_WANT] = &wire__credit_want__descriptor,
+        [FRAME_CREDIT_RETURN] = &wire__credit_return__descriptor,
         [FRAME_COMMIT] = &wire__commit__descriptor,
         [FRAME_TOPIC_DESCRIBE] = &wire__topic_describe__descriptor,
         [FRAME_TOPIC_LIST] = &wire__topic_list__descriptor,
@@ -372,7 +373,8 @@ static bool life_is_complete(const struct life *life)
     int told = 0;
     for (int i = 0; i < EVENTS; i++)
         told += life->told[i] > 0;
-    return told == EVENTS && life->answers == 1 && (life->released || (life->heard >= 10 && life->position == 10));
+    return told == EVENTS && life->answers == 1 &&
+           (life->released || (life->heard >= 10 && life->position == 10));
 }
 
 /* Lives it with the allocation after `skip` others failing (UINT32_MAX: none). Returns the steps it took. */

@@ -284,7 +284,7 @@ Test(engine_outcome, under_another_producer_id_what_may_be_stored_is_told_as_unk
     rig_finish(&rig);
 }
 
-Test(engine_outcome, memory_emits_without_answer_are_sent_again_too)
+Test(engine_outcome, memory_emits_without_answer_are_unknown_and_not_sent_again)
 {
     struct rig rig;
     struct crier_emit_options options = crier_emit_options_default();
@@ -292,12 +292,17 @@ Test(engine_outcome, memory_emits_without_answer_are_sent_again_too)
     rig_ready(&rig, 1 << 20);
     rig_know(&rig, "t", 1);
     options.durability = CRIER_MEMORY;
-    rig_emit_raw(&rig, "t", "m", 1, &options);
+    rig_listen_error(&rig);
+    rig_emit_raw(&rig, "t", "sent", 4, &options);
     rig_expect(&rig, FRAME_EMIT);
+    rig_emit_raw(&rig, "t", "waits", 5, &options);
     rig_cut(&rig);
+    cr_assert_eq(rig.error_count, 1);
+    cr_assert_eq(rig.error_code, CRIER_EUNKNOWN);
     rig_reconnect(&rig, 1 << 20);
-    struct sent again = rig_expect(&rig, FRAME_EMIT);
-    cr_assert_str_eq(rig_value(&again, 0, 0), "m");
+    struct sent next = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_str_eq(rig_value(&next, 0, 0), "waits");
+    cr_assert(rig_sent_nothing(&rig));
     rig_finish(&rig);
 }
 
@@ -372,5 +377,133 @@ Test(engine_outcome, counters_add_up)
     cr_assert_eq(stats.failed, 1);
     cr_assert_eq(stats.pending_bytes, 0);
     cr_assert(stats.connected);
+    rig_finish(&rig);
+}
+
+static void welcome_from(struct rig *rig, const char *cluster_id)
+{
+    Wire__Welcome welcome = WIRE__WELCOME__INIT;
+    welcome.version = ENGINE_PROTOCOL_VERSION;
+    welcome.producer_id = RIG_PRODUCER; /* by chance the same number */
+    welcome.grant = 1 << 20;
+    welcome.cluster_id = (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)cluster_id};
+    rig_receive(rig, FRAME_WELCOME, &welcome, NULL, 0);
+}
+
+Test(engine_outcome, a_broker_with_another_log_gets_nothing_that_was_meant_for_the_old_one)
+{
+    struct rig rig;
+    rig_init(&rig, NULL);
+    rig_listen_error(&rig);
+    rig_connect(&rig);
+    rig_expect(&rig, FRAME_HELLO);
+    welcome_from(&rig, "0123456789abcdef");
+    rig_listen(&rig, "t", NULL);
+    uint32_t id = rig_listening(&rig, 0, 10);
+    rig_deliver(&rig, id, 0, 5);
+    rig_know(&rig, "t", 1);
+    rig_emit(&rig, "t", "sent", NULL);
+    rig_expect(&rig, FRAME_EMIT);
+    rig_emit(&rig, "t", "waits", NULL);
+    rig_emit(&rig, "u", "has no partition yet", NULL);
+    rig_expect(&rig, FRAME_TOPIC_DESCRIBE);
+    rig_cut(&rig);
+    rig_wait(&rig, 100000);
+    rig_connect(&rig);
+    rig_expect(&rig, FRAME_HELLO);
+    welcome_from(&rig, "fedcba9876543210"); /* the folder was replaced */
+    cr_assert_eq(rig.disconnects, 1);
+    cr_assert_eq(rig.done_count, 2);
+    cr_assert_eq(rig.done_codes[0], CRIER_EUNKNOWN);
+    cr_assert_eq(rig.done_codes[1], CRIER_ENOTOPIC);
+    cr_assert_eq(rig.error_count, 1);
+    cr_assert_eq(rig.error_code, CRIER_ENOTOPIC);
+    rig_wait(&rig, 400000);
+    rig_connect(&rig);
+    struct sent sent = rig_expect(&rig, FRAME_HELLO);
+    cr_assert_eq(((const Wire__Hello *)sent.message)->producer_id, 0);
+    welcome_from(&rig, "fedcba9876543210");
+    sent = rig_expect(&rig, FRAME_LISTEN);
+    cr_assert_eq(((const Wire__Listen *)sent.message)->n_resume, 0);
+    sent = rig_expect(&rig, FRAME_TOPIC_DESCRIBE); /* "u" */
+    rig_topics(&rig, &sent, 1);
+    sent = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_str_eq(rig_value(&sent, 0, 0), "has no partition yet");
+    rig_emit(&rig, "t", "new", NULL);
+    sent = rig_expect(&rig, FRAME_TOPIC_DESCRIBE);
+    rig_topics(&rig, &sent, 2);
+    sent = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_eq(rig_sequence(&sent, 0), 0);
+    cr_assert_eq(rig.disconnects, 1);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, a_batch_sent_before_that_is_refused_now_is_told_as_unknown)
+{
+    struct rig rig;
+    struct sent before[3];
+    three_in_flight(&rig, before);
+    rig_cut(&rig); /* nobody knows what became of them */
+    rig_reconnect(&rig, 1 << 20);
+    for (int i = 0; i < 3; i++)
+        before[i] = rig_expect(&rig, FRAME_EMIT);
+    for (int i = 0; i < 3; i++)
+        rig_emitted(&rig, &before[i], WIRE__OUTCOME__REFUSED, CRIER_EFENCED, -1);
+    cr_assert_eq(rig.done_count, 3);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(rig.done_codes[i], CRIER_EUNKNOWN);
+    cr_assert_eq(rig.disconnects, 1); /* whether its numbers are taken is unknown too: new ones */
+    rig_wait(&rig, 100000);
+    rig_connect(&rig);
+    struct sent hello = rig_expect(&rig, FRAME_HELLO);
+    cr_assert_eq(((const Wire__Hello *)hello.message)->producer_id, 0);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, a_partition_the_broker_does_not_know_any_more_is_asked_for_again)
+{
+    struct rig rig;
+    Wire__Topics topics = WIRE__TOPICS__INIT;
+    Wire__TopicInfo info = WIRE__TOPIC_INFO__INIT, *infos = &info;
+    Wire__PartitionInfo partition = WIRE__PARTITION_INFO__INIT, *partitions = &partition;
+    rig_init(&rig, NULL);
+    rig_ready(&rig, 1 << 20);
+    rig_know(&rig, "t", 1);
+    rig_emit(&rig, "t", "lost", NULL);
+    struct sent sent = rig_expect(&rig, FRAME_EMIT);
+    rig_emitted(&rig, &sent, WIRE__OUTCOME__REFUSED, CRIER_ENOTOPIC, -1);
+    cr_assert_eq(rig.done_codes[0], CRIER_ENOTOPIC);
+    sent = rig_expect(&rig, FRAME_TOPIC_DESCRIBE);
+    info.name = (char *)(uintptr_t) "t";
+    info.partitions = &partitions;
+    info.n_partitions = 1;
+    partition.id = 555;
+    topics.request = ((const Wire__TopicDescribe *)sent.message)->request;
+    topics.topics = &infos;
+    topics.n_topics = 1;
+    rig_receive(&rig, FRAME_TOPICS, &topics, NULL, 0);
+    rig_emit(&rig, "t", "found", NULL);
+    sent = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_eq(((const Wire__Emit *)sent.message)->parts[0]->partition, 555);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, a_batch_no_frame_can_carry_fails_and_the_next_one_goes)
+{
+    struct rig rig;
+    char large[1900];
+    memset(large, 'x', sizeof(large));
+    rig_init(&rig, NULL);
+    rig.frame_size_max = 1024; /* this broker takes small frames only */
+    rig_ready(&rig, 1 << 20);
+    rig_know(&rig, "t", 1);
+    rig_listen_error(&rig);
+    cr_assert_eq(rig_emit_raw(&rig, "t", large, sizeof(large), NULL), 0);
+    cr_assert_eq(rig.error_count, 1);
+    cr_assert_eq(rig.error_code, CRIER_ETOOBIG);
+    rig_emit(&rig, "t", "small", NULL);
+    struct sent sent = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_str_eq(rig_value(&sent, 0, 0), "small");
+    cr_assert_eq(rig_sequence(&sent, 0), 1); /* the one that failed took no number */
     rig_finish(&rig);
 }

@@ -91,6 +91,21 @@ Test(log, lines_below_the_level_are_left_out)
     cr_assert_not_null(strstr(text, "ERROR C and this\n"));
 }
 
+Test(log, level_and_format_can_change_between_two_lines)
+{
+    struct log *log = open_log(LOG_FORMAT_TEXT);
+    LOG_DEBUG(log, "A", "not this");
+    log_set_level(log, LOG_LEVEL_DEBUG);
+    LOG_DEBUG(log, "B", "this");
+    log_set_format(log, LOG_FORMAT_JSON);
+    LOG_INFO(log, "C", "and this");
+    log_close(log);
+    read_file(path);
+    cr_assert_null(strstr(text, "not this"));
+    cr_assert_not_null(strstr(text, "DEBUG B this\n"));
+    cr_assert_not_null(strstr(text, "\"id\":\"C\",\"message\":\"and this\"}\n"));
+}
+
 Test(log, a_null_log_swallows_lines)
 {
     cr_assert_not(log_enabled(NULL, LOG_LEVEL_ERROR));

@@ -137,6 +137,27 @@ Test(options, a_bad_value_says_where_it_came_from_and_what_would_do)
     cr_assert_str_eq(error, "$TEST_QUIET: 'perhaps' is neither yes nor no; write 1 or 0");
 }
 
+Test(options, a_step_leaves_alone_what_an_earlier_one_filled)
+{
+    enum option_source sources[ARRAY_SIZE(rows)] = {OPTION_UNSET};
+    const char *argv[] = {"prog", "--wait", "1ms", NULL};
+    setenv("TEST_WAIT", "nonsense", 1);
+    setenv("TEST_QUIET", "1", 1);
+    cr_assert_eq(options_from_arguments(rows, ARRAY_SIZE(rows), 3, (char **)argv, &settings, sources, &asked,
+                                        error, sizeof(error)),
+                 3);
+    cr_assert_eq(options_from_environment(rows, ARRAY_SIZE(rows), &settings, sources, error, sizeof(error)),
+                 0);
+    settings.listen = "from a file";
+    sources[0] = OPTION_FILE;
+    cr_assert_eq(options_from_defaults(rows, ARRAY_SIZE(rows), &settings, sources, error, sizeof(error)), 0);
+    cr_assert_str_eq(settings.listen, "from a file");
+    cr_assert_eq(settings.wait_us, 1000);
+    cr_assert_eq(sources[1], OPTION_ENVIRONMENT);
+    cr_assert_eq(sources[2], OPTION_DEFAULT);
+    cr_assert_eq(sources[3], OPTION_ARGUMENT);
+}
+
 Test(options, a_small_error_buffer_is_not_overrun)
 {
     char small[8];
@@ -239,5 +260,25 @@ Test(parse, what_is_no_duration_is_refused_and_writes_nothing)
         int64_t us = 42;
         cr_assert_eq(parse_duration_us(bad[i], &us), -EINVAL, "%s", bad[i]);
         cr_assert_eq(us, 42);
+    }
+}
+
+Test(parse, what_was_read_is_written_in_the_largest_unit_that_fits)
+{
+    static const char *const sizes[] = {"0", "4095", "1K", "1025K", "16M", "3G", "2T", "16777215T"};
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        char text[32];
+        uint64_t bytes;
+        cr_assert_eq(parse_size(sizes[i], &bytes), 0);
+        format_size(bytes, text, sizeof(text));
+        cr_assert_str_eq(text, sizes[i]);
+    }
+    static const char *const durations[] = {"0s", "1us", "250ms", "90s", "5m", "2h", "7d", "1500ms"};
+    for (size_t i = 0; i < ARRAY_SIZE(durations); i++) {
+        char text[32];
+        int64_t us;
+        cr_assert_eq(parse_duration_us(durations[i], &us), 0);
+        format_duration_us(us, text, sizeof(text));
+        cr_assert_str_eq(text, durations[i]);
     }
 }

@@ -439,7 +439,7 @@ Test(store_damage, no_flipped_bit_of_the_state_is_believed)
     cr_assert_eq(pread(fd, bytes, sizeof(bytes), 0), (ssize_t)sizeof(bytes));
     close(fd);
     unsigned healed = 0;
-    for (size_t at = 0; at < sizeof(bytes); at += 83) {
+    for (size_t at = 0; at < sizeof(bytes); at += 211) {
         bytes[at] ^= (uint8_t)(1 << (at % 8));
         write_at(&path, bytes, sizeof(bytes), 0);
         bytes[at] ^= (uint8_t)(1 << (at % 8));

@@ -293,3 +293,21 @@ Test(store_roll, an_unclean_end_seals_the_last_segment_and_a_clean_one_goes_on_w
     fixture_expect(f, 1, 0, 3, 100);
     fixture_destroy(f);
 }
+
+Test(store_roll, lives_without_a_single_append_leave_one_segment_to_write_to)
+{
+    struct fixture *f = open_small();
+    cr_assert_eq(fixture_emit(f, 1, 0, 1, 100), STORE_OK);
+    static const enum fixture_end ends[] = {FIXTURE_CRASH, FIXTURE_CLEAN, FIXTURE_CLEAN,
+                                            FIXTURE_CRASH, FIXTURE_CRASH, FIXTURE_CLEAN};
+    for (unsigned i = 0; i < 6; i++) {
+        fixture_reopen(f, ends[i]);
+        cr_assert_eq(fixture_stats(f).segments, 2, "the sealed one and an empty one");
+        cr_assert_eq(each_file(f, "", ".mdb", NULL), 3, "and the state");
+    }
+    cr_assert_eq(fixture_emit(f, 1, 1, 1, 100), STORE_OK);
+    fixture_reopen(f, FIXTURE_CLEAN);
+    cr_assert_eq(fixture_stats(f).segments, 2);
+    fixture_expect(f, 1, 0, 2, 100);
+    fixture_destroy(f);
+}

@@ -98,17 +98,17 @@ typedef struct crier_header {
 
 /** An event as a handler sees it. Borrowed for the call, with everything it points to. */
 typedef struct crier_event {
-    const char *topic;      /* NUL-terminated */
-    uint32_t partition;     /* 0-based within the topic */
-    uint64_t offset;        /* its number in the partition */
-    int64_t timestamp_ms;   /* the producer's time, since 1970 UTC */
-    const void *key;        /* NULL: none */
-    size_t key_size;        /* bytes */
-    const void *value;      /* NULL: null */
-    size_t value_size;      /* bytes */
-    int32_t header_count;   /* crier_event_header() reads them */
+    const char *topic;       /* NUL-terminated */
+    uint32_t partition;      /* 0-based within the topic */
+    uint64_t offset;         /* its number in the partition */
+    int64_t timestamp_ms;    /* the producer's time, since 1970 UTC */
+    const void *key;         /* NULL: none */
+    size_t key_size;         /* bytes */
+    const void *value;       /* NULL: null */
+    size_t value_size;       /* bytes */
+    int32_t header_count;    /* crier_event_header() reads them */
     uint64_t high_watermark; /* of its partition when it was sent: offset + 1 == high_watermark is the end */
-    int error;              /* on the topic "error": the code; the value is the text. 0 otherwise */
+    int error;               /* on the topic "error": the code; the value is the text. 0 otherwise */
     const void *internal;
 } crier_event;
 
@@ -126,6 +126,7 @@ typedef int crier_handler(crier *bus, const crier_event *event, void *ctx);
 
 /* ---- the bus ---- */
 
+/* A memory emit is sent once: without an answer (a lost connection) its outcome is CRIER_EUNKNOWN. */
 enum crier_durability {
     CRIER_DURABLE = 0, /* acknowledged after fdatasync: the default */
     CRIER_MEMORY = 1   /* acknowledged when accepted; on disk a few milliseconds later; no offset is told */
@@ -133,24 +134,26 @@ enum crier_durability {
 enum crier_compression { CRIER_COMPRESSION_NONE = 0, CRIER_COMPRESSION_LZ4 = 3, CRIER_COMPRESSION_ZSTD = 4 };
 
 struct crier_options {
-    size_t struct_size;           /* set by crier_options_default() */
-    const char *name;             /* for people, in the broker's log; copied; default NULL */
-    struct event_base *base;      /* run on this loop instead of an own thread; the caller's; default NULL */
-    int connect_timeout_ms;       /* crier_open() waits so long for the first connection; default 5000; 0: not at all */
-    int reconnect_delay_ms_min;   /* default 50 */
-    int reconnect_delay_ms_max;   /* default 2000 */
-    int request_timeout_ms;       /* blocking requests; default 10000 */
-    int close_timeout_ms;         /* crier_close() flushes so long; default 10000 */
-    int linger_us;                /* a partly filled batch waits so long for more while one is in flight; default 1000 */
-    size_t batch_size_max;        /* bytes of a batch before compression; default 256 KiB; 1 KiB .. 8 MiB */
-    size_t buffer_size_max;       /* bytes of events not yet acknowledged; above: CRIER_EAGAIN or blocking; default 32 MiB */
-    int commit_interval_ms;       /* positions of groups; default 100 */
-    size_t listen_credit;         /* bytes a listener is ready to take before it has handled them; default 4 MiB */
+    size_t struct_size;      /* set by crier_options_default() */
+    const char *name;        /* for people, in the broker's log; copied; default NULL */
+    struct event_base *base; /* run on this loop instead of an own thread; the caller's; default NULL */
+    int connect_timeout_ms; /* crier_open() waits so long for the first connection; default 5000; 0: not at all */
+    int reconnect_delay_ms_min; /* default 50 */
+    int reconnect_delay_ms_max; /* default 2000 */
+    int request_timeout_ms;     /* blocking requests; default 10000 */
+    int close_timeout_ms;       /* crier_close() flushes so long; default 10000 */
+    int linger_us; /* a partly filled batch waits so long for more while one is in flight; default 1000 */
+    size_t batch_size_max; /* bytes of a batch before compression; default 256 KiB; 1 KiB .. 8 MiB */
+    size_t
+        buffer_size_max; /* bytes of events not yet acknowledged; above: CRIER_EAGAIN or blocking; default 32 MiB */
+    int commit_interval_ms; /* positions of groups; default 100 */
+    size_t listen_credit;   /* bytes a listener is ready to take before it has handled them; default 4 MiB */
     enum crier_compression compression; /* default none */
-    bool emit_blocks;             /* true: emit waits for room (never on the I/O thread); default false: CRIER_EAGAIN */
-    void (*drain)(crier *bus, void *ctx);  /* after CRIER_EAGAIN: there is room again; default NULL */
-    void (*connection)(crier *bus, bool connected, const char *text, void *ctx); /* state changes; default NULL */
-    void *ctx;                    /* for drain and connection */
+    bool emit_blocks; /* true: emit waits for room (never on the I/O thread); default false: CRIER_EAGAIN */
+    void (*drain)(crier *bus, void *ctx); /* after CRIER_EAGAIN: there is room again; default NULL */
+    void (*connection)(crier *bus, bool connected, const char *text,
+                       void *ctx); /* state changes; default NULL */
+    void *ctx;                     /* for drain and connection */
 };
 
 static inline struct crier_options crier_options_default(void)
@@ -203,12 +206,13 @@ enum crier_from { CRIER_LIVE = 0, CRIER_EARLIEST = 1, CRIER_OFFSET = 2, CRIER_TI
 
 struct crier_listen_options {
     size_t struct_size;
-    const char *group;     /* durable positions under this name; its members share the topic's partitions; copied;
+    const char *group; /* durable positions under this name; its members share the topic's partitions; copied;
                             * default NULL: every partition, no durable position */
-    enum crier_from from;  /* where to start if the group has no position yet (or without one); default CRIER_LIVE */
-    int64_t from_value;    /* CRIER_OFFSET: the offset; CRIER_TIME: microseconds since 1970 UTC */
-    uint64_t count;        /* stop after so many events; 0: never */
-    size_t credit;         /* bytes; 0: the bus's listen_credit */
+    enum crier_from
+        from; /* where to start if the group has no position yet (or without one); default CRIER_LIVE */
+    int64_t from_value; /* CRIER_OFFSET: the offset; CRIER_TIME: microseconds since 1970 UTC */
+    uint64_t count;     /* stop after so many events; 0: never */
+    size_t credit;      /* bytes; 0: the bus's listen_credit */
     /* Called once, when no handler of this listener can run any more: free ctx here. code: 0 (off, count reached, close)
      * or why it ended. */
     void (*released)(void *ctx, int code, const char *text);
@@ -352,7 +356,8 @@ static inline struct crier_group_seek_options crier_group_seek_options_default(v
 }
 
 /** Calls each(ctx, info) for every group, in order of their names; info is borrowed for the call. Blocking. */
-CRIER_API int crier_group_list(crier *bus, void (*each)(void *ctx, const struct crier_group_info *info), void *ctx);
+CRIER_API int crier_group_list(crier *bus, void (*each)(void *ctx, const struct crier_group_info *info),
+                               void *ctx);
 /** Calls each(ctx, info) once: members, topics and, unless topic is NULL, where it stands in that topic's partitions.
  *  0, CRIER_EINVAL (no such group), CRIER_ENOTOPIC, ... Blocking. */
 CRIER_API int crier_group_describe(crier *bus, const char *name, const char *topic,
