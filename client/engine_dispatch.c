@@ -44,7 +44,7 @@ void listen_deliver(struct engine *engine, const Wire__Deliver *deliver, const s
 
     if (!listener || listener->state == LISTENER_ENDING || listener->stopped)
         return; /* it was sent before the broker heard of the end */
-    partition = partition_find(listener, deliver->partition);
+    partition = listen_partition_find(listener, deliver->partition);
     if (listener->state != LISTENER_LIVE || !partition || deliver->n_ranges > 0) {
         engine_fail(engine, CRIER_EPROTO, "a delivery that was not asked for");
         return;

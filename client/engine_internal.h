@@ -313,7 +313,7 @@ void listen_drop(struct engine *engine);
 bool listen_is_settled(const struct engine *engine);
 
 /* NULL: not its own. */
-struct listen_partition *partition_find(const struct crier_listener *listener, uint64_t id);
+struct listen_partition *listen_partition_find(const struct crier_listener *listener, uint64_t id);
 /* What LISTENING says it begins with; of those it has had, the position reached stays if it is ahead. false: no memory. */
 bool partitions_begin(struct crier_listener *listener, const Wire__Listening *listening);
 /* They may be others' from now on: `assigned` is told. Kept, to resume from. */

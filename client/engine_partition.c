@@ -15,7 +15,7 @@
 
 /* ---- the set ---- */
 
-struct listen_partition *partition_find(const struct crier_listener *listener, uint64_t id)
+struct listen_partition *listen_partition_find(const struct crier_listener *listener, uint64_t id)
 {
     for (size_t i = 0; i < listener->partition_count; i++)
         if (listener->partitions[i]->id == id)
@@ -92,7 +92,7 @@ bool partitions_begin(struct crier_listener *listener, const Wire__Listening *li
 
     for (size_t i = 0; made && i < listening->n_partitions; i++) {
         const Wire__ListenPartition *from = listening->partitions[i];
-        const struct listen_partition *known = partition_find(listener, from->partition);
+        const struct listen_partition *known = listen_partition_find(listener, from->partition);
         struct listen_partition *partition = partition_make(from);
         made = partition != NULL;
         if (made)
@@ -145,7 +145,7 @@ static void partitions_revoked(struct engine *engine, struct crier_listener *lis
                                const Wire__Assign *assign)
 {
     for (size_t i = 0; i < assign->n_revoked; i++) {
-        struct listen_partition *partition = partition_find(listener, assign->revoked[i]);
+        struct listen_partition *partition = listen_partition_find(listener, assign->revoked[i]);
         if (!partition || partition->leaving)
             continue;
         partition->leaving = true;
@@ -162,7 +162,7 @@ static bool partition_added(struct engine *engine, struct crier_listener *listen
 {
     struct listen_partition *partition;
 
-    if (partition_find(listener, added->partition)) {
+    if (listen_partition_find(listener, added->partition)) {
         engine_fail(engine, CRIER_EPROTO, "ASSIGN of a partition that was assigned");
         return false;
     }

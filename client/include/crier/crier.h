@@ -206,8 +206,9 @@ enum crier_from { CRIER_LIVE = 0, CRIER_EARLIEST = 1, CRIER_OFFSET = 2, CRIER_TI
 
 struct crier_listen_options {
     size_t struct_size;
-    const char *group; /* durable positions under this name; its members share the topic's partitions; copied;
-                            * default NULL: every partition, no durable position */
+    /* Durable positions under this name; its members share the topic's partitions. copied; default NULL: every
+     * partition, no durable position */
+    const char *group;
     enum crier_from
         from; /* where to start if the group has no position yet (or without one); default CRIER_LIVE */
     int64_t from_value; /* CRIER_OFFSET: the offset; CRIER_TIME: microseconds since 1970 UTC */
@@ -218,8 +219,8 @@ struct crier_listen_options {
     void (*released)(void *ctx, int code, const char *text);
     /* Called when the broker has confirmed the listener (again after each reconnect): its first events follow. */
     void (*listening)(void *ctx);
-    int session_timeout_ms; /* with a group: silent so long, its partitions go to others; 1000 or more; default 0: the
-                             * broker's, 10 s */
+    /* With a group: silent so long, its partitions go to others. 1000 or more; default 0: the broker's, 10 s */
+    int session_timeout_ms;
     /* With a group: a partition (0-based within the topic) is this listener's from now on, or no longer: no handler call
      * for it begins until it is given again. Taken also when the connection is lost, and at the end, before `released`.
      * When the broker takes one for another member, this is called before that member can have it. */
@@ -321,6 +322,9 @@ CRIER_API int crier_topic_create(crier *bus, const char *name, const struct crie
 /** Calls each(ctx, info) for the topic (or for every topic, name NULL); info is borrowed for the call. Blocking. */
 CRIER_API int crier_topic_describe(crier *bus, const char *name,
                                    void (*each)(void *ctx, const struct crier_topic_info *info), void *ctx);
+/** One round trip to the broker's core. Blocking. */
+CRIER_API int crier_ping(crier *bus, int64_t *ret_round_trip_us);
+
 /* ---- groups ---- */
 
 struct crier_group_partition {
@@ -371,9 +375,6 @@ CRIER_API int crier_group_seek(crier *bus, const char *name, const char *topic,
 /** Forgets a group and all its positions. 0, CRIER_EBUSY (it has members), CRIER_EINVAL (no such group),
  *  CRIER_EUNKNOWN (as above), ... Blocking. */
 CRIER_API int crier_group_delete(crier *bus, const char *name);
-
-/** One round trip to the broker's core. Blocking. */
-CRIER_API int crier_ping(crier *bus, int64_t *ret_round_trip_us);
 
 #ifdef __cplusplus
 }
