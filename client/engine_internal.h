@@ -319,6 +319,7 @@ bool partitions_begin(struct crier_listener *listener, const Wire__Listening *li
 /* They may be others' from now on: `assigned` is told. Kept, to resume from. */
 void partitions_suspend(struct crier_listener *listener);
 void partitions_forget(struct crier_listener *listener); /* tells, and frees them */
+void partitions_lag_update(struct crier_listener *listener);
 void listen_assign(struct engine *engine, const Wire__Assign *assign);
 
 /* COMMIT, if there is something new. */

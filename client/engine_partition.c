@@ -64,6 +64,18 @@ void partitions_suspend(struct crier_listener *listener)
         partition_tell(listener, listener->partitions[i], false);
 }
 
+void partitions_lag_update(struct crier_listener *listener)
+{
+    uint64_t lag = 0;
+
+    for (size_t i = 0; i < listener->partition_count; i++) {
+        const struct listen_partition *partition = listener->partitions[i];
+        if (partition->high_watermark > partition->next)
+            lag += partition->high_watermark - partition->next;
+    }
+    atomic_store_explicit(&listener->lag, lag, memory_order_relaxed);
+}
+
 void partitions_forget(struct crier_listener *listener)
 {
     partitions_suspend(listener);
@@ -72,6 +84,7 @@ void partitions_forget(struct crier_listener *listener)
     free(listener->partitions);
     listener->partitions = NULL;
     listener->partition_count = listener->partition_capacity = 0;
+    partitions_lag_update(listener);
 }
 
 /* ---- LISTENING ---- */
@@ -108,6 +121,7 @@ bool partitions_begin(struct crier_listener *listener, const Wire__Listening *li
     listener->partitions = fresh.partitions;
     listener->partition_count = fresh.partition_count;
     listener->partition_capacity = fresh.partition_capacity;
+    partitions_lag_update(listener);
     for (size_t i = 0; i < listener->partition_count; i++)
         partition_tell(listener, listener->partitions[i], true);
     return true;
@@ -194,4 +208,5 @@ void listen_assign(struct engine *engine, const Wire__Assign *assign)
     for (size_t i = 0; i < assign->n_added; i++)
         if (!partition_added(engine, listener, assign->added[i]))
             return;
+    partitions_lag_update(listener);
 }

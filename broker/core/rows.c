@@ -186,7 +186,10 @@ void rows_done(struct shard *shard, struct rows *rows, bool stored)
         groups = row->next_dirty;
         group_bury(row);
     }
-    rows_destroy(rows);
+    free(rows->array);
+    free(rows->places);
+    free(rows->bytes);
+    free(rows);
 }
 
 struct rows *rows_take_dirty(struct shard *shard)
@@ -224,16 +227,6 @@ const struct store_row *rows_array(const struct rows *rows, size_t *ret_count)
 {
     *ret_count = rows->count;
     return rows->array;
-}
-
-void rows_destroy(struct rows *rows)
-{
-    if (!rows)
-        return;
-    free(rows->array);
-    free(rows->places);
-    free(rows->bytes);
-    free(rows);
 }
 
 /* ---- loading ---- */

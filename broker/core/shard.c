@@ -219,7 +219,9 @@ void shard_destroy(struct shard *shard)
         shard->waiting = emit->next;
         emit_destroy(emit);
     }
-    rows_destroy(shard->flush_rows);
+    if (shard->flush_rows)
+        rows_done(shard, shard->flush_rows, true);
+    rows_done(shard, rows_take_dirty(shard), true); /* frees what is deleted and waited for a flush */
     group_free_all(shard);
     producer_free_all(shard);
     topic_free_all(shard);

@@ -343,6 +343,5 @@ struct rows *rows_take_dirty(struct shard *shard);
 const struct store_row *rows_array(const struct rows *rows, size_t *ret_count);
 /* The flush is over: stored or not. Frees the rows. */
 void rows_done(struct shard *shard, struct rows *rows, bool stored);
-void rows_destroy(struct rows *rows); /* the shard ends */
 
 #endif
