@@ -334,7 +334,7 @@ const struct command group_describe_command = {
             "\n"
             "Examples:\n"
             "  crier group describe billing\n"
-            "  crier group describe billing orders.placed --json | jq '[.topics[][].lag] | add'",
+            "  crier group describe billing --json | jq '[.topics[][].lag] | add'",
     .rows = show_rows,
     .row_count = ARRAY_SIZE(show_rows),
     .run = describe_run,
