@@ -50,6 +50,7 @@ static void on_acceptable(evutil_socket_t listening, short what, void *ctx)
     (void)what;
     struct acceptor *acceptor = ctx;
     struct reactor *reactor = acceptor->reactor;
+    reactor_turn_begin(reactor);
     for (int i = 0; i < 64; i++) {
         struct sockaddr_storage address = {0};
         socklen_t size = sizeof(address);
@@ -116,7 +117,7 @@ static int tcp_bind(struct acceptor *acceptor, const struct addrinfo *info)
     (void)setsockopt(acceptor->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (bind(acceptor->fd, info->ai_addr, info->ai_addrlen) < 0)
         return -errno;
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t size = sizeof(bound);
     if (getsockname(acceptor->fd, (struct sockaddr *)&bound, &size) < 0)
         return -errno;

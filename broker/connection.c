@@ -169,6 +169,7 @@ static void on_readable(evutil_socket_t fd, short what, void *ctx)
 {
     (void)fd, (void)what;
     struct connection *connection = ctx;
+    reactor_turn_begin(connection->reactor);
     size_t sum = 0;
     while (sum < RECEIVE_TURN_MAX && !connection->paused && !connection->closing) {
         ssize_t received = receive_once(connection);
@@ -307,6 +308,7 @@ static ssize_t write_once(struct connection *connection)
 static void on_discard(evutil_socket_t fd, short what, void *ctx)
 {
     struct connection *connection = ctx;
+    reactor_turn_begin(connection->reactor);
     uint8_t nowhere[4096];
     ssize_t received = 0;
     for (int i = 0; i < 64 && !(what & EV_TIMEOUT); i++)
@@ -357,6 +359,7 @@ static void on_writable(evutil_socket_t fd, short what, void *ctx)
 {
     (void)fd;
     struct connection *connection = ctx;
+    reactor_turn_begin(connection->reactor);
     if (what & EV_TIMEOUT)
         connection_destroy(connection, "closed, without waiting longer for it to read");
     else

@@ -19,8 +19,11 @@
 #define FLUSH_ROUNDS                                                                                         \
     8 /* delivering and writing take turns this often before other sockets are looked at again */
 
-static void turn_begin(struct reactor *reactor)
+void reactor_turn_begin(struct reactor *reactor)
 {
+    if (reactor->in_turn)
+        return;
+    reactor->in_turn = true;
     reactor->mono_us = clock_monotonic_us();
     core_turn_begin(reactor->core, reactor->mono_us, clock_wall_us());
 }
@@ -29,6 +32,7 @@ static void on_store(evutil_socket_t fd, short what, void *ctx)
 {
     (void)fd, (void)what;
     struct reactor *reactor = ctx;
+    reactor_turn_begin(reactor);
     reactor->store->ops->poll(reactor->store, COMPLETIONS_TURN_MAX);
 }
 
@@ -57,6 +61,7 @@ static void on_signal(evutil_socket_t fd, short what, void *ctx)
     (void)fd, (void)what;
     struct reactor *reactor = ctx;
     int signal;
+    reactor_turn_begin(reactor);
     while ((signal = shutdown_next(reactor->shutdown)) > 0) {
         if (signal != SIGHUP) {
             stop_asked(reactor, signal);
@@ -108,20 +113,24 @@ static int loop_once(struct reactor *reactor)
     return 0;
 }
 
-/* The callbacks of one loop gather; the time is read once, after them, for everything that is stamped at the turn's end. */
+static void turn_finish(struct reactor *reactor)
+{
+    reactor_turn_begin(reactor); /* if nothing but the timer woke us */
+    timer_set(reactor, turn_end(reactor));
+    reactor->in_turn = false;
+}
+
 static int turn(struct reactor *reactor)
 {
     if (loop_once(reactor) < 0)
         return -1;
-    turn_begin(reactor);
-    timer_set(reactor, turn_end(reactor));
+    turn_finish(reactor);
     return 0;
 }
 
 static int until_ready(struct reactor *reactor)
 {
-    turn_begin(reactor);
-    timer_set(reactor, turn_end(reactor));
+    turn_finish(reactor);
     while (!core_ready(reactor->core)) {
         if (core_read_only(reactor->core)) {
             LOG_ERROR(reactor->log, "START-FAILED", "the data folder cannot be written; see the lines above");

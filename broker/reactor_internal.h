@@ -65,10 +65,15 @@ struct reactor {
     struct buffer *slab; /* shared by all receives */
     size_t slab_used;
     int64_t mono_us;
+    bool in_turn; /* core_turn_begin has been called */
     bool stopping;
     int stop_signals;
     int64_t stop_by_us;
 };
+
+/* ---- reactor.c ---- */
+void reactor_turn_begin(
+    struct reactor *reactor); /* first thing in every callback: the core's clock is right */
 
 /* ---- connection.c ---- */
 void connection_accept(struct reactor *reactor, int fd, const char *peer); /* fd: taken */

@@ -269,9 +269,9 @@ static void credit_want(struct engine *engine, size_t size)
 {
     Wire__CreditWant want = WIRE__CREDIT_WANT__INIT;
 
-    if (engine->grant_wanted >= size)
-        return;
-    engine->grant_wanted = size;
+    if (engine->grant_wanted >= engine->grant_used + size)
+        return; /* asked already: the broker will grant at least that */
+    engine->grant_wanted = engine->grant_used + size;
     want.bytes = size;
     engine_send(engine, FRAME_CREDIT_WANT, &want.base);
 }
@@ -470,7 +470,6 @@ void emit_credit(struct engine *engine, uint64_t total)
 {
     if (total > engine->grant)
         engine->grant = total;
-    engine->grant_wanted = 0;
 }
 
 /* ---- topics ---- */
@@ -525,7 +524,7 @@ static void grant_give_back(struct engine *engine)
     engine->grant_due = ENGINE_NEVER;
     if (engine->unanswered_count > 0)
         engine->grant_due = engine->now + GRANT_IDLE_US;
-    if (engine->unanswered_count > 0 || engine->grant_wanted || unused <= GRANT_KEPT)
+    if (engine->unanswered_count > 0 || engine->grant_wanted > engine->grant || unused <= GRANT_KEPT)
         return;
     message.bytes = unused - GRANT_KEPT;
     engine->grant_used += message.bytes;

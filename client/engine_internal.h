@@ -206,12 +206,12 @@ struct engine {
     int64_t retry_due, retry_delay;
     struct list unanswered; /* emit_frames */
     size_t unanswered_count;
-    uint64_t emit_request;        /* the last one */
-    uint64_t grant, grant_used;   /* cumulative bytes of EMIT frames in this connection */
-    uint64_t grant_wanted;        /* the frame size in the last CREDIT_WANT; 0: none since the last CREDIT */
-    int64_t grant_due;            /* when a grant that nobody used since then goes back */
-    struct list failing;          /* batches the stage could not place: to be settled outside the lock */
-    struct list settled;          /* batches with an outcome, on their way back to the stage */
+    uint64_t emit_request;      /* the last one */
+    uint64_t grant, grant_used; /* cumulative bytes of EMIT frames in this connection */
+    uint64_t grant_wanted; /* the total that the last CREDIT_WANT asked for; 0: none in this connection */
+    int64_t grant_due;     /* when a grant that nobody used since then goes back */
+    struct list failing;   /* batches the stage could not place: to be settled outside the lock */
+    struct list settled;   /* batches with an outcome, on their way back to the stage */
     struct list topics_answered;  /* metadata on its way to the stage */
     struct list topics_delayed;   /* to be asked for again at retry_due */
     struct emit_scratch *scratch; /* for building one EMIT */

@@ -225,6 +225,15 @@ static void batch_refused(struct engine *engine, struct emit_batch *batch, int c
     }
 }
 
+/* Everything before `after` is stored. Answers come in any order: it never goes back. */
+static void lane_stored(struct emit_lane *lane, int32_t after)
+{
+    uint32_t distance = ((uint32_t)after - (uint32_t)lane->stored_sequence) & INT32_MAX;
+
+    if (distance < INT32_MAX / 2)
+        lane->stored_sequence = after;
+}
+
 static void part_outcome(struct engine *engine, struct emit_batch *batch, const Wire__EmittedPart *part,
                          const char *text)
 {
@@ -235,7 +244,7 @@ static void part_outcome(struct engine *engine, struct emit_batch *batch, const 
     switch (part->outcome) {
     case WIRE__OUTCOME__OK:
         if (!lane->memory)
-            lane->stored_sequence = sequence_after(batch->base_sequence, batch->builder.count);
+            lane_stored(lane, sequence_after(batch->base_sequence, batch->builder.count));
         engine->retry_delay = ENGINE_RETRY_DELAY_US;
         batch_settle(engine, batch, 0, lane->memory ? -1 : part->base_offset, NULL);
         break;

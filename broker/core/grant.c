@@ -65,7 +65,7 @@ static void grant_serve(struct session *session)
         uint64_t needed = grant->used + grant->wanted;
         size_t more = needed > grant->granted ? needed - grant->granted : 0;
         bool beyond = session->ingest_granted + more > session->config.ingest_bytes_max;
-        if (beyond && session->line_holder)
+        if (beyond && session->line_holder && session->line_holder != connection)
             return;
         if (beyond)
             line_hold(connection);

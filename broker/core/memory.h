@@ -21,6 +21,7 @@
 
 static inline void *core_alloc(size_t size)
 {
+    CHECK(size > 0);
     void *memory = calloc(1, size);
     CHECK(memory);
     return memory;

@@ -9,7 +9,7 @@ if(TARGET order_demo AND TARGET crierd)
   # name, then what follows the folder
   function(demo_test name)
     add_test(NAME ${name} COMMAND order_demo --dir ${CMAKE_CURRENT_BINARY_DIR}/${name} ${ARGN})
-    set_tests_properties(${name} PROPERTIES TIMEOUT 120 LABELS integration FIXTURES_REQUIRED demo_orders)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 120 LABELS "integration;tsan" FIXTURES_REQUIRED demo_orders)
   endfunction()
   demo_test(demo_agrees_on_a_generated_file --data ${generated})
   demo_test(demo_agrees_on_a_dirty_file --data ${dirty})

@@ -97,6 +97,7 @@ void node_accept(struct sim *sim, struct link *link)
     server->sim = sim;
     server->link = link;
     server->close_by_us = INT64_MAX;
+    core_turn_begin(sim->node.core, sim->now_us, sim_wall_us(sim)); /* as the reactor does before any event */
     server->core = core_connection_open(sim->node.core, server, "simulated");
     CHECK(server->core);
     server->next = sim->node.servers;

@@ -68,9 +68,10 @@ static void plan_load(struct sim *sim)
     plan->quality.piece_max = (size_t)PICK(sim, 1, 40, 5000, 65536);
     if (sim_chance(sim, 30)) /* much: what is unsent, read at a time or in a frame reaches its limits */
         plan->value_max = 60000;
-    if (plan->value_max >= 6000 && plan->quality.piece_max < 5000) { /* or it takes for ever */
-        plan->quality.piece_max = 5000;
+    if (plan->value_max >= 6000) { /* or it takes for ever */
+        plan->quality.piece_max = 65536;
         plan->quality.capacity = 65536;
+        plan->burst_max = plan->burst_max > 20 ? 20 : plan->burst_max;
     }
     if (plan->quality.piece_max == 1 ||
         plan->quality.capacity == 64) { /* byte by byte: little, or it takes for ever */
