@@ -36,6 +36,7 @@ void listener_revoked(struct listener *listener, const struct shard_reply *reply
         revoked[i] = cursor->view->id;
         cursor_destroy(cursor);
     }
+    listener_wake(listener); /* what was promised to their reads is the others' credit again */
     if (!listener->revoked_us)
         listener->revoked_us = listener->connection->session->mono_us;
     Wire__Assign message = WIRE__ASSIGN__INIT;

@@ -274,6 +274,34 @@ Test(crew, a_commit_for_a_partition_that_was_released_is_fenced)
     stage_destroy(s);
 }
 
+Test(crew, a_read_for_a_partition_that_is_revoked_does_not_keep_the_others_waiting)
+{
+    struct fixture *f = fixture_create();
+    f->store_options.read = (struct store_memory_delay){5000, 5000};
+    fixture_start(f);
+    struct peer *p = peer_welcome(f);
+    uint64_t first = peer_topic(p, "orders", 2);
+    for (uint32_t i = 0; i < 2; i++)
+        peer_emit_one(p, (struct batch_spec){.partition = first + i});
+    struct listen_spec join = {
+        .id = 1, .topic = "orders", .group = "g", .from = WIRE__FROM__EARLIEST, .credit = 1};
+    peer_listen(peer_welcome(f), &join);
+    fixture_settle(f);  /* the group has its first positions: who joins now does so at once */
+    fixture_restart(f); /* and events have to be read */
+    struct peer *member = peer_welcome(f), *newcomer = peer_welcome(f);
+    peer_listen(member, &join);
+    fixture_turn(f); /* all of its credit is promised to a read */
+    peer_expect(member, FRAME_LISTENING);
+    join.credit = 0;
+    peer_listen(newcomer, &join);
+    fixture_turn(f);
+    uint64_t revoked = ((const Wire__Assign *)peer_expect(member, FRAME_ASSIGN))->revoked[0];
+    fixture_settle(f);
+    const Wire__Deliver *deliver = peer_expect(member, FRAME_DELIVER);
+    cr_assert_eq(deliver->partition, revoked == first ? first + 1 : first);
+    fixture_destroy(f);
+}
+
 Test(crew, a_member_that_keeps_what_it_was_asked_for_is_ended)
 {
     struct stage *s = stage_make(2);
