@@ -2,7 +2,7 @@
  *
  *   bus.c          open, close, flush, stats, emit        loop.c    the I/O thread's turns: engine, timers, wake-ups
  *   bus_listen.c   on, once, off, listen                  socket.c  the connection: resolve, connect, receive, send
- *   bus_request.c  topics, ping
+ *   bus_request.c  topics, ping                            bus_group.c  groups
  *
  * Lock order: there is one lock, `bus.lock`, which is the engine's emit lock too. It is never held while a callback or
  * a system call runs (but for the condition variable's). */

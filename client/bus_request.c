@@ -1,8 +1,9 @@
-/* bus_request.c: topics and ping: blocking questions, asked by any thread, answered through the I/O thread.
+/* bus_request.c: blocking questions, asked by any thread, answered through the I/O thread; and those about topics, and ping.
+ * Those about groups are in bus_group.c.
  *
  * Thread:   any that may block; requests_start and answered: the I/O thread.
  * Owns:     struct bus_request: the asking thread's, until it gives up waiting; then the answer frees it. */
-#include "client/bus_internal.h"
+#include "client/bus_request.h"
 
 #include "base/clock.h"
 #include "client/topic_name.h"
@@ -13,35 +14,15 @@
 #define ANSWER_GRACE_MS                                                                                      \
     1000 /* the engine's own time-out comes first; this is for a loop that does not turn */
 
-enum bus_request_kind { BUS_TOPIC_CREATE, BUS_TOPIC_DESCRIBE, BUS_TOPIC_LIST, BUS_PING };
-
-struct topic_copy {
-    struct crier_topic_info info; /* name and partitions: malloc'ed */
-};
-
-struct bus_request {
-    struct bus_request *next;
-    crier *bus;
-    enum bus_request_kind kind;
-    char *name;
-    struct crier_topic_options options;
-    bool has_options;
-    /* under bus.lock */
-    bool answered;
-    bool abandoned; /* nobody waits any more */
-    int code;
-    int64_t answered_us;
-    struct topic_copy *topics;
-    size_t topic_count, topic_capacity;
-};
-
-static void request_free(struct bus_request *request)
+void bus_request_free(struct bus_request *request)
 {
     for (size_t i = 0; i < request->topic_count; i++) {
         free((char *)(uintptr_t)request->topics[i].info.name);
         free((void *)(uintptr_t)request->topics[i].info.partitions);
     }
     free(request->topics);
+    groups_free(request->groups, request->group_count);
+    free(request->topic);
     free(request->name);
     free(request);
 }
@@ -86,6 +67,9 @@ static void on_answer(void *ctx, const struct engine_answer *answer)
     for (size_t i = 0; i < answer->topic_count && request->code == 0; i++)
         if (!topic_keep(request, &answer->topics[i]))
             request->code = CRIER_ENOMEM;
+    for (size_t i = 0; i < answer->group_count && request->code == 0; i++)
+        if (!group_keep(request, &answer->groups[i]))
+            request->code = CRIER_ENOMEM;
     if (answer->more)
         return;
     pthread_mutex_lock(&bus->lock);
@@ -97,7 +81,7 @@ static void on_answer(void *ctx, const struct engine_answer *answer)
     pthread_cond_broadcast(&bus->changed);
     pthread_mutex_unlock(&bus->lock);
     if (abandoned)
-        request_free(request);
+        bus_request_free(request);
 }
 
 static int request_start(crier *bus, struct bus_request *request)
@@ -112,6 +96,15 @@ static int request_start(crier *bus, struct bus_request *request)
         return engine_topic_describe(bus->engine, request->name, on_answer, request, now);
     case BUS_TOPIC_LIST:
         return engine_topic_list(bus->engine, on_answer, request, now);
+    case BUS_GROUP_LIST:
+        return engine_group_list(bus->engine, on_answer, request, now);
+    case BUS_GROUP_DESCRIBE:
+        return engine_group_describe(bus->engine, request->name, request->topic, on_answer, request, now);
+    case BUS_GROUP_SEEK:
+        return engine_group_seek(bus->engine, request->name, request->topic, &request->seek, on_answer,
+                                 request, now);
+    case BUS_GROUP_DELETE:
+        return engine_group_delete(bus->engine, request->name, on_answer, request, now);
     default:
         return engine_ping(bus->engine, on_answer, request, now);
     }
@@ -144,20 +137,19 @@ static bool is_answered(crier *bus, const void *ctx)
     return request->answered;
 }
 
-/* Asks and waits. On 0 the answer is in *ret_request, which the caller frees; taken on failure. */
-static int request_run(crier *bus, struct bus_request *request)
+int bus_request_run(crier *bus, struct bus_request *request)
 {
     int64_t timeout_ms = (int64_t)bus->options.request_timeout_ms + ANSWER_GRACE_MS;
     int rc;
 
     if (bus_in_callback(bus)) {
-        request_free(request);
+        bus_request_free(request);
         return CRIER_EDEADLK;
     }
     pthread_mutex_lock(&bus->lock);
     if (bus->closing) {
         pthread_mutex_unlock(&bus->lock);
-        request_free(request);
+        bus_request_free(request);
         return CRIER_ECLOSED;
     }
     *bus->requests_end = request;
@@ -173,11 +165,11 @@ static int request_run(crier *bus, struct bus_request *request)
         request = NULL;
     pthread_mutex_unlock(&bus->lock);
     if (request && rc < 0)
-        request_free(request);
+        bus_request_free(request);
     return rc;
 }
 
-static struct bus_request *request_make(crier *bus, enum bus_request_kind kind, const char *name)
+struct bus_request *bus_request_make(crier *bus, enum bus_request_kind kind, const char *name)
 {
     struct bus_request *request = calloc(1, sizeof(*request));
 
@@ -197,15 +189,15 @@ int crier_topic_create(crier *bus, const char *name, const struct crier_topic_op
 
     if (!bus || !name || (options && options->struct_size == 0))
         return CRIER_EINVAL;
-    if (!(request = request_make(bus, BUS_TOPIC_CREATE, name)))
+    if (!(request = bus_request_make(bus, BUS_TOPIC_CREATE, name)))
         return CRIER_ENOMEM;
     if (options) {
         size_t size = options->struct_size < sizeof(*options) ? options->struct_size : sizeof(*options);
         memcpy(&request->options, options, size);
         request->has_options = true;
     }
-    if ((rc = request_run(bus, request)) == 0)
-        request_free(request);
+    if ((rc = bus_request_run(bus, request)) == 0)
+        bus_request_free(request);
     return rc;
 }
 
@@ -217,13 +209,13 @@ int crier_topic_describe(crier *bus, const char *name,
 
     if (!bus || !each)
         return CRIER_EINVAL;
-    if (!(request = request_make(bus, name ? BUS_TOPIC_DESCRIBE : BUS_TOPIC_LIST, name)))
+    if (!(request = bus_request_make(bus, name ? BUS_TOPIC_DESCRIBE : BUS_TOPIC_LIST, name)))
         return CRIER_ENOMEM;
-    if ((rc = request_run(bus, request)) < 0)
+    if ((rc = bus_request_run(bus, request)) < 0)
         return rc;
     for (size_t i = 0; i < request->topic_count; i++)
         each(ctx, &request->topics[i].info);
-    request_free(request);
+    bus_request_free(request);
     return 0;
 }
 
@@ -235,11 +227,11 @@ int crier_ping(crier *bus, int64_t *ret_round_trip_us)
 
     if (!bus || !ret_round_trip_us)
         return CRIER_EINVAL;
-    if (!(request = request_make(bus, BUS_PING, NULL)))
+    if (!(request = bus_request_make(bus, BUS_PING, NULL)))
         return CRIER_ENOMEM;
-    if ((rc = request_run(bus, request)) < 0)
+    if ((rc = bus_request_run(bus, request)) < 0)
         return rc;
     *ret_round_trip_us = request->answered_us - began;
-    request_free(request);
+    bus_request_free(request);
     return 0;
 }

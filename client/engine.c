@@ -23,6 +23,7 @@
 #define IDLE_GRACE_US                                                                                        \
     INT64_C(1000000) /* from suspecting a dead peer to believing it: time to read the socket */
 #define ERROR_TEXT_MAX 512
+#define SESSION_BEATS  3 /* at least so many signs of life in a session timeout */
 
 static const uint32_t engine_next[ENGINE_STATES] = {
     [ENGINE_IDLE] = BIT(ENGINE_CONNECTING) | BIT(ENGINE_DROPPED),
@@ -276,13 +277,24 @@ void engine_received(struct engine *engine, size_t size, int64_t now_us)
 
 /* ---- time ---- */
 
+static int64_t time_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* To learn whether the broker is there, and, as a group's member, to be heard of in time. */
 static int64_t ping_due(const struct engine *engine)
 {
-    int64_t quiet_since = time_min(engine->last_sent, engine->last_received);
+    int64_t quiet_since = time_min(engine->last_sent, engine->last_received), due = ENGINE_NEVER;
 
-    if (engine->state != ENGINE_READY || engine->ping_interval == 0)
+    if (engine->state != ENGINE_READY)
         return ENGINE_NEVER;
-    return (quiet_since > engine->last_ping ? quiet_since : engine->last_ping) + engine->ping_interval;
+    if (engine->ping_interval > 0)
+        due = time_max(quiet_since, engine->last_ping) + engine->ping_interval;
+    if (engine->session_timeout > 0)
+        due = time_min(due, time_max(engine->last_sent, engine->last_ping) +
+                                engine->session_timeout / SESSION_BEATS);
+    return due;
 }
 
 static int64_t idle_due(const struct engine *engine)

@@ -147,23 +147,36 @@ bool engine_dispatch_pending(const struct engine *engine);
 
 /* ---- requests ---- */
 
-/* One answer: code 0 or why not. topics: borrowed; `more`: this callback runs again with further topics. */
+/* One answer: code 0 or why not. topics, groups: borrowed; `more`: this callback runs again with further ones (of a
+ * group that is described: the same with its further partitions). */
 struct engine_answer {
     int code;
     const char *text; /* never NULL */
     const struct crier_topic_info *topics;
     size_t topic_count;
+    const struct crier_group_info *groups;
+    size_t group_count;
     bool more;
 };
 typedef void engine_answered(void *ctx, const struct engine_answer *answer);
 
 /* All: 0, or CRIER_ENOMEM, CRIER_EINVAL, CRIER_ECLOSED (then `answered` is not called). Without a connection they wait
- * for one; CRIER_ETIMEDOUT after options.request_timeout_ms. A create whose answer was lost ends with CRIER_EUNKNOWN. */
+ * for one; CRIER_ETIMEDOUT after options.request_timeout_ms. What changes something (create, seek, delete) and whose
+ * answer was lost ends with CRIER_EUNKNOWN. */
 int engine_topic_create(struct engine *engine, const char *name, const struct crier_topic_options *options,
                         engine_answered *answered, void *ctx, int64_t now_us);
 int engine_topic_describe(struct engine *engine, const char *name, engine_answered *answered, void *ctx,
                           int64_t now_us);
 int engine_topic_list(struct engine *engine, engine_answered *answered, void *ctx, int64_t now_us);
+int engine_group_list(struct engine *engine, engine_answered *answered, void *ctx, int64_t now_us);
+/* topic: "": none. */
+int engine_group_describe(struct engine *engine, const char *name, const char *topic,
+                          engine_answered *answered, void *ctx, int64_t now_us);
+int engine_group_seek(struct engine *engine, const char *name, const char *topic,
+                      const struct crier_group_seek_options *options, engine_answered *answered, void *ctx,
+                      int64_t now_us);
+int engine_group_delete(struct engine *engine, const char *name, engine_answered *answered, void *ctx,
+                        int64_t now_us);
 int engine_ping(struct engine *engine, engine_answered *answered, void *ctx, int64_t now_us);
 
 /* ---- closing and looking ---- */

@@ -24,18 +24,6 @@
 
 /* ---- in ---- */
 
-static void lag_update(struct crier_listener *listener)
-{
-    uint64_t lag = 0;
-
-    for (size_t i = 0; i < listener->partition_count; i++) {
-        const struct listen_partition *partition = &listener->partitions[i];
-        if (partition->high_watermark > partition->next)
-            lag += partition->high_watermark - partition->next;
-    }
-    atomic_store_explicit(&listener->lag, lag, memory_order_relaxed);
-}
-
 void listen_deliver(struct engine *engine, const Wire__Deliver *deliver, const struct frame *frame)
 {
     struct crier_listener *listener = listen_find(engine, deliver->listener);
@@ -68,7 +56,7 @@ void listen_deliver(struct engine *engine, const Wire__Deliver *deliver, const s
                                   .credit = frame->attachment_size,
                                   .skip_to = deliver->skip_to};
     list_append(&engine->deliveries, &delivery->link);
-    lag_update(listener);
+    partitions_lag_update(listener);
 }
 
 static void walk_end(struct engine *engine)
@@ -126,9 +114,24 @@ static void delivery_end(struct engine *engine)
     if (listener) {
         credit_return(engine, listener, delivery->credit);
         position_moved(engine, listener);
-        lag_update(listener);
+        partitions_lag_update(listener);
     }
     delivery_free(delivery);
+}
+
+void deliveries_drop(struct engine *engine, const struct listen_partition *partition)
+{
+    for (struct list *link = engine->deliveries.next, *next; link != &engine->deliveries; link = next) {
+        struct delivery *delivery = LIST_ENTRY(link, struct delivery, link);
+        next = link->next;
+        if (!delivery->listener || delivery->partition != partition)
+            continue;
+        if (link == engine->deliveries.next)
+            walk_end(engine);
+        credit_return(engine, delivery->listener, delivery->credit);
+        list_remove(link);
+        delivery_free(delivery);
+    }
 }
 
 /* ---- handlers ---- */
@@ -274,7 +277,7 @@ static size_t batch_run(struct engine *engine, struct delivery *delivery, size_t
     struct listen_partition *partition = delivery->partition;
     struct batch_record record;
     crier_event event = {.topic = listener->topic,
-                         .partition = (uint32_t)(partition - listener->partitions),
+                         .partition = partition->index,
                          .high_watermark = partition->high_watermark,
                          .internal = &record};
     size_t ran = 0;

@@ -65,6 +65,12 @@ static void handle_listening(struct engine *engine, const ProtobufCMessage *mess
     listen_listening(engine, (const Wire__Listening *)message);
 }
 
+static void handle_assign(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
+{
+    (void)frame;
+    listen_assign(engine, (const Wire__Assign *)message);
+}
+
 static void handle_ended(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
 {
     (void)frame;
@@ -98,6 +104,12 @@ static void handle_topics(struct engine *engine, const ProtobufCMessage *message
 {
     (void)frame;
     request_topics(engine, (const Wire__Topics *)message);
+}
+
+static void handle_groups(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
+{
+    (void)frame;
+    request_groups(engine, (const Wire__Groups *)message);
 }
 
 static void handle_ping(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
@@ -146,8 +158,10 @@ static const struct frame_row {
     {FRAME_CREDIT, UP, &wire__credit__descriptor, handle_credit},
     {FRAME_COMMITTED, UP, &wire__committed__descriptor, handle_committed},
     {FRAME_LISTENING, UP, &wire__listening__descriptor, handle_listening},
+    {FRAME_ASSIGN, UP, &wire__assign__descriptor, handle_assign},
     {FRAME_ENDED, UP, &wire__ended__descriptor, handle_ended},
     {FRAME_TOPICS, UP, &wire__topics__descriptor, handle_topics},
+    {FRAME_GROUPS, UP, &wire__groups__descriptor, handle_groups},
     {FRAME_PING, UP, &wire__ping__descriptor, handle_ping},
     {FRAME_PONG, UP, &wire__ping__descriptor, handle_pong},
     {FRAME_GOAWAY, UP, &wire__goaway__descriptor, handle_goaway},

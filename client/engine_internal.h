@@ -1,7 +1,8 @@
 /* engine_internal.h: what the files of the engine share. Nobody else includes this (but for tests of its parts).
  *
  * Reading order: stage.h (the half that emitting threads touch), this page, engine.c, engine_frames.c, engine_emit.c,
- * engine_outcome.c, engine_listen.c, engine_position.c, engine_dispatch.c, engine_request.c.
+ * engine_outcome.c, engine_listen.c, engine_partition.c, engine_position.c, engine_dispatch.c, engine_request.c,
+ * engine_group.c.
  * Thread: the driver's I/O thread, for everything here outside `stage`. */
 #ifndef CRIER_CLIENT_ENGINE_INTERNAL_H
 #define CRIER_CLIENT_ENGINE_INTERNAL_H
@@ -27,7 +28,8 @@
     (1024u * 1024) /* EMIT frames are only built while less than this waits to be written */
 #define ENGINE_OUTPUT_PIECES_MAX  65536 /* control frames that the broker makes us send and does not read */
 #define ENGINE_ANSWER_TIMEOUT_US  INT64_C(5000000) /* a connection attempt, and WELCOME after HELLO */
-#define ENGINE_RETRY_DELAY_US     INT64_C(50000)   /* after a retriable refusal; doubles up to the next */
+#define GROUP_NAME_MAX            255
+#define ENGINE_RETRY_DELAY_US     INT64_C(50000) /* after a retriable refusal; doubles up to the next */
 #define ENGINE_RETRY_DELAY_US_MAX INT64_C(2000000)
 
 /* One machine per engine; engine_enter() checks each step against the table in engine.c. */
@@ -65,6 +67,9 @@ struct delivery {
 
 struct listen_partition {
     uint64_t id;
+    uint32_t index;          /* within the topic: what users call it */
+    bool given;              /* `assigned` was told so */
+    bool leaving;            /* the broker asks for it: in the ASSIGN that is being handled */
     uint64_t next;           /* the first offset not yet handled */
     uint64_t committed;      /* told to the broker; positions below need no COMMIT */
     uint64_t commit_sent;    /* in the COMMIT that is under way */
@@ -76,7 +81,7 @@ enum listener_state {
     LISTENER_WANTED,  /* LISTEN is to be sent when the engine is ready */
     LISTENER_ASKED,   /* LISTEN was sent */
     LISTENER_LIVE,    /* LISTENING came */
-    LISTENER_DELAYED, /* refused for now (a busy group): LISTEN again at engine.listen_retry_due */
+    LISTENER_DELAYED, /* refused or ended for now: LISTEN again at engine.listen_retry_due */
     LISTENER_ENDING,  /* UNLISTEN was sent */
     LISTENER_LOCAL    /* on "error": never travels */
 };
@@ -97,10 +102,14 @@ struct crier_listener {
     void *ctx;
     void (*released)(void *ctx, int code, const char *text);
     void (*listening)(void *ctx);
-    atomic_bool stopped;                 /* no handler call begins any more */
-    struct listen_partition *partitions; /* in the order of LISTENING; kept over a reconnect */
-    size_t partition_count;
-    uint64_t generation;
+    void (*assigned)(void *ctx, uint32_t partition, bool given);
+    uint32_t session_timeout_ms;
+    bool probe;          /* asks where a seek leads: hears nothing, makes no topic; see engine_group.c */
+    atomic_bool stopped; /* no handler call begins any more */
+    struct listen_partition *
+        *partitions; /* its own now; over a reconnect those it had. A group's come and go */
+    size_t partition_count, partition_capacity;
+    uint64_t generation;      /* of a group's member: this one's, until it ends */
     uint64_t credit_received; /* attachment bytes received in this connection */
     uint64_t credit_handled;  /* of those, handled */
     uint64_t credit_told;     /* the total in the last CREDIT: credit + handled then */
@@ -115,8 +124,25 @@ enum request_kind {
     REQUEST_TOPIC_CREATE,
     REQUEST_TOPIC_DESCRIBE,
     REQUEST_TOPIC_LIST,
+    REQUEST_GROUP_LIST,
+    REQUEST_GROUP_DESCRIBE,
+    REQUEST_GROUP_SEEK,
+    REQUEST_GROUP_DELETE,
     REQUEST_PING,
     REQUEST_KINDS
+};
+
+/* What GROUP_DESCRIBE and GROUP_SEEK ask beyond a name. */
+struct group_question {
+    char topic[CRIER_TOPIC_NAME_MAX + 1]; /* "": none */
+    uint32_t first;                       /* DESCRIBE: the partition to go on with */
+    /* SEEK */
+    struct engine *engine;
+    struct request *request;
+    int32_t partition;     /* -1: all */
+    crier_listener *probe; /* finds the positions; NULL: they are known */
+    Wire__Position *positions;
+    size_t position_count;
 };
 
 struct request {
@@ -127,11 +153,12 @@ struct request {
     int64_t due;
     uint32_t partitions;
     enum crier_durability durability;
+    struct group_question *group; /* owned; NULL: none */
     struct emit_topic
         *topic; /* a DESCRIBE for emitting, which creates: emit_topic_answered is told; else NULL */
     engine_answered *answered;
     void *ctx;
-    const char *name; /* topic->name, or own_name; LIST: after which name */
+    const char *name; /* topic->name, or own_name: a topic or a group; LIST: after which name */
     char own_name[];  /* without `topic`: CRIER_TOPIC_NAME_MAX + 1 bytes */
 };
 
@@ -208,6 +235,7 @@ struct engine {
     int64_t commit_due, listen_retry_due;
     uint64_t commit_request; /* the last one */
     size_t commits_unanswered;
+    int64_t session_timeout; /* microseconds, the shortest of a group's listener there ever was; 0: none */
     uint64_t delivered;
 
     /* requests: engine_request.c */
@@ -263,7 +291,8 @@ void emit_callbacks(struct engine *engine); /* what engine_collect left to be to
 void emit_drop(struct engine *engine, int code);
 bool emit_is_settled(const struct engine *engine);
 
-/* ---- engine_listen.c: listeners come and go; engine_position.c: what they committed; engine_dispatch.c: events ---- */
+/* ---- engine_listen.c: listeners come and go; engine_partition.c: what they have; engine_position.c: what they
+ * committed; engine_dispatch.c: events ---- */
 
 void listen_init(struct engine *engine);
 void listen_finish(struct engine *engine);
@@ -275,7 +304,6 @@ void listen_listening(struct engine *engine, const Wire__Listening *listening);
 void listen_ended(struct engine *engine, const Wire__Ended *ended);
 struct crier_listener *listen_find(const struct engine *engine,
                                    uint32_t id); /* NULL: none, or it has ended */
-struct listen_partition *listen_partition_find(const struct crier_listener *listener, uint64_t id);
 /* No handler runs any more; positions are committed, UNLISTEN is sent. The listener may be gone when this returns. */
 void listen_finish_one(struct engine *engine, struct crier_listener *listener, int code, const char *text);
 int64_t listen_due(const struct engine *engine);
@@ -284,8 +312,20 @@ void listen_close(struct engine *engine);
 void listen_drop(struct engine *engine);
 bool listen_is_settled(const struct engine *engine);
 
-void position_send(struct engine *engine,
-                   struct crier_listener *listener); /* COMMIT, if there is something new */
+/* NULL: not its own. */
+struct listen_partition *listen_partition_find(const struct crier_listener *listener, uint64_t id);
+/* What LISTENING says it begins with; of those it has had, the position reached stays if it is ahead. false: no memory. */
+bool partitions_begin(struct crier_listener *listener, const Wire__Listening *listening);
+/* They may be others' from now on: `assigned` is told. Kept, to resume from. */
+void partitions_suspend(struct crier_listener *listener);
+void partitions_forget(struct crier_listener *listener); /* tells, and frees them */
+void partitions_lag_update(struct crier_listener *listener);
+void listen_assign(struct engine *engine, const Wire__Assign *assign);
+
+/* COMMIT, if there is something new. */
+void position_send(struct engine *engine, struct crier_listener *listener);
+/* The same for the leaving partitions; nobody waits for the answer. */
+void position_send_leaving(struct engine *engine, const struct crier_listener *listener);
 void position_moved(struct engine *engine, const struct crier_listener *listener);
 void position_tick(struct engine *engine);
 void listen_committed(struct engine *engine, const Wire__Committed *committed);
@@ -293,10 +333,12 @@ void listen_committed(struct engine *engine, const Wire__Committed *committed);
 void listen_deliver(struct engine *engine, const Wire__Deliver *deliver, const struct frame *frame);
 void deliveries_forget(struct engine *engine,
                        const struct crier_listener *listener); /* NULL: all, and free them */
+/* Frees what is queued of one partition, whose events nobody here is to see, and returns the credit. Not from a handler. */
+void deliveries_drop(struct engine *engine, const struct listen_partition *partition);
 /* Tells the listeners of "error"; false: nobody listens. */
 bool listen_tell_error(struct engine *engine, int code, const char *text);
 
-/* ---- engine_request.c ---- */
+/* ---- engine_request.c; engine_group.c: those about groups ---- */
 
 void request_init(struct engine *engine);
 void request_finish(struct engine *engine);
@@ -304,7 +346,23 @@ void request_disconnected(struct engine *engine);
 /* Asks for a topic that is emitted to, creating it; emit_topic_answered follows. */
 int request_topic(struct engine *engine, struct emit_topic *topic);
 void request_topics(struct engine *engine, const Wire__Topics *topics);
+void request_groups(struct engine *engine, const Wire__Groups *groups);
 void request_pong(struct engine *engine, uint64_t nonce);
+struct request *request_sent_find(const struct engine *engine, uint64_t id); /* NULL: it has timed out */
+/* Makes a request of the API, which waits to be sent. name: copied. */
+int request_ask(struct engine *engine, enum request_kind kind, const char *name, engine_answered *answered,
+                void *ctx, int64_t now_us, struct request **ret_request);
+void request_answer(struct engine *engine, struct request *request,
+                    const struct engine_answer *answer); /* tells and frees */
+void request_fail(struct engine *engine, struct request *request, int code);
+void request_forget(struct engine *engine, struct request *request); /* frees it; nobody is told */
+/* One page was told: the same request again, after this name (NULL: as it was). */
+void request_continue(struct engine *engine, struct request *request, const char *last_name);
+void group_question_free(struct engine *engine, struct group_question *question); /* accepts NULL */
+void group_send_list(struct engine *engine, const struct request *request);
+void group_send_describe(struct engine *engine, const struct request *request);
+void group_send_seek(struct engine *engine, const struct request *request);
+void group_send_delete(struct engine *engine, const struct request *request);
 int64_t request_due(const struct engine *engine);
 void request_send(struct engine *engine); /* as many as the window allows */
 void request_tick(struct engine *engine);

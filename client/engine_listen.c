@@ -1,7 +1,7 @@
 /* engine_listen.c: listeners come and go: LISTEN, LISTENING, UNLISTEN, ENDED.
  *
  * Role:     keeps every listener on the broker for as long as its user wants it: asks again after a reconnect, from the
- *           position it has reached, and after a refusal that may pass (a group that is busy).
+ *           position it has reached, and after an end that may pass (a group's member that was silent for too long).
  * Thread:   the I/O thread; engine_listener_create, _stop, _matches and _stats: any.
  * Owns:     struct crier_listener, from engine_listen until `released` has run.
  *
@@ -21,9 +21,11 @@
 #define SLOT_BITS       20 /* of a listener's id: its place in engine.slots; the rest counts up */
 #define SLOT_MASK       ((1u << SLOT_BITS) - 1)
 #define SLOTS_MIN       8
-#define GROUP_NAME_MAX  255
-#define LISTEN_RETRY_US INT64_C(200000) /* until a busy group is asked for again, with jitter */
+#define LISTEN_RETRY_US INT64_C(200000) /* until LISTEN is sent again, with jitter */
 #define ERROR_TOPIC     "error"
+
+#define SESSION_TIMEOUT_MS_MIN 1000
+#define SESSION_TIMEOUT_MS     10000 /* the broker's, when LISTEN names none */
 
 /* ---- making one ---- */
 
@@ -39,6 +41,8 @@ static struct crier_listen_options options_copy(const struct crier_listen_option
 static bool options_are_valid(const struct crier_listen_options *options)
 {
     if (options->group && !text_is_valid(options->group, GROUP_NAME_MAX))
+        return false;
+    if (options->session_timeout_ms != 0 && options->session_timeout_ms < SESSION_TIMEOUT_MS_MIN)
         return false;
     return options->from <= CRIER_TIME && options->from_value >= 0;
 }
@@ -69,6 +73,8 @@ int engine_listener_create(const struct engine *engine, const char *topic,
     listener->ctx = ctx;
     listener->released = copy.released;
     listener->listening = copy.listening;
+    listener->assigned = copy.group ? copy.assigned : NULL;
+    listener->session_timeout_ms = copy.group ? (uint32_t)copy.session_timeout_ms : 0;
     listener->corrupt_offset = UINT64_MAX;
     if (!listener->topic || (copy.group && !listener->group)) {
         engine_listener_destroy(listener);
@@ -82,7 +88,7 @@ void engine_listener_destroy(crier_listener *listener)
 {
     if (!listener)
         return;
-    free(listener->partitions);
+    partitions_forget(listener);
     free(listener->group);
     free(listener->topic);
     free(listener);
@@ -179,6 +185,7 @@ static void listener_release(struct engine *engine, struct crier_listener *liste
 {
     engine_listener_stop(listener);
     deliveries_forget(engine, listener);
+    partitions_suspend(listener);
     list_remove(&listener->link);
     id_give_back(engine, listener);
     if (listener->released)
@@ -188,6 +195,16 @@ static void listener_release(struct engine *engine, struct crier_listener *liste
                      *text ? text : error_text(code));
     engine->ops->released(engine->ops_ctx, listener);
     engine_listener_destroy(listener);
+}
+
+/* A member has to be heard of within its session timeout: engine.c pings accordingly. */
+static void session_shorten(struct engine *engine, const struct crier_listener *listener)
+{
+    uint32_t timeout_ms = listener->session_timeout_ms ? listener->session_timeout_ms : SESSION_TIMEOUT_MS;
+    int64_t timeout = timeout_ms * INT64_C(1000);
+
+    if (listener->group && (engine->session_timeout == 0 || timeout < engine->session_timeout))
+        engine->session_timeout = timeout;
 }
 
 void engine_listen(struct engine *engine, crier_listener *listener)
@@ -201,6 +218,7 @@ void engine_listen(struct engine *engine, crier_listener *listener)
     }
     list_append(&engine->listeners, &listener->link);
     listener->state = LISTENER_WANTED;
+    session_shorten(engine, listener);
     engine->listen_wanted = true;
     if (engine->closing || engine->state == ENGINE_DROPPED)
         listener_release(engine, listener, 0, "");
@@ -225,6 +243,7 @@ void listen_finish_one(struct engine *engine, struct crier_listener *listener, i
         listener->state = LISTENER_ENDING;
         listener->end_code = code;
         listener->end_text = text;
+        partitions_suspend(listener);
         return;
     default:
         listener_release(engine, listener, code, text);
@@ -266,14 +285,6 @@ bool listen_is_settled(const struct engine *engine)
 
 /* ---- LISTEN and LISTENING ---- */
 
-struct listen_partition *listen_partition_find(const struct crier_listener *listener, uint64_t id)
-{
-    for (size_t i = 0; i < listener->partition_count; i++)
-        if (listener->partitions[i].id == id)
-            return &listener->partitions[i];
-    return NULL;
-}
-
 static void listener_ask(struct engine *engine, struct crier_listener *listener)
 {
     Wire__Listen listen = WIRE__LISTEN__INIT;
@@ -284,8 +295,8 @@ static void listener_ask(struct engine *engine, struct crier_listener *listener)
     if (positions && pointers) {
         for (size_t i = 0; i < count; i++) {
             wire__position__init(&positions[i]);
-            positions[i].partition = listener->partitions[i].id;
-            positions[i].offset = listener->partitions[i].next;
+            positions[i].partition = listener->partitions[i]->id;
+            positions[i].offset = listener->partitions[i]->next;
             pointers[i] = &positions[i];
         }
         listen.listener = listener->id;
@@ -296,7 +307,8 @@ static void listener_ask(struct engine *engine, struct crier_listener *listener)
         listen.n_resume = count;
         listen.resume = pointers;
         listen.credit = listener->credit;
-        listen.create = true;
+        listen.create = !listener->probe;
+        listen.session_timeout_ms = listener->session_timeout_ms;
         listener->credit_received = listener->credit_handled = 0;
         listener->credit_told = listener->credit;
         listener->state = LISTENER_ASKED;
@@ -325,32 +337,6 @@ void listen_ready(struct engine *engine)
     engine->listen_wanted = true;
 }
 
-/* Takes the broker's partitions; of those we know already, the position we have reached stays if it is ahead. */
-static bool partitions_take(struct crier_listener *listener, const Wire__Listening *listening)
-{
-    size_t count = listening->n_partitions;
-    struct listen_partition *partitions = calloc(count + 1, sizeof(*partitions));
-
-    if (!partitions)
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        const Wire__ListenPartition *from = listening->partitions[i];
-        const struct listen_partition *known = listen_partition_find(listener, from->partition);
-        partitions[i] = (struct listen_partition){.id = from->partition,
-                                                  .next = from->next,
-                                                  .committed = from->next,
-                                                  .high_watermark = from->high_watermark};
-        if (known && known->next > from->next)
-            partitions[i].next = known->next;
-        if (known && known->committed < from->next)
-            partitions[i].committed = known->committed; /* resumed ahead of what is committed */
-    }
-    free(listener->partitions);
-    listener->partitions = partitions;
-    listener->partition_count = count;
-    return true;
-}
-
 void listen_listening(struct engine *engine, const Wire__Listening *listening)
 {
     struct crier_listener *listener = listen_find(engine, listening->listener);
@@ -361,12 +347,12 @@ void listen_listening(struct engine *engine, const Wire__Listening *listening)
         engine_fail(engine, CRIER_EPROTO, "LISTENING for a listener that did not ask");
         return;
     }
-    if (!partitions_take(listener, listening)) {
+    listener->generation = listening->generation;
+    listener->state = LISTENER_LIVE;
+    if (!partitions_begin(listener, listening)) {
         engine_fail(engine, CRIER_ENOMEM, "out of memory for the partitions of %s", listener->topic);
         return;
     }
-    listener->generation = listening->generation;
-    listener->state = LISTENER_LIVE;
     position_moved(engine, listener);
     if (listener->listening && !listener->stopped)
         listener->listening(listener->ctx);
@@ -386,6 +372,10 @@ void listen_ended(struct engine *engine, const Wire__Ended *ended)
     } else if (error_retriable(ended->code)) {
         deliveries_forget(engine, listener);
         listener->state = LISTENER_DELAYED;
+        if (listener->group && ended->code == CRIER_ETIMEDOUT)
+            partitions_forget(listener); /* others have them: what was not committed is theirs to do again */
+        else
+            partitions_suspend(listener);
         if (engine->listen_retry_due == ENGINE_NEVER)
             engine->listen_retry_due =
                 engine->now + LISTEN_RETRY_US / 2 +
@@ -404,10 +394,13 @@ void listen_disconnected(struct engine *engine)
         struct crier_listener *listener = LIST_ENTRY(link, struct crier_listener, link);
         next = link->next;
         listener->commit_request = 0;
-        if (listener->state == LISTENER_ENDING)
+        if (listener->state == LISTENER_ENDING) {
             listener_release(engine, listener, listener->end_code, listener->end_text);
-        else if (listener->state != LISTENER_DELAYED)
+            continue;
+        }
+        if (listener->state != LISTENER_DELAYED)
             listener->state = LISTENER_WANTED;
+        partitions_suspend(listener);
     }
 }
 

@@ -1,4 +1,4 @@
-/* engine_request.c: questions with one answer: topics (create, describe, list) and ping.
+/* engine_request.c: questions with one answer: topics (create, describe, list) and ping; groups: engine_group.c.
  *
  * Role:     sends requests as the window allows, matches answers, tells whoever asked; exactly once, but for a list,
  *           which is told page by page.
@@ -6,8 +6,8 @@
  * Owns:     struct request, until its answer was told.
  *
  * Happy path:  engine_topic_describe -> waiting -> request_send -> sent -> TOPICS -> answered
- * Failures:    no connection: waits for one. The connection goes: asked again, but for a create that was sent: that ends
- *              with CRIER_EUNKNOWN. Too late: CRIER_ETIMEDOUT; a late answer is ignored. */
+ * Failures:    no connection: waits for one. The connection goes: asked again, but for what changes something and was
+ *              sent: that ends with CRIER_EUNKNOWN. Too late: CRIER_ETIMEDOUT; a late answer is ignored. */
 #include "client/engine_internal.h"
 
 #include "client/topic_name.h"
@@ -26,21 +26,29 @@ void request_init(struct engine *engine)
     list_init(&engine->requests_timed);
 }
 
-static void requests_free(struct list *requests)
+static void request_free(struct engine *engine, struct request *request)
 {
-    struct list *link;
+    group_question_free(engine, request->group);
+    free(request);
+}
 
-    while ((link = list_take(requests))) {
-        struct request *request = LIST_ENTRY(link, struct request, link);
-        list_remove(&request->by_deadline);
-        free(request);
-    }
+void request_forget(struct engine *engine, struct request *request)
+{
+    list_remove(&request->link);
+    list_remove(&request->by_deadline);
+    request_free(engine, request);
+}
+
+static void requests_free(struct engine *engine, struct list *requests)
+{
+    while (!list_is_empty(requests))
+        request_forget(engine, LIST_ENTRY(requests->next, struct request, link));
 }
 
 void request_finish(struct engine *engine)
 {
-    requests_free(&engine->requests_waiting);
-    requests_free(&engine->requests_sent);
+    requests_free(engine, &engine->requests_waiting);
+    requests_free(engine, &engine->requests_sent);
 }
 
 /* ---- asking ---- */
@@ -67,9 +75,8 @@ static int request_create(struct engine *engine, enum request_kind kind, struct 
     return 0;
 }
 
-/* A request of the API: it has a deadline. */
-static int request_ask(struct engine *engine, enum request_kind kind, const char *name,
-                       engine_answered *answered, void *ctx, int64_t now_us, struct request **ret_request)
+int request_ask(struct engine *engine, enum request_kind kind, const char *name, engine_answered *answered,
+                void *ctx, int64_t now_us, struct request **ret_request)
 {
     struct request *request;
     int rc = request_create(engine, kind, NULL, name, &request);
@@ -177,6 +184,10 @@ static void (*const senders[REQUEST_KINDS])(struct engine *engine, const struct 
     [REQUEST_TOPIC_CREATE] = send_create,
     [REQUEST_TOPIC_DESCRIBE] = send_describe,
     [REQUEST_TOPIC_LIST] = send_list,
+    [REQUEST_GROUP_LIST] = group_send_list,
+    [REQUEST_GROUP_DESCRIBE] = group_send_describe,
+    [REQUEST_GROUP_SEEK] = group_send_seek,
+    [REQUEST_GROUP_DELETE] = group_send_delete,
     [REQUEST_PING] = send_ping,
 };
 
@@ -196,7 +207,7 @@ void request_send(struct engine *engine)
 
 /* ---- answers ---- */
 
-static struct request *sent_find(const struct engine *engine, uint64_t id)
+struct request *request_sent_find(const struct engine *engine, uint64_t id)
 {
     for (struct list *link = engine->requests_sent.next; link != &engine->requests_sent; link = link->next)
         if (LIST_ENTRY(link, struct request, link)->id == id)
@@ -213,7 +224,24 @@ static void request_end(struct engine *engine, struct request *request, const st
         emit_topic_answered(engine, request->topic, answer->code, answer->text, info);
     else
         request->answered(request->ctx, answer);
-    free(request);
+    request_free(engine, request);
+}
+
+void request_answer(struct engine *engine, struct request *request, const struct engine_answer *answer)
+{
+    request_end(engine, request, answer, NULL);
+}
+
+static struct engine_answer failure(int code)
+{
+    return (struct engine_answer){.code = code, .text = error_text(code)};
+}
+
+void request_fail(struct engine *engine, struct request *request, int code)
+{
+    struct engine_answer failed = failure(code);
+
+    request_end(engine, request, &failed, NULL);
 }
 
 static void sent_end(struct engine *engine, struct request *request, const struct engine_answer *answer,
@@ -247,24 +275,30 @@ static struct crier_topic_info *topics_convert(struct engine *engine, const Wire
     return infos;
 }
 
-/* There are more topics: the same request again, after the last name of this page. */
-static void list_continue(struct engine *engine, struct request *request, const char *last_name)
+void request_continue(struct engine *engine, struct request *request, const char *last_name)
 {
-    snprintf(request->own_name, CRIER_TOPIC_NAME_MAX + 1, "%s", last_name);
+    if (last_name)
+        snprintf(request->own_name, CRIER_TOPIC_NAME_MAX + 1, "%s", last_name);
     list_remove(&request->link);
     engine->requests_sent_count--;
     list_prepend(&engine->requests_waiting, &request->link);
 }
 
+static bool asks_about_topics(const struct request *request)
+{
+    return request->kind == REQUEST_TOPIC_CREATE || request->kind == REQUEST_TOPIC_DESCRIBE ||
+           request->kind == REQUEST_TOPIC_LIST;
+}
+
 void request_topics(struct engine *engine, const Wire__Topics *topics)
 {
-    struct request *request = sent_find(engine, topics->request);
+    struct request *request = request_sent_find(engine, topics->request);
     struct engine_answer answer = {.code = topics->code,
                                    .text = topics->code ? topics->text : "",
                                    .topic_count = topics->n_topics,
                                    .more = topics->more};
 
-    if (!request || request->kind == REQUEST_PING)
+    if (!request || !asks_about_topics(request))
         return; /* it has timed out meanwhile */
     if (request->topic) {
         sent_end(engine, request, &answer, topics->n_topics ? topics->topics[0] : NULL);
@@ -280,36 +314,36 @@ void request_topics(struct engine *engine, const Wire__Topics *topics)
         return;
     }
     request->answered(request->ctx, &answer);
-    list_continue(engine, request, topics->topics[topics->n_topics - 1]->name);
+    request_continue(engine, request, topics->topics[topics->n_topics - 1]->name);
 }
 
 void request_pong(struct engine *engine, uint64_t nonce)
 {
-    struct request *request = nonce ? sent_find(engine, nonce) : NULL;
+    struct request *request = nonce ? request_sent_find(engine, nonce) : NULL;
     struct engine_answer answer = {.text = ""};
 
     if (request && request->kind == REQUEST_PING)
         sent_end(engine, request, &answer, NULL);
 }
 
-static struct engine_answer failure(int code)
-{
-    return (struct engine_answer){.code = code, .text = error_text(code)};
-}
-
 /* ---- the connection, time, the end ---- */
+
+static bool changes_something(const struct request *request)
+{
+    return request->kind == REQUEST_TOPIC_CREATE || request->kind == REQUEST_GROUP_SEEK ||
+           request->kind == REQUEST_GROUP_DELETE;
+}
 
 void request_disconnected(struct engine *engine)
 {
     struct list again, *link;
-    struct engine_answer unknown = failure(CRIER_EUNKNOWN);
 
     list_init(&again);
     engine->requests_sent_count = 0;
     while ((link = list_take(&engine->requests_sent))) {
         struct request *request = LIST_ENTRY(link, struct request, link);
-        if (request->kind == REQUEST_TOPIC_CREATE)
-            request_end(engine, request, &unknown, NULL);
+        if (changes_something(request))
+            request_fail(engine, request, CRIER_EUNKNOWN);
         else
             list_append(&again, link);
     }
@@ -326,30 +360,27 @@ int64_t request_due(const struct engine *engine)
 
 static bool request_is_sent(const struct engine *engine, const struct request *request)
 {
-    return request->id != 0 && sent_find(engine, request->id) == request;
+    return request->id != 0 && request_sent_find(engine, request->id) == request;
 }
 
 void request_tick(struct engine *engine)
 {
-    struct engine_answer late = failure(CRIER_ETIMEDOUT);
-
     while (engine->now >= request_due(engine)) {
         struct request *request = LIST_ENTRY(list_take(&engine->requests_timed), struct request, by_deadline);
         if (request_is_sent(engine, request))
             engine->requests_sent_count--;
-        request_end(engine, request, &late, NULL);
+        request_fail(engine, request, CRIER_ETIMEDOUT);
     }
 }
 
 void request_drop(struct engine *engine, int code)
 {
-    struct engine_answer dropped = failure(code);
     struct list *lists[] = {&engine->requests_sent, &engine->requests_waiting}, *link;
 
     engine->requests_sent_count = 0;
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         while ((link = list_take(lists[i])))
-            request_end(engine, LIST_ENTRY(link, struct request, link), &dropped, NULL);
+            request_fail(engine, LIST_ENTRY(link, struct request, link), code);
 }
 
 bool request_is_settled(const struct engine *engine)

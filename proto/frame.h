@@ -35,11 +35,18 @@
     X(FRAME_CREDIT_WANT, 11, "CREDIT_WANT")                                                                  \
     X(FRAME_COMMIT, 12, "COMMIT")                                                                            \
     X(FRAME_COMMITTED, 13, "COMMITTED")                                                                      \
+    X(FRAME_ASSIGN, 14, "ASSIGN")                                                                            \
+    X(FRAME_RELEASE, 15, "RELEASE")                                                                          \
     X(FRAME_CREDIT_RETURN, 16, "CREDIT_RETURN")                                                              \
     X(FRAME_TOPIC_CREATE, 20, "TOPIC_CREATE")                                                                \
     X(FRAME_TOPIC_DESCRIBE, 21, "TOPIC_DESCRIBE")                                                            \
     X(FRAME_TOPIC_LIST, 22, "TOPIC_LIST")                                                                    \
     X(FRAME_TOPICS, 23, "TOPICS")                                                                            \
+    X(FRAME_GROUP_LIST, 24, "GROUP_LIST")                                                                    \
+    X(FRAME_GROUP_DESCRIBE, 25, "GROUP_DESCRIBE")                                                            \
+    X(FRAME_GROUP_SEEK, 26, "GROUP_SEEK")                                                                    \
+    X(FRAME_GROUP_DELETE, 27, "GROUP_DELETE")                                                                \
+    X(FRAME_GROUPS, 28, "GROUPS")                                                                            \
     X(FRAME_PING, 50, "PING")                                                                                \
     X(FRAME_PONG, 51, "PONG")                                                                                \
     X(FRAME_GOAWAY, 52, "GOAWAY")                                                                            \

@@ -16,8 +16,12 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &emit_command,           &on_command,   &once_command,      &topic_create_command, &topic_list_command,
-    &topic_describe_command, &ping_command, &bench_e2e_command,
+    &emit_command,       &on_command,
+    &once_command,       &topic_create_command,
+    &topic_list_command, &topic_describe_command,
+    &group_list_command, &group_describe_command,
+    &group_seek_command, &group_delete_command,
+    &ping_command,       &bench_e2e_command,
 };
 
 struct global_options {

@@ -89,7 +89,10 @@ static int option_from(void *target, const char *text, char *error, size_t error
 
 static const struct option_row on_rows[] = {
     COMMAND_URL_ROW(struct on_options),
-    {"group", 'g', NULL, "GROUP", NULL, "Keep the position under this name and go on from it next time.",
+    {"group", 'g', NULL, "GROUP", NULL,
+     "Keep the position under this name and go on from it next time. Listeners with one name share the "
+     "topic: "
+     "each event goes to one of them.",
      options_string, offsetof(struct on_options, group)},
     {"from", 0, NULL, "PLACE", "latest",
      "Where to start, unless the group has a position: earliest, latest, an offset, a time "

@@ -47,13 +47,20 @@ out:
     return rc;
 }
 
-static void apply_position(struct shard *shard, const State__CommitPosition *item)
+/* A group has a number from its first stored position on. */
+static struct group *group_stored(struct shard *shard, const char *name)
 {
-    struct group *group = group_get(shard, item->group);
+    struct group *group = group_get(shard, name);
     if (!group->id) {
         group->id = shard->self.next_group_id++;
         shard_row_dirty(shard, &group->row);
     }
+    return group;
+}
+
+static void apply_position(struct shard *shard, const State__CommitPosition *item)
+{
+    struct group *group = group_stored(shard, item->group);
     struct group_position *position = position_get(shard, group, item->partition);
     if (!position->exists || item->offset > position->offset)
         position->offset = item->offset;
@@ -74,6 +81,36 @@ static int apply_commit_positions(struct shard *shard, const uint8_t *bytes, siz
         apply_position(shard, command->positions[i]);
     state__commit_positions__free_unpacked(command, NULL);
     return 0;
+}
+
+static int apply_seek_positions(struct shard *shard, const uint8_t *bytes, size_t size)
+{
+    State__SeekPositions *command = state__seek_positions__unpack(NULL, size, bytes);
+    if (!command)
+        return STORE_ECORRUPT;
+    for (size_t i = 0; i < command->n_positions; i++) {
+        const State__CommitPosition *item = command->positions[i];
+        struct group *group = group_stored(shard, item->group);
+        struct group_position *position = position_get(shard, group, item->partition);
+        position->exists = position->exists_prepared = true;
+        position->offset = position->offset_prepared = item->offset;
+        group->entry = 0;
+        shard_row_dirty(shard, &position->row);
+    }
+    state__seek_positions__free_unpacked(command, NULL);
+    return 0;
+}
+
+static int apply_delete_group(struct shard *shard, const uint8_t *bytes, size_t size)
+{
+    State__DeleteGroup *command = state__delete_group__unpack(NULL, size, bytes);
+    if (!command)
+        return STORE_ECORRUPT;
+    struct group *group = group_find(shard, command->name);
+    if (group)
+        group_delete(shard, group);
+    state__delete_group__free_unpacked(command, NULL);
+    return group ? 0 : STORE_ECORRUPT;
 }
 
 static int apply_broker_epoch(struct shard *shard, const uint8_t *bytes, size_t size)
@@ -109,6 +146,10 @@ static int apply_command(struct shard *shard, const struct entry_part *part)
         return apply_broker_epoch(shard, bytes, size);
     case COMMAND_ALLOCATE_PRODUCER:
         return apply_allocate_producer(shard, bytes, size);
+    case COMMAND_SEEK_POSITIONS:
+        return apply_seek_positions(shard, bytes, size);
+    case COMMAND_DELETE_GROUP:
+        return apply_delete_group(shard, bytes, size);
     }
     return STORE_ECORRUPT; /* written by a newer version: never skipped silently */
 }

@@ -105,21 +105,31 @@ static void cursor_sleep(struct cursor *cursor)
     cursor->state = CURSOR_IDLE;
 }
 
-void cursor_attach(struct cursor *cursor, struct view *view)
+struct cursor *cursor_create(struct listener *listener, uint64_t partition, uint64_t next)
 {
-    cursor->view = view;
-    DL_APPEND2(view->cursors, cursor, view_prev, view_next);
+    struct cursor *cursor = core_alloc(sizeof(*cursor));
+    cursor->listener = listener;
+    cursor->view = view_find(listener->connection->session, partition);
+    CHECK(cursor->view);
+    cursor->next = next;
+    DL_APPEND2(listener->cursors, cursor, prev, next_own);
+    DL_APPEND2(cursor->view->cursors, cursor, view_prev, view_next);
+    return cursor;
 }
 
-static void reads_forget(struct session *session, const struct cursor *cursor);
+static void reads_forget(struct session *session, struct cursor *cursor);
 
-void cursor_detach(struct cursor *cursor)
+void cursor_destroy(struct cursor *cursor)
 {
-    struct session *session = cursor->listener->connection->session;
+    struct listener *listener = cursor->listener;
     if (cursor->state == CURSOR_READING)
-        reads_forget(session, cursor);
+        reads_forget(listener->connection->session, cursor);
     cursor_sleep(cursor);
+    if (listener->queued && !listener->ready)
+        listener_sleep(listener);
     DL_DELETE2(cursor->view->cursors, cursor, view_prev, view_next);
+    DL_DELETE2(listener->cursors, cursor, prev, next_own);
+    free(cursor);
 }
 
 /* ---- DELIVER ---- */
@@ -214,11 +224,14 @@ static void cursor_read(struct session *session, struct cursor *cursor)
     DL_APPEND2(session->read_waiting, cursor, queue_prev, queue_next);
 }
 
-static void reads_forget(struct session *session, const struct cursor *cursor)
+static void reads_forget(struct session *session, struct cursor *cursor)
 {
-    for (struct delivery_read *read = session->reads_active; read; read = read->next_free)
-        if (read->cursor == cursor)
-            read->cursor = NULL;
+    for (struct delivery_read *read = session->reads_active; read; read = read->next_free) {
+        if (read->cursor != cursor)
+            continue;
+        cursor->listener->reading -= read->promised;
+        read->cursor = NULL;
+    }
 }
 
 /* What was read, in frames of the usual size: together with a last, large batch it could pass the frame limit. */

@@ -135,6 +135,7 @@ void shard_park(struct shard *shard, uint64_t number, const struct shard_request
     parked->request = *request;
     parked->request.name = strdup_or_null(request->name);
     parked->request.group = strdup_or_null(request->group);
+    parked->request.member = strdup_or_null(request->member);
     if (request->position_count) {
         size_t size = request->position_count * sizeof(struct position);
         struct position *positions = core_alloc(size);
@@ -148,6 +149,7 @@ void parked_destroy(struct parked *parked)
 {
     free((char *)parked->request.name);
     free((char *)parked->request.group);
+    free((char *)parked->request.member);
     if (parked->request.position_count)
         free((struct position *)parked->request.positions);
     free(parked);
@@ -198,7 +200,7 @@ static void entry_set_back(struct shard *shard, struct shard_entry *entry)
     for (size_t i = 0; i < entry->topic_count; i++)
         topic_remove(shard, entry->topics[i]);
     entry->topic_count = 0;
-    positions_set_back(entry);
+    positions_set_back(shard, entry);
     if (shard->producer_entry == entry->number)
         shard->producer_entry = 0;
 }

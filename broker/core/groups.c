@@ -1,185 +1,89 @@
-/* groups.c: groups: who may read under a name, and the positions stored for it.
+/* groups.c: members: joining, settling, releasing, leaving, committing.
  *
- * Membership is volatile: one member per (group, topic) so far, fenced by a generation {broker epoch, counter} that no
- * earlier life or member can share. Positions are commands, coalesced to one per entry: each position keeps its newest
- * value, written when the entry is sealed. A position never goes back (a later offset wins).
+ * Membership is volatile and fenced: each member has a generation {broker epoch, counter} that no earlier life and no
+ * other member can have, and a commit counts only for partitions its sender owns (or has been asked back and not released).
  *
- * JOIN:   takes the place, commits a first position for every partition that has none, and is answered when everything
- *         prepared for these positions is durable: so a new owner never starts before what the old one committed. */
+ * JOIN:    commits a first position for every partition of the topic that has none, takes its share (crew.c), and is
+ *          answered when those positions, and all that earlier owners committed, are durable: a new owner never starts
+ *          before what the old one committed.
+ * SETTLE:  the same wait for what a member is given later.
+ * RELEASE: the member is done with partitions it was asked for; they go to others.
+ * LEAVE:   UNLISTEN, or the connection is gone, or it was silent for the session timeout. */
 #include "broker/core/shard_internal.h"
-#include "proto/state.pb-c.h"
 
-struct group *group_find(struct shard *shard, const char *name)
+struct member *member_find(struct shard *shard, uint64_t generation)
 {
-    struct group *group = NULL;
-    HASH_FIND_STR(shard->groups, name, group);
-    return group;
+    struct member *member = NULL;
+    HASH_FIND(hh, shard->members, &generation, sizeof(generation), member);
+    return member;
 }
 
-struct group *group_get(struct shard *shard, const char *name)
+static void member_tell(struct shard *shard, struct member *member, struct position *ready, size_t count)
 {
-    struct group *group = group_find(shard, name);
-    if (group)
-        return group;
-    group = core_alloc(sizeof(*group));
-    group->row.kind = ROW_GROUP;
-    group->name = core_strdup(name);
-    HASH_ADD_KEYPTR(hh, shard->groups, group->name, strlen(group->name), group);
-    return group;
-}
-
-static struct position_key position_key(struct group *group, uint64_t partition)
-{
-    struct position_key key;
-    memset(&key, 0, sizeof(key));
-    key.partition = partition;
-    key.group = group;
-    return key;
-}
-
-struct group_position *position_find(struct shard *shard, struct group *group, uint64_t partition)
-{
-    struct position_key key = position_key(group, partition);
-    struct group_position *position = NULL;
-    HASH_FIND(hh, shard->positions, &key, sizeof(key), position);
-    return position;
-}
-
-struct group_position *position_get(struct shard *shard, struct group *group, uint64_t partition)
-{
-    struct group_position *position = position_find(shard, group, partition);
-    if (position)
-        return position;
-    position = core_alloc(sizeof(*position));
-    position->row.kind = ROW_POSITION;
-    position->key = position_key(group, partition);
-    HASH_ADD(hh, shard->positions, key, sizeof(position->key), position);
-    return position;
-}
-
-static void position_prepare(struct shard *shard, struct group *group, uint64_t partition, uint64_t offset)
-{
-    struct group_position *position = position_get(shard, group, partition);
-    if (position->exists_prepared && position->offset_prepared >= offset)
-        return;
-    position->exists_prepared = true;
-    position->offset_prepared = offset;
-    struct shard_entry *entry = shard_gather(shard);
-    if (position->entry == entry->number)
-        return;
-    position->entry = entry->number;
-    entry->positions = core_grow(entry->positions, entry->position_count, &entry->position_capacity,
-                                 sizeof(struct group_position *));
-    entry->positions[entry->position_count++] = position;
-}
-
-void positions_encode(struct shard *shard, struct shard_entry *entry)
-{
-    size_t count = entry->position_count;
-    if (count == 0)
-        return;
-    State__CommitPosition *items = core_alloc(count * sizeof(*items));
-    State__CommitPosition **pointers = core_alloc(count * sizeof(State__CommitPosition *));
-    for (size_t i = 0; i < count; i++) {
-        const struct group_position *position = entry->positions[i];
-        state__commit_position__init(&items[i]);
-        items[i].group = position->key.group->name;
-        items[i].partition = position->key.partition;
-        items[i].offset = position->offset_prepared;
-        pointers[i] = &items[i];
-    }
-    State__CommitPositions command = STATE__COMMIT_POSITIONS__INIT;
-    command.positions = pointers;
-    command.n_positions = count;
-    size_t size = state__commit_positions__get_packed_size(&command);
-    uint8_t *bytes = core_alloc(size);
-    state__commit_positions__pack(&command, bytes);
-    shard_add_command(shard, COMMAND_COMMIT_POSITIONS, bytes, size);
-    free(bytes);
-    free(pointers);
-    free(items);
-}
-
-void positions_set_back(struct shard_entry *entry)
-{
-    for (size_t i = 0; i < entry->position_count; i++) {
-        struct group_position *position = entry->positions[i];
-        position->exists_prepared = position->exists;
-        position->offset_prepared = position->offset;
-        position->entry = 0;
-    }
-}
-
-void group_free_all(struct shard *shard)
-{
-    struct group_position *position, *next_position;
-    HASH_ITER (hh, shard->positions, position, next_position) {
-        HASH_DEL(shard->positions, position);
-        free(position);
-    }
-    struct group *group, *next;
-    HASH_ITER (hh, shard->groups, group, next) {
-        while (group->members) {
-            struct member *member = group->members;
-            group->members = member->next;
-            free(member);
-        }
-        HASH_DEL(shard->groups, group);
-        free(group->name);
-        free(group);
-    }
-}
-
-/* ---- requests ---- */
-
-static struct member **member_slot(struct group *group, const struct topic *topic)
-{
-    struct member **slot = &group->members;
-    while (*slot && (*slot)->topic != topic)
-        slot = &(*slot)->next;
-    return slot;
-}
-
-static struct member *member_by_token(struct group *group, const struct shard_request *request)
-{
-    for (struct member *member = group->members; member; member = member->next)
-        if (member->generation == request->generation &&
-            member->token.connection == request->token.connection)
-            return member;
-    return NULL;
-}
-
-static void join_reply(struct shard *shard, const struct shard_request *request, struct group *group)
-{
-    struct position *positions = core_alloc((request->position_count + 1) * sizeof(*positions));
-    for (size_t i = 0; i < request->position_count; i++) {
-        uint64_t partition = request->positions[i].partition;
-        const struct group_position *position = position_find(shard, group, partition);
-        CHECK(position && position->exists);
-        positions[i] = (struct position){partition, position->offset};
-    }
-    struct shard_reply reply = {.kind = SHARD_JOINED,
+    struct shard_reply reply = {.kind = member->joined ? SHARD_ASSIGNED : SHARD_JOINED,
                                 .request_kind = SHARD_JOIN,
-                                .token = request->token,
-                                .generation = request->generation,
-                                .positions = positions,
-                                .position_count = request->position_count};
+                                .token = member->token,
+                                .generation = member->generation,
+                                .positions = ready,
+                                .position_count = count};
+    if (member->joined && count == 0)
+        return;
+    member->joined = true;
     shard->output->reply(shard->output_ctx, &reply);
-    free(positions);
 }
 
-/* First positions for partitions without one; returns the entry that everything prepared here depends on, 0: none. */
-static uint64_t join_positions(struct shard *shard, const struct shard_request *request, struct group *group)
+/* Parks until entry `number`; what then becomes of it is looked at anew. */
+static void settle_later(struct shard *shard, const struct member *member, uint64_t number)
+{
+    struct shard_request request = {.kind = SHARD_SETTLE,
+                                    .token = member->token,
+                                    .generation = member->generation,
+                                    .group = member->crew->group->name,
+                                    .name = member->crew->topic->name};
+    shard_park(shard, number, &request);
+}
+
+void member_settle(struct shard *shard, struct member *member)
+{
+    struct position *ready = core_alloc((member->owned + 1) * sizeof(*ready));
+    size_t count = 0;
+    uint64_t depends_on = 0;
+    struct slot *slot;
+    DL_FOREACH (member->slots, slot) {
+        if (slot->state != SLOT_STARTING)
+            continue;
+        const struct group_position *position = position_find(shard, member->crew->group, slot->partition);
+        uint64_t number = position_depends(shard, position);
+        if (number > depends_on)
+            depends_on = number;
+        if (number == 0 && position && position->exists)
+            ready[count++] = (struct position){slot->partition, position->offset};
+    }
+    if (depends_on && !member->joined) {
+        settle_later(shard, member, depends_on);
+        free(ready);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        crew_slot(member->crew, ready[i].partition)->state = SLOT_OWNED;
+    member_tell(shard, member, ready, count);
+    if (depends_on)
+        settle_later(shard, member, depends_on);
+    free(ready);
+}
+
+/* First positions for partitions without one; returns the entry that carries the last of them, 0: all are stored. */
+static uint64_t first_positions(struct shard *shard, const struct shard_request *request, struct group *group)
 {
     uint64_t depends_on = 0;
     for (size_t i = 0; i < request->position_count; i++) {
         const struct position *start = &request->positions[i];
-        struct group_position *position = position_find(shard, group, start->partition);
+        const struct group_position *position = position_find(shard, group, start->partition);
         if (!position || !position->exists_prepared) {
             position_prepare(shard, group, start->partition, start->offset);
             position = position_find(shard, group, start->partition);
         }
-        if (position->entry > shard->entry_done && position->entry > depends_on)
+        if (!position->exists && position->entry > depends_on)
             depends_on = position->entry;
     }
     return depends_on;
@@ -197,67 +101,101 @@ static void join(struct shard *shard, const struct shard_request *request)
         return;
     }
     struct group *group = group_get(shard, request->group);
-    struct shard_request asked = *request;
-    struct member **slot = member_slot(group, topic);
-    if (!request->generation) { /* the first time round */
-        if (*slot) {
-            shard_reply_code(shard, request, WIRE_CRIER_EBUSY);
-            return;
-        }
-        struct member *member = core_alloc(sizeof(*member));
-        member->topic = topic;
-        member->token = request->token;
-        member->generation = shard->self.broker_epoch << 32 | ++shard->generation_counter;
-        *slot = member;
-        asked.generation = member->generation;
-    } else if (!*slot || (*slot)->generation != request->generation) {
-        return; /* it left while waiting: nobody hears the answer */
+    if (group->entry) { /* somebody seeks or deletes it: it joins what comes of that */
+        shard_park(shard, group->entry, request);
+        return;
     }
-    uint64_t depends_on = join_positions(shard, &asked, group);
+    struct crew *crew = crew_get(shard, group, topic);
+    struct member *member = crew_join(shard, crew, request);
+    uint64_t depends_on = first_positions(shard, request, group);
+    crew_rebalance(shard, crew);
     if (depends_on)
-        shard_park(shard, depends_on, &asked);
+        settle_later(shard, member, depends_on);
     else
-        join_reply(shard, &asked, group);
+        member_settle(shard, member);
 }
 
-/* The member's place is free at once: what it committed is in the log's order before whatever comes next. */
+static void settle(struct shard *shard, const struct shard_request *request)
+{
+    struct member *member = member_find(shard, request->generation);
+    if (member) /* else it left while it waited */
+        member_settle(shard, member);
+}
+
+/* Its JOIN may still be waiting for a seek or a delete: it becomes a second LEAVE, which finds nobody. */
+static void join_cancel(struct shard *shard, const struct group *group, const struct shard_request *request)
+{
+    const struct shard_entry *entry = entry_by_number(shard, group->entry);
+    for (struct parked *parked = entry ? entry->parked : NULL; parked; parked = parked->next)
+        if (parked->request.kind == SHARD_JOIN &&
+            parked->request.token.connection == request->token.connection &&
+            parked->request.token.request == request->token.request)
+            parked->request.kind = SHARD_LEAVE;
+}
+
 static void leave(struct shard *shard, const struct shard_request *request)
 {
     struct group *group = group_find(shard, request->group);
-    for (struct member **slot = group ? &group->members : NULL; slot && *slot; slot = &(*slot)->next) {
-        struct member *member = *slot;
-        if (member->token.connection == request->token.connection &&
-            member->token.request == request->token.request) {
-            *slot = member->next;
-            free(member);
-            return;
+    if (group && group->entry)
+        join_cancel(shard, group, request);
+    for (struct crew *crew = group ? group->crews : NULL; crew; crew = crew->next) {
+        struct member *member;
+        DL_FOREACH (crew->members, member) {
+            if (member->token.connection == request->token.connection &&
+                member->token.request == request->token.request) {
+                crew_leave(shard, member);
+                return;
+            }
         }
     }
+}
+
+static void release(struct shard *shard, const struct shard_request *request)
+{
+    struct member *member = member_find(shard, request->generation);
+    if (!member)
+        return;
+    for (size_t i = 0; i < request->position_count; i++) {
+        struct slot *slot = crew_slot(member->crew, request->positions[i].partition);
+        if (slot && slot->owner == member && slot->state == SLOT_RELEASING)
+            slot_free(slot);
+    }
+    crew_rebalance(shard, member->crew);
+}
+
+static int commit_check(const struct shard *shard, const struct member *member,
+                        const struct shard_request *request)
+{
+    for (size_t i = 0; i < request->position_count; i++) {
+        const struct position *wanted = &request->positions[i];
+        const struct slot *slot = crew_slot(member->crew, wanted->partition);
+        const struct partition *partition = partition_find(shard, wanted->partition);
+        if (!slot || !partition || wanted->offset > partition->next)
+            return WIRE_CRIER_EINVAL;
+        if (slot->owner != member || slot->state == SLOT_STARTING)
+            return WIRE_CRIER_EFENCED;
+    }
+    return 0;
 }
 
 static void commit(struct shard *shard, const struct shard_request *request)
 {
-    struct group *group = group_find(shard, request->group);
-    const struct member *member = group ? member_by_token(group, request) : NULL;
-    if (!member) {
-        shard_reply_code(shard, request, WIRE_CRIER_EFENCED);
+    const struct member *member = member_find(shard, request->generation);
+    int code = member && member->token.connection == request->token.connection
+                   ? commit_check(shard, member, request)
+                   : WIRE_CRIER_EFENCED;
+    if (code) {
+        shard_reply_code(shard, request, code);
         return;
     }
-    for (size_t i = 0; i < request->position_count; i++) {
-        const struct partition *partition = partition_find(shard, request->positions[i].partition);
-        if (!partition || partition->topic != member->topic ||
-            request->positions[i].offset > partition->next) {
-            shard_reply_code(shard, request, WIRE_CRIER_EINVAL);
-            return;
-        }
-    }
+    struct group *group = member->crew->group;
     uint64_t depends_on = 0;
     for (size_t i = 0; i < request->position_count; i++) {
         const struct position *wanted = &request->positions[i];
         position_prepare(shard, group, wanted->partition, wanted->offset);
-        const struct group_position *position = position_find(shard, group, wanted->partition);
-        if (position->entry > shard->entry_done && position->entry > depends_on)
-            depends_on = position->entry;
+        uint64_t number = position_depends(shard, position_find(shard, group, wanted->partition));
+        if (number > depends_on)
+            depends_on = number;
     }
     if (depends_on)
         shard_park(shard, depends_on, request);
@@ -267,10 +205,23 @@ static void commit(struct shard *shard, const struct shard_request *request)
 
 void groups_request(struct shard *shard, const struct shard_request *request)
 {
-    if (request->kind == SHARD_JOIN)
+    switch (request->kind) {
+    case SHARD_JOIN:
         join(shard, request);
-    else if (request->kind == SHARD_LEAVE)
+        break;
+    case SHARD_SETTLE:
+        settle(shard, request);
+        break;
+    case SHARD_RELEASE:
+        release(shard, request);
+        break;
+    case SHARD_LEAVE:
         leave(shard, request);
-    else
+        break;
+    case SHARD_COMMIT:
         commit(shard, request);
+        break;
+    default:
+        CHECK(false);
+    }
 }

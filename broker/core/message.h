@@ -67,23 +67,30 @@ enum shard_request_kind {
     SHARD_TOPIC_DESCRIBE, /* → SHARD_TOPICS with the one, or CRIER_ENOTOPIC; creates it first if asked */
     SHARD_TOPIC_LIST,     /* → SHARD_TOPICS */
     SHARD_PRODUCER,       /* → SHARD_PRODUCER_ID */
-    SHARD_JOIN,           /* → SHARD_JOINED */
+    SHARD_JOIN,           /* → SHARD_JOINED, then SHARD_ASSIGNED and SHARD_REVOKED as members come and go */
+    SHARD_SETTLE,         /* the shard's own: what a member was given is ready when earlier commits are */
+    SHARD_RELEASE,        /* no reply */
     SHARD_LEAVE,          /* no reply */
-    SHARD_COMMIT          /* → SHARD_COMMITTED */
+    SHARD_COMMIT,         /* → SHARD_COMMITTED */
+    SHARD_GROUP_LIST,     /* → SHARD_GROUPS */
+    SHARD_GROUP_DESCRIBE, /* → SHARD_GROUPS */
+    SHARD_GROUP_SEEK,     /* → SHARD_GROUPS */
+    SHARD_GROUP_DELETE    /* → SHARD_GROUPS */
 };
 
 struct shard_request {
     enum shard_request_kind kind;
     struct token token;
-    const char *name;                /* topic; for LIST: names after this one */
+    const char *name;                /* topic; for the LISTs: names after this one */
     uint8_t topic_id[TOPIC_ID_SIZE]; /* chosen by the proposer, used if a topic is created */
-    uint32_t partitions;             /* to create; 0: one. For LIST: the most topics wanted */
-    bool memory;                     /* durability told to emitters */
+    uint32_t partitions; /* to create; 0: one. LIST: the most wanted. GROUP_DESCRIBE: the first one */
+    bool memory;         /* durability told to emitters */
     bool create;
     const char *group;
-    uint64_t generation;              /* COMMIT */
+    const char *member;               /* JOIN: the client's name, for people */
+    uint64_t generation;              /* COMMIT, RELEASE */
     uint64_t producer_id;             /* PRODUCER: the one it had; 0: none */
-    const struct position *positions; /* JOIN: where to start without a position; COMMIT */
+    const struct position *positions; /* JOIN: where to start without a position; COMMIT; RELEASE; SEEK */
     size_t position_count;
 };
 
@@ -102,7 +109,32 @@ struct topic_info {
     int64_t created_us;
 };
 
-enum shard_reply_kind { SHARD_TOPICS, SHARD_PRODUCER_ID, SHARD_JOINED, SHARD_COMMITTED };
+struct group_partition {
+    uint64_t partition;
+    bool has_position;
+    uint64_t position;
+    uint64_t high_watermark;
+    const char *member; /* NULL: nobody's */
+};
+
+struct group_info {
+    const char *name;
+    uint32_t members;
+    const char *const *topics;
+    size_t topic_count;
+    const struct group_partition *partitions;
+    size_t partition_count;
+};
+
+enum shard_reply_kind {
+    SHARD_TOPICS,
+    SHARD_PRODUCER_ID,
+    SHARD_JOINED,
+    SHARD_ASSIGNED,
+    SHARD_REVOKED,
+    SHARD_COMMITTED,
+    SHARD_GROUPS
+};
 
 struct shard_reply {
     enum shard_reply_kind kind;
@@ -114,8 +146,10 @@ struct shard_reply {
     bool more;
     uint64_t producer_id;
     uint64_t generation;
-    const struct position *positions; /* JOINED: the group's */
+    const struct position *positions; /* JOINED, ASSIGNED, REVOKED */
     size_t position_count;
+    const struct group_info *groups;
+    size_t group_count;
 };
 
 /* A batch of a partition has become durable (message to the session). */

@@ -18,6 +18,7 @@ struct rows {
         bool deleted;
     } * places;
     size_t place_capacity;
+    struct row *graves; /* deleted groups and positions: freed when the store has forgotten them too */
 };
 
 /* ---- writing ---- */
@@ -104,7 +105,7 @@ static void row_group(struct rows *rows, const struct group *group)
     be64_put(key + 1, group->id);
     State__GroupRow value = STATE__GROUP_ROW__INIT;
     value.name = group->name;
-    rows_add(rows, key, sizeof(key), &value.base);
+    rows_add(rows, key, sizeof(key), group->deleted ? NULL : &value.base);
 }
 
 static void row_position(struct rows *rows, const struct group_position *position)
@@ -114,7 +115,7 @@ static void row_position(struct rows *rows, const struct group_position *positio
     be64_put(key + 9, position->key.partition);
     State__PositionRow value = STATE__POSITION_ROW__INIT;
     value.offset = position->offset;
-    rows_add(rows, key, sizeof(key), &value.base);
+    rows_add(rows, key, sizeof(key), position->deleted ? NULL : &value.base);
 }
 
 static void row_write(struct rows *rows, const struct row *row)
@@ -159,6 +160,38 @@ static void dirty_everything(struct shard *shard)
             shard_row_dirty(shard, &position->row);
 }
 
+static bool row_deleted(const struct row *row)
+{
+    return (row->kind == ROW_GROUP && ((const struct group *)row)->deleted) ||
+           (row->kind == ROW_POSITION && ((const struct group_position *)row)->deleted);
+}
+
+void rows_done(struct shard *shard, struct rows *rows, bool stored)
+{
+    struct row *groups = NULL;
+    while (rows->graves) {
+        struct row *row = rows->graves;
+        rows->graves = row->next_dirty;
+        if (!stored) {
+            shard_row_dirty(shard, row);
+        } else if (row->kind == ROW_GROUP) { /* after its positions, which name it */
+            row->next_dirty = groups;
+            groups = row;
+        } else {
+            group_bury(row);
+        }
+    }
+    while (groups) {
+        struct row *row = groups;
+        groups = row->next_dirty;
+        group_bury(row);
+    }
+    free(rows->array);
+    free(rows->places);
+    free(rows->bytes);
+    free(rows);
+}
+
 struct rows *rows_take_dirty(struct shard *shard)
 {
     struct rows *rows = core_alloc(sizeof(*rows));
@@ -173,6 +206,10 @@ struct rows *rows_take_dirty(struct shard *shard)
         row_write(rows, row);
         if (row->kind == ROW_PRODUCER)
             producer_flushed_away(shard, (struct producer *)row);
+        if (row_deleted(row)) {
+            row->next_dirty = rows->graves;
+            rows->graves = row;
+        }
         row = next;
     }
     rows->array = core_alloc((rows->count + 1) * sizeof(rows->array[0]));
@@ -190,16 +227,6 @@ const struct store_row *rows_array(const struct rows *rows, size_t *ret_count)
 {
     *ret_count = rows->count;
     return rows->array;
-}
-
-void rows_destroy(struct rows *rows)
-{
-    if (!rows)
-        return;
-    free(rows->array);
-    free(rows->places);
-    free(rows->bytes);
-    free(rows);
 }
 
 /* ---- loading ---- */

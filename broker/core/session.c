@@ -260,6 +260,11 @@ static const struct {
     [FRAME_CREDIT_WANT] = {frame_credit_want, BIT(CONNECTION_READY)},
     [FRAME_CREDIT_RETURN] = {frame_credit_return, BIT(CONNECTION_READY)},
     [FRAME_COMMIT] = {frame_commit, BIT(CONNECTION_READY)},
+    [FRAME_RELEASE] = {frame_release, BIT(CONNECTION_READY)},
+    [FRAME_GROUP_LIST] = {frame_group_list, BIT(CONNECTION_READY)},
+    [FRAME_GROUP_DESCRIBE] = {frame_group_describe, BIT(CONNECTION_READY)},
+    [FRAME_GROUP_SEEK] = {frame_group_seek, BIT(CONNECTION_READY)},
+    [FRAME_GROUP_DELETE] = {frame_group_delete, BIT(CONNECTION_READY)},
     [FRAME_TOPIC_CREATE] = {frame_topic_create, BIT(CONNECTION_READY)},
     [FRAME_TOPIC_DESCRIBE] = {frame_topic_describe, BIT(CONNECTION_READY)},
     [FRAME_TOPIC_LIST] = {frame_topic_list, BIT(CONNECTION_READY)},
@@ -401,6 +406,9 @@ static void connection_tick(struct core_connection *connection)
         connection_send(connection, FRAME_PING, &ping.base, NULL, 0);
         connection->pinged = true;
     }
+    struct listener *listener, *next;
+    HASH_ITER (hh, connection->listeners, listener, next)
+        listener_tick(listener);
 }
 
 int64_t session_turn_end(struct session *session)
@@ -454,7 +462,12 @@ void session_reply(void *ctx, const struct shard_reply *reply)
         topics_replied(connection, reply);
         break;
     case SHARD_JOINED:
+    case SHARD_ASSIGNED:
+    case SHARD_REVOKED:
         listener_replied(connection, reply);
+        break;
+    case SHARD_GROUPS:
+        groups_replied(connection, reply);
         break;
     case SHARD_COMMITTED:
         committed_replied(connection, reply);

@@ -2,7 +2,8 @@
  *
  *   session.c         connections: states, HELLO, ping, closing, the frame table    output.c   frames out
  *   session_emit.c    EMIT and its answer                                           grant.c    producers' credit
- *   session_listen.c  LISTEN, UNLISTEN, CREDIT, COMMIT                              delivery.c what listeners get
+ *   session_listen.c  LISTEN, UNLISTEN, CREDIT                                      delivery.c what listeners get
+ *   session_group.c   ASSIGN, RELEASE, COMMIT, GROUP_*
  *   session_topic.c   TOPIC_*                                                       tail_cache.c */
 #ifndef CRIER_BROKER_CORE_SESSION_INTERNAL_H
 #define CRIER_BROKER_CORE_SESSION_INTERNAL_H
@@ -25,8 +26,9 @@
 #define OUTPUT_PAUSE_BYTES  (CONTROL_UNSENT_MAX + DELIVER_UNSENT_MAX + READ_BYTES + FRAME_SIZE_MAX)
 #define OUTPUT_RESUME_BYTES (DELIVER_UNSENT_MAX)
 #define OUTPUT_STUCK_US     (30 * INT64_C(1000000)) /* paused so long: closed */
-#define LISTENERS_MAX       10000u                  /* of one connection */
-#define ARENA_SIZE          (512u * 1024)           /* a frame header unpacked: at most 64 KiB of protobuf */
+#define SESSION_TIMEOUT_MS  10000u        /* a group's member that is silent so long loses its partitions */
+#define LISTENERS_MAX       10000u        /* of one connection */
+#define ARENA_SIZE          (512u * 1024) /* a frame header unpacked: at most 64 KiB of protobuf */
 #define GRANT_INITIAL       (8u * 1024)
 #define TICK_US             INT64_C(500000)
 
@@ -63,6 +65,7 @@ struct cursor {
     struct view *view;
     uint64_t next;
     enum cursor_state state;
+    struct cursor *prev, *next_own;         /* all of its listener */
     struct cursor *view_prev, *view_next;   /* all cursors of the partition */
     struct cursor *queue_prev, *queue_next; /* the listener's ready ones, or those waiting for a read */
 };
@@ -83,13 +86,16 @@ struct listener {
     int64_t from_value;
     struct position *resume;
     size_t resume_count;
-    struct cursor *cursors;
-    uint32_t cursor_count;
-    uint32_t lookups;           /* not answered yet */
-    uint64_t credit, delivered; /* cumulative bytes of attachments */
-    uint64_t reading;           /* of the credit, promised to reads that are not back yet */
-    struct cursor *ready;       /* round-robin */
-    bool queued;                /* in its connection's list of listeners with something to deliver */
+    struct position *starts; /* until it is active: where each partition of the topic would start */
+    size_t start_count;
+    uint64_t first_partition; /* the topic's; its numbers follow each other */
+    struct cursor *cursors;   /* one per partition it listens to; a group's member has some of the topic's */
+    uint32_t lookups;         /* not answered yet */
+    int64_t session_timeout_us, revoked_us; /* a group's; since when it owes a RELEASE, 0: it owes none */
+    uint64_t credit, delivered;             /* cumulative bytes of attachments */
+    uint64_t reading;                       /* of the credit, promised to reads that are not back yet */
+    struct cursor *ready;                   /* round-robin */
+    bool queued; /* in its connection's list of listeners with something to deliver */
     struct listener *queue_prev, *queue_next;
 };
 
@@ -211,15 +217,32 @@ void topics_replied(struct core_connection *connection, const struct shard_reply
 void listener_replied(struct core_connection *connection, const struct shard_reply *reply);
 void committed_replied(struct core_connection *connection, const struct shard_reply *reply);
 
+/* ---- session_group.c ---- */
+void frame_release(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_group_list(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_group_describe(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_group_seek(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_group_delete(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void listener_assigned(struct listener *listener, const struct shard_reply *reply);
+void listener_revoked(struct listener *listener, const struct shard_reply *reply);
+void groups_replied(struct core_connection *connection, const struct shard_reply *reply);
+void listener_tick(struct listener *listener); /* may end it */
+
 /* ---- session_listen.c ---- */
+struct listener *listener_find(struct core_connection *connection, uint32_t id); /* NULL: none */
+struct cursor *listener_cursor(struct listener *listener, uint64_t partition);   /* NULL: not its own */
+/* The partitions of these cursors as a message has them; two blocks to free. */
+Wire__ListenPartition **listen_partitions(struct listener *listener, const struct position *only,
+                                          size_t *ret_count, Wire__ListenPartition **ret_block);
 void listener_end(struct listener *listener, int code, const char *text); /* answers ENDED and frees */
 void lookups_destroy(struct session *session);
 void listener_destroy(struct listener *listener); /* leaves its group; says nothing */
 
 /* ---- delivery.c ---- */
 struct view *view_find(const struct session *session, uint64_t partition); /* NULL: none */
-void cursor_attach(struct cursor *cursor, struct view *view);
-void cursor_detach(struct cursor *cursor);
+/* A cursor of an active listener, from `next` on. */
+struct cursor *cursor_create(struct listener *listener, uint64_t partition, uint64_t next);
+void cursor_destroy(struct cursor *cursor);
 void cursor_wake(struct cursor *cursor); /* it may be behind */
 void connection_pump(
     struct core_connection *connection);       /* something may be deliverable: at the turn's end */

@@ -8,7 +8,7 @@
 
 /* ---- LISTEN, step by step ---- */
 
-static struct listener *listener_find(struct core_connection *connection, uint32_t id)
+struct listener *listener_find(struct core_connection *connection, uint32_t id)
 {
     struct listener *listener = NULL;
     HASH_FIND(hh, connection->listeners, &id, sizeof(id), listener);
@@ -46,15 +46,15 @@ void listener_destroy(struct listener *listener)
                                       .group = listener->group};
         shard_submit(session->shard, &leave);
     }
-    for (uint32_t i = 0; i < listener->cursor_count; i++)
-        cursor_detach(&listener->cursors[i]);
+    while (listener->cursors)
+        cursor_destroy(listener->cursors);
     if (listener->queued)
         DL_DELETE2(connection->deliverable, listener, queue_prev, queue_next);
     if (listener->state != LISTENER_ACTIVE)
         connection_unanswered(connection, -1);
     HASH_DEL(connection->listeners, listener);
     session->listener_count--;
-    free(listener->cursors);
+    free(listener->starts);
     free(listener->resume);
     free(listener->group);
     free(listener->topic);
@@ -67,57 +67,91 @@ void listener_end(struct listener *listener, int code, const char *text)
     listener_destroy(listener);
 }
 
+struct cursor *listener_cursor(struct listener *listener, uint64_t partition)
+{
+    struct cursor *cursor = listener->cursors;
+    while (cursor && cursor->view->id != partition)
+        cursor = cursor->next_own;
+    return cursor;
+}
+
+static bool position_listed(const struct position *positions, size_t count, uint64_t partition)
+{
+    for (size_t i = 0; i < count; i++)
+        if (positions[i].partition == partition)
+            return true;
+    return false;
+}
+
+Wire__ListenPartition **listen_partitions(struct listener *listener, const struct position *only,
+                                          size_t *ret_count, Wire__ListenPartition **ret_block)
+{
+    size_t count = 0, used = 0;
+    struct cursor *cursor;
+    DL_FOREACH2(listener->cursors, cursor, next_own)
+    count++;
+    Wire__ListenPartition *block = core_alloc((count + 1) * sizeof(*block));
+    Wire__ListenPartition **pointers = core_alloc((count + 1) * sizeof(Wire__ListenPartition *));
+    DL_FOREACH2(listener->cursors, cursor, next_own)
+    {
+        if (only && !position_listed(only, *ret_count, cursor->view->id))
+            continue;
+        wire__listen_partition__init(&block[used]);
+        block[used].partition = cursor->view->id;
+        block[used].next = cursor->next;
+        block[used].high_watermark = cursor->view->high_watermark;
+        block[used].log_start = cursor->view->log_start;
+        block[used].index = (uint32_t)(cursor->view->id - listener->first_partition);
+        pointers[used] = &block[used];
+        used++;
+    }
+    *ret_count = used;
+    *ret_block = block;
+    return pointers;
+}
+
 static void listening_send(struct listener *listener)
 {
-    uint32_t count = listener->cursor_count;
-    Wire__ListenPartition *partitions = core_alloc(count * sizeof(*partitions));
-    Wire__ListenPartition **pointers = core_alloc(count * sizeof(Wire__ListenPartition *));
-    for (uint32_t i = 0; i < count; i++) {
-        const struct cursor *cursor = &listener->cursors[i];
-        wire__listen_partition__init(&partitions[i]);
-        partitions[i].partition = cursor->view->id;
-        partitions[i].next = cursor->next;
-        partitions[i].high_watermark = cursor->view->high_watermark;
-        partitions[i].log_start = cursor->view->log_start;
-        pointers[i] = &partitions[i];
-    }
+    size_t count = 0;
+    Wire__ListenPartition *block;
+    Wire__ListenPartition **partitions = listen_partitions(listener, NULL, &count, &block);
     Wire__Listening message = WIRE__LISTENING__INIT;
     message.listener = listener->id;
-    message.partitions = pointers;
+    message.partitions = partitions;
     message.n_partitions = count;
     message.generation = listener->generation;
     connection_send(listener->connection, FRAME_LISTENING, &message.base, NULL, 0);
-    free(pointers);
     free(partitions);
+    free(block);
 }
 
-static void listener_activate(struct listener *listener)
+/* positions: what it listens to. */
+static void listener_activate(struct listener *listener, const struct position *positions, size_t count)
 {
     connection_unanswered(listener->connection, -1);
     listener->state = LISTENER_ACTIVE;
-    for (uint32_t i = 0; i < listener->cursor_count; i++)
-        if (!listener->group && listener->from == WIRE__FROM__LIVE && !listener->resume_count)
-            listener->cursors[i].next =
-                listener->cursors[i].view->high_watermark; /* live starts here, not earlier */
+    for (size_t i = 0; i < count; i++)
+        cursor_create(listener, positions[i].partition, positions[i].offset);
+    free(listener->starts);
+    listener->starts = NULL;
     listening_send(listener);
-    for (uint32_t i = 0; i < listener->cursor_count; i++)
-        cursor_wake(&listener->cursors[i]);
+    struct cursor *cursor;
+    DL_FOREACH2(listener->cursors, cursor, next_own)
+    cursor_wake(cursor);
 }
 
 static void listener_join(struct listener *listener)
 {
-    struct position *positions = core_alloc(listener->cursor_count * sizeof(*positions));
-    for (uint32_t i = 0; i < listener->cursor_count; i++)
-        positions[i] = (struct position){listener->cursors[i].view->id, listener->cursors[i].next};
+    struct core_connection *connection = listener->connection;
     struct shard_request join = {.kind = SHARD_JOIN,
-                                 .token = {listener->connection->id, listener_token(listener)},
+                                 .token = {connection->id, listener_token(listener)},
                                  .name = listener->topic,
                                  .group = listener->group,
-                                 .positions = positions,
-                                 .position_count = listener->cursor_count};
+                                 .member = connection->name,
+                                 .positions = listener->starts,
+                                 .position_count = listener->start_count};
     listener->state = LISTENER_JOINING;
-    shard_submit(listener->connection->session->shard, &join);
-    free(positions);
+    shard_submit(connection->session->shard, &join);
 }
 
 static uint64_t resume_offset(const struct listener *listener, uint64_t partition)
@@ -128,19 +162,22 @@ static uint64_t resume_offset(const struct listener *listener, uint64_t partitio
     return UINT64_MAX;
 }
 
-/* Every cursor knows its start by now. */
+/* Every partition's start is known by now. */
 static void listener_resolved(struct listener *listener)
 {
     if (listener->group) {
         listener_join(listener);
         return;
     }
-    for (uint32_t i = 0; i < listener->cursor_count; i++) {
-        uint64_t resume = resume_offset(listener, listener->cursors[i].view->id);
+    for (size_t i = 0; i < listener->start_count; i++) {
+        struct position *start = &listener->starts[i];
+        uint64_t resume = resume_offset(listener, start->partition);
         if (resume != UINT64_MAX)
-            listener->cursors[i].next = resume;
+            start->offset = resume;
+        else if (listener->from == WIRE__FROM__LIVE) /* here, not when the topic was looked up */
+            start->offset = view_find(listener->connection->session, start->partition)->high_watermark;
     }
-    listener_activate(listener);
+    listener_activate(listener, listener->starts, listener->start_count);
 }
 
 /* ---- start by time ---- */
@@ -150,7 +187,7 @@ struct time_lookup {
     struct time_lookup *prev, *next; /* all that the store holds */
     struct session *session;
     uint64_t connection, listener; /* as in a token */
-    uint32_t cursor;
+    size_t start;                  /* place in its listener's starts */
 };
 
 static void lookup_done(struct store_lookup *lookup, void *ctx)
@@ -159,7 +196,7 @@ static void lookup_done(struct store_lookup *lookup, void *ctx)
     DL_DELETE(done->session->lookups, done);
     struct core_connection *connection = session_find(done->session, done->connection);
     struct listener *listener = connection ? listener_by_token(connection, done->listener) : NULL;
-    uint32_t place = done->cursor;
+    size_t place = done->start;
     int status = lookup->status;
     bool found = lookup->found;
     uint64_t offset = lookup->offset;
@@ -171,13 +208,13 @@ static void lookup_done(struct store_lookup *lookup, void *ctx)
         listener_end(listener, status, "the log could not be searched by time");
         return;
     }
-    struct cursor *cursor = &listener->cursors[place];
-    cursor->next = found ? offset : cursor->view->high_watermark;
+    struct position *start = &listener->starts[place];
+    start->offset = found ? offset : view_find(connection->session, start->partition)->high_watermark;
     if (listener->lookups == 0)
         listener_resolved(listener);
 }
 
-static int lookup_start(struct listener *listener, uint32_t place)
+static int lookup_start(struct listener *listener, size_t place)
 {
     struct core_connection *connection = listener->connection;
     struct session *session = connection->session;
@@ -185,10 +222,10 @@ static int lookup_start(struct listener *listener, uint32_t place)
     lookup->session = session;
     lookup->connection = connection->id;
     lookup->listener = listener_token(listener);
-    lookup->cursor = place;
+    lookup->start = place;
     lookup->lookup = (struct store_lookup){.done = lookup_done,
                                            .ctx = lookup,
-                                           .partition = listener->cursors[place].view->id,
+                                           .partition = listener->starts[place].partition,
                                            .time_us = listener->from_value};
     int rc = session->store->ops->lookup(session->store, &lookup->lookup);
     if (rc < 0) {
@@ -211,7 +248,7 @@ void lookups_destroy(struct session *session)
 static void listener_lookup(struct listener *listener)
 {
     listener->state = LISTENER_LOOKUP;
-    for (uint32_t i = 0; i < listener->cursor_count; i++) {
+    for (size_t i = 0; i < listener->start_count; i++) {
         int rc = lookup_start(listener, i);
         if (rc < 0) {
             listener_end(listener, WIRE_CRIER_ELIMIT, "too many lookups are waiting; try again");
@@ -234,14 +271,13 @@ static uint64_t start_offset(const struct listener *listener, const struct view 
 
 static void listener_topic(struct listener *listener, const struct topic_info *topic)
 {
-    listener->cursors = core_alloc(topic->partition_count * sizeof(struct cursor));
-    listener->cursor_count = topic->partition_count;
+    listener->starts = core_alloc(topic->partition_count * sizeof(struct position));
+    listener->start_count = topic->partition_count;
+    listener->first_partition = topic->partitions[0].id;
     for (uint32_t i = 0; i < topic->partition_count; i++) {
-        struct view *view = view_find(listener->connection->session, topic->partitions[i].id);
+        const struct view *view = view_find(listener->connection->session, topic->partitions[i].id);
         CHECK(view);
-        listener->cursors[i].listener = listener;
-        cursor_attach(&listener->cursors[i], view);
-        listener->cursors[i].next = start_offset(listener, view);
+        listener->starts[i] = (struct position){view->id, start_offset(listener, view)};
     }
     if (listener->from == WIRE__FROM__TIME)
         listener_lookup(listener);
@@ -251,28 +287,32 @@ static void listener_topic(struct listener *listener, const struct topic_info *t
 
 static void listener_joined(struct listener *listener, const struct shard_reply *reply)
 {
+    struct position *positions = core_alloc((reply->position_count + 1) * sizeof(*positions));
     listener->generation = reply->generation;
-    CHECK(reply->position_count == listener->cursor_count);
-    for (uint32_t i = 0; i < listener->cursor_count; i++) {
-        struct cursor *cursor = &listener->cursors[i];
-        uint64_t resume = resume_offset(listener, cursor->view->id);
-        cursor->next = reply->positions[i].offset;
+    for (size_t i = 0; i < reply->position_count; i++) {
+        uint64_t resume = resume_offset(listener, reply->positions[i].partition);
+        positions[i] = reply->positions[i];
         if (resume != UINT64_MAX &&
-            resume > cursor->next) /* handled before the reconnect, not committed yet */
-            cursor->next = resume;
+            resume > positions[i].offset) /* handled before a reconnect, not committed yet */
+            positions[i].offset = resume;
     }
-    listener_activate(listener);
+    listener_activate(listener, positions, reply->position_count);
+    free(positions);
 }
 
 void listener_replied(struct core_connection *connection, const struct shard_reply *reply)
 {
     struct listener *listener = listener_by_token(connection, reply->token.request);
-    if (!listener || listener->state == LISTENER_ACTIVE)
+    if (!listener)
         return;
     if (reply->code)
         listener_end(listener, reply->code, error_text(reply->code));
     else if (reply->kind == SHARD_JOINED)
         listener_joined(listener, reply);
+    else if (reply->kind == SHARD_ASSIGNED)
+        listener_assigned(listener, reply);
+    else if (reply->kind == SHARD_REVOKED)
+        listener_revoked(listener, reply);
     else
         listener_topic(listener, &reply->topics[0]);
 }
@@ -303,6 +343,8 @@ static struct listener *listener_create(struct core_connection *connection, cons
     listener->from = message->from;
     listener->from_value = message->from_value;
     listener->credit = message->credit;
+    uint32_t timeout_ms = message->session_timeout_ms ? message->session_timeout_ms : SESSION_TIMEOUT_MS;
+    listener->session_timeout_us = timeout_ms * INT64_C(1000);
     listener->resume_count = message->n_resume;
     if (message->n_resume)
         listener->resume = core_alloc(message->n_resume * sizeof(struct position));
@@ -372,45 +414,4 @@ void frame_credit(struct core_connection *connection, const struct frame *frame,
     }
     listener->credit = message->total;
     listener_wake(listener);
-}
-
-static void committed_send(struct core_connection *connection, uint64_t request, int code)
-{
-    Wire__Committed committed = WIRE__COMMITTED__INIT;
-    committed.request = request;
-    committed.code = code;
-    committed.text = (char *)(code ? error_text(code) : "");
-    connection_send(connection, FRAME_COMMITTED, &committed.base, NULL, 0);
-}
-
-void frame_commit(struct core_connection *connection, const struct frame *frame, struct slice bytes)
-{
-    (void)bytes;
-    const Wire__Commit *message = frame_unpack(connection, &wire__commit__descriptor, frame);
-    if (!message)
-        return;
-    const struct listener *listener = listener_find(connection, message->listener);
-    if (!listener || !listener->group || listener->state != LISTENER_ACTIVE ||
-        listener->generation != message->generation) {
-        committed_send(connection, message->request, WIRE_CRIER_EFENCED);
-        return;
-    }
-    struct position *positions = core_alloc((message->n_positions + 1) * sizeof(*positions));
-    for (size_t i = 0; i < message->n_positions; i++)
-        positions[i] = (struct position){message->positions[i]->partition, message->positions[i]->offset};
-    struct shard_request request = {.kind = SHARD_COMMIT,
-                                    .token = {connection->id, message->request},
-                                    .group = listener->group,
-                                    .generation = listener->generation,
-                                    .positions = positions,
-                                    .position_count = message->n_positions};
-    connection_unanswered(connection, +1);
-    shard_submit(connection->session->shard, &request);
-    free(positions);
-}
-
-void committed_replied(struct core_connection *connection, const struct shard_reply *reply)
-{
-    committed_send(connection, reply->token.request, reply->code);
-    connection_unanswered(connection, -1);
 }

@@ -34,10 +34,13 @@ void shard_row_dirty(struct shard *shard, struct row *row)
 void shard_reply_code(struct shard *shard, const struct shard_request *request, int code)
 {
     static const enum shard_reply_kind kinds[] = {
-        [SHARD_TOPIC_CREATE] = SHARD_TOPICS, [SHARD_TOPIC_DESCRIBE] = SHARD_TOPICS,
-        [SHARD_TOPIC_LIST] = SHARD_TOPICS,   [SHARD_PRODUCER] = SHARD_PRODUCER_ID,
-        [SHARD_JOIN] = SHARD_JOINED,         [SHARD_COMMIT] = SHARD_COMMITTED};
-    if (request->kind == SHARD_LEAVE)
+        [SHARD_TOPIC_CREATE] = SHARD_TOPICS,   [SHARD_TOPIC_DESCRIBE] = SHARD_TOPICS,
+        [SHARD_TOPIC_LIST] = SHARD_TOPICS,     [SHARD_PRODUCER] = SHARD_PRODUCER_ID,
+        [SHARD_JOIN] = SHARD_JOINED,           [SHARD_SETTLE] = SHARD_JOINED,
+        [SHARD_COMMIT] = SHARD_COMMITTED,      [SHARD_GROUP_LIST] = SHARD_GROUPS,
+        [SHARD_GROUP_DESCRIBE] = SHARD_GROUPS, [SHARD_GROUP_SEEK] = SHARD_GROUPS,
+        [SHARD_GROUP_DELETE] = SHARD_GROUPS};
+    if (request->kind == SHARD_LEAVE || request->kind == SHARD_RELEASE)
         return;
     struct shard_reply reply = {.kind = kinds[request->kind],
                                 .request_kind = request->kind,
@@ -59,9 +62,17 @@ void shard_request_run(struct shard *shard, const struct shard_request *request)
         producers_request(shard, request);
         break;
     case SHARD_JOIN:
+    case SHARD_SETTLE:
+    case SHARD_RELEASE:
     case SHARD_LEAVE:
     case SHARD_COMMIT:
         groups_request(shard, request);
+        break;
+    case SHARD_GROUP_LIST:
+    case SHARD_GROUP_DESCRIBE:
+    case SHARD_GROUP_SEEK:
+    case SHARD_GROUP_DELETE:
+        group_admin_request(shard, request);
         break;
     }
 }
@@ -95,7 +106,7 @@ static void flush_done(struct store_flush *flush, void *ctx)
         shard_log(shard, LOG_LEVEL_WARN, "STATE-FLUSH", "writing the state failed (%d); it is tried again",
                   flush->status);
     }
-    rows_destroy(shard->flush_rows);
+    rows_done(shard, shard->flush_rows, flush->status == STORE_OK);
     shard->flush_rows = NULL;
 }
 
@@ -208,7 +219,9 @@ void shard_destroy(struct shard *shard)
         shard->waiting = emit->next;
         emit_destroy(emit);
     }
-    rows_destroy(shard->flush_rows);
+    if (shard->flush_rows)
+        rows_done(shard, shard->flush_rows, true);
+    rows_done(shard, rows_take_dirty(shard), true); /* frees what is deleted and waited for a flush */
     group_free_all(shard);
     producer_free_all(shard);
     topic_free_all(shard);

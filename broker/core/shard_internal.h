@@ -5,7 +5,9 @@
  *   emit.c       emits: judged, given offsets, answered
  *   apply.c      what a durable entry does to the state (live and replayed)
  *   topics.c     topics and partitions        producers.c  sequences, duplicates, expiry
- *   groups.c     groups and positions         rows.c       state rows: loading and flushing
+ *   groups.c     members, commits              crew.c       who has which partition
+ *   positions.c  groups' durable positions     group_admin.c  list, describe, seek, delete
+ *   rows.c       state rows: loading and flushing
  *
  * `x_prepared` is what the state will be once everything submitted is durable; `x` is what it is. */
 #ifndef CRIER_BROKER_CORE_SHARD_INTERNAL_H
@@ -20,7 +22,9 @@ enum command {
     COMMAND_CREATE_TOPIC = 1,
     COMMAND_COMMIT_POSITIONS = 2,
     COMMAND_BROKER_EPOCH = 3,
-    COMMAND_ALLOCATE_PRODUCER = 4
+    COMMAND_ALLOCATE_PRODUCER = 4,
+    COMMAND_SEEK_POSITIONS = 5,
+    COMMAND_DELETE_GROUP = 6
 };
 
 /* Everything that has a state row starts with this; dirty ones are in the shard's list. */
@@ -85,14 +89,46 @@ struct group {
     struct row row;
     UT_hash_handle hh; /* by name */
     char *name;
-    uint64_t id; /* 0: nothing stored yet */
-    struct member *members;
+    uint64_t id;    /* 0: nothing stored */
+    uint64_t entry; /* the one that seeks or deletes it; 0: none */
+    bool deleted;   /* it is no longer in the hash and waits for the flush that removes its row */
+    struct crew *crews;
+    struct group_position *positions; /* all of them */
 };
-struct member { /* one per (group, topic) so far */
-    struct member *next;
+
+/* The members of one group that listen to one topic, and who has which partition. Volatile. */
+enum slot_state {
+    SLOT_FREE,
+    SLOT_STARTING, /* given, and waiting until what earlier owners committed is durable */
+    SLOT_OWNED,
+    SLOT_RELEASING /* its owner has been asked to give it back */
+};
+struct slot {
+    uint64_t partition;
+    enum slot_state state;
+    struct member *owner;     /* unless FREE */
+    struct slot *prev, *next; /* in its owner's list, or among the free */
+};
+struct crew {
+    struct crew *next; /* of the group */
+    struct group *group;
     struct topic *topic;
+    struct slot *slots; /* one per partition, in the topic's order */
+    struct slot *free;
+    struct member *members; /* in the order they came */
+    uint32_t member_count;
+};
+struct member {
+    UT_hash_handle hh; /* by generation */
+    struct member *prev, *next;
+    struct crew *crew;
     struct token token;
-    uint64_t generation;
+    uint64_t generation; /* {broker epoch, counter}: nobody else ever has it */
+    char *name;
+    bool joined; /* SHARD_JOINED has been sent */
+    struct slot *slots;
+    uint32_t owned; /* of them, STARTING or OWNED */
+    bool gained;    /* in the rebalance that is going on */
 };
 struct position_key {
     uint64_t partition;
@@ -102,6 +138,8 @@ struct group_position {
     struct row row;
     UT_hash_handle hh;
     struct position_key key;
+    struct group_position *prev, *next; /* of its group */
+    bool deleted;
     bool exists, exists_prepared;
     uint64_t offset, offset_prepared;
     uint64_t entry; /* the last one that carries it */
@@ -158,6 +196,7 @@ struct shard {
     struct producer *producers; /* hash */
     struct producer *producers_lru;
     struct group *groups;             /* hash by name */
+    struct member *members;           /* of all groups: hash by generation */
     struct group_position *positions; /* hash */
     struct group *group_loaded;       /* while rows are loaded: the last one looked up */
     uint64_t generation_counter;
@@ -222,6 +261,9 @@ void emit_run_waiting(struct shard *shard);
 int shard_apply(struct shard *shard, const struct store_entry *entry);
 
 /* ---- topics.c ---- */
+#define GROUP_TOPICS_MAX 64 /* shown of one group */
+#define GROUP_PARTITIONS_MAX                                                                                 \
+    256 /* in one answer: with names of 255 and members of 63 bytes it fits a header */
 #define TOPIC_LIST_PARTITIONS_MAX 256 /* where an answer ends, so that it fits a frame's header */
 struct topic *topic_find(struct shard *shard, const char *name);
 bool topic_name_valid(const char *name);
@@ -258,22 +300,48 @@ void producer_ids_reserve(struct shard *shard);
 void producers_request(struct shard *shard, const struct shard_request *request);
 void producer_free_all(struct shard *shard);
 
-/* ---- groups.c ---- */
-void groups_request(struct shard *shard, const struct shard_request *request);
+/* ---- positions.c ---- */
 struct group *group_find(struct shard *shard, const char *name);
 struct group *group_get(struct shard *shard, const char *name);
 struct group_position *position_find(struct shard *shard, struct group *group, uint64_t partition);
 struct group_position *position_get(struct shard *shard, struct group *group, uint64_t partition);
+/* A position to be committed with the open entry. */
+void position_prepare(struct shard *shard, struct group *group, uint64_t partition, uint64_t offset);
+/* The entry that a position waits for; 0: what is stored is all there is. */
+uint64_t position_depends(const struct shard *shard, const struct group_position *position);
 void positions_encode(struct shard *shard,
                       struct shard_entry *entry); /* adds the command part, if there are any */
-void positions_set_back(struct shard_entry *entry);
+void positions_set_back(struct shard *shard, struct shard_entry *entry);
+void group_delete(struct shard *shard, struct group *group); /* applied: its rows go with the next flush */
+void group_bury(struct row *row);                            /* its row is gone: frees it */
 void group_free_all(struct shard *shard);
+
+/* ---- crew.c ---- */
+struct crew *crew_get(struct shard *shard, struct group *group, struct topic *topic);
+struct crew *crew_find(struct group *group, const struct topic *topic);
+struct slot *crew_slot(const struct crew *crew, uint64_t partition); /* NULL: not of this topic */
+struct member *crew_join(struct shard *shard, struct crew *crew, const struct shard_request *request);
+void crew_leave(struct shard *shard, struct member *member); /* frees it; its partitions go to others */
+/* Shares the partitions out: tells members what they lose, settles those that gain. */
+void crew_rebalance(struct shard *shard, struct crew *crew);
+void slot_free(struct slot *slot);
+void crew_free(struct shard *shard, struct crew *crew);
+
+/* ---- groups.c ---- */
+void groups_request(struct shard *shard, const struct shard_request *request);
+/* Tells a member which partitions are its own now; what is not ready yet is told later. */
+void member_settle(struct shard *shard, struct member *member);
+struct member *member_find(struct shard *shard, uint64_t generation); /* NULL: gone */
+
+/* ---- group_admin.c ---- */
+void group_admin_request(struct shard *shard, const struct shard_request *request);
 
 /* ---- rows.c ---- */
 int rows_load(struct shard *shard, const struct store_row *row);
 /* The rows of everything dirty, in one block of memory. */
 struct rows *rows_take_dirty(struct shard *shard);
 const struct store_row *rows_array(const struct rows *rows, size_t *ret_count);
-void rows_destroy(struct rows *rows);
+/* The flush is over: stored or not. Frees the rows. */
+void rows_done(struct shard *shard, struct rows *rows, bool stored);
 
 #endif

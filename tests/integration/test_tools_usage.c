@@ -60,6 +60,11 @@ Test(usage, a_bad_value_is_named_with_its_option_and_what_it_takes)
     expect_usage(crier_start(NULL, "emit", "t", "v", "--loud", NULL), "--loud");
     expect_usage(crier_start(NULL, "bench", "e2e", "--size", "15", NULL), "--size: from 16");
     expect_usage(crier_start(NULL, "bench", "e2e", "--producers", "0", NULL), "--producers");
+    expect_usage(crier_start(NULL, "group", "list", "g", NULL), "nothing");
+    expect_usage(crier_start(NULL, "group", "describe", NULL), "GROUP [TOPIC]");
+    expect_usage(crier_start(NULL, "group", "seek", "g", "t", NULL), "GROUP TOPIC PLACE");
+    expect_usage(crier_start(NULL, "group", "seek", "g", "t", "soon", NULL), "'soon' is no place");
+    expect_usage(crier_start(NULL, "group", "delete", "a", "b", NULL), "GROUP");
     expect_usage(crier_start("carrier-pigeon://attic", "ping", NULL), "crier://HOST:PORT");
 }
 
@@ -72,6 +77,10 @@ Test(usage, every_command_helps_with_examples)
     expect_help(crier_start(NULL, "topic", "create", "--help", NULL), "usage: crier topic create");
     expect_help(crier_start(NULL, "topic", "list", "--help", NULL), "usage: crier topic list");
     expect_help(crier_start(NULL, "topic", "describe", "--help", NULL), "usage: crier topic describe");
+    expect_help(crier_start(NULL, "group", "list", "--help", NULL), "usage: crier group list");
+    expect_help(crier_start(NULL, "group", "describe", "--help", NULL), "usage: crier group describe");
+    expect_help(crier_start(NULL, "group", "seek", "--help", NULL), "usage: crier group seek");
+    expect_help(crier_start(NULL, "group", "delete", "--help", NULL), "usage: crier group delete");
     expect_help(crier_start(NULL, "ping", "--help", NULL), "usage: crier ping");
     expect_help(crier_start(NULL, "bench", "e2e", "--help", NULL), "usage: crier bench e2e");
 }

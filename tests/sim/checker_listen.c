@@ -1,5 +1,5 @@
 /* checker_listen.c: each listener's way through the log: where it began, that it went on step by step, and that it
- * reached the end; and the same for groups, whose members follow each other. */
+ * reached the end; and the same for groups, whose members share partitions and follow each other. */
 #include "tests/sim/checker_internal.h"
 
 #include "base/check.h"
@@ -10,7 +10,8 @@
 
 /* A listener's way through one partition. */
 struct way {
-    bool in_life;     /* has got something since LISTENING */
+    bool in_life;     /* has got something since LISTENING, or since it was given */
+    bool given;       /* a group's member has it */
     bool reached_any; /* has ever got something */
     uint64_t next;    /* follows what it got last */
     uint64_t reached; /* where a next life begins */
@@ -209,6 +210,10 @@ static void delivered(struct listen_check *all, const struct history_seen *seen)
                    seen->partition, UNSIGNED(way->reached), UNSIGNED(seen->offset));
     else if (!way->in_life && !way->reached_any && !group)
         check_start(check, index, walker, seen);
+    if (group && !way->given)
+        report_add(check->report, 10,
+                   "listener %u partition %u: handled %llu of a partition it does not have", index,
+                   seen->partition, UNSIGNED(seen->offset));
     if (!way->in_life && group)
         check_member(all, index, seen, group);
     walker->got++;
@@ -222,6 +227,13 @@ static void delivered(struct listen_check *all, const struct history_seen *seen)
         group->any = true;
         group->reached = way->reached;
     }
+}
+
+/* Between two times a member has it others may have handled what it did not. */
+static void assigned(struct way *way, bool given)
+{
+    way->given = given;
+    way->in_life = false;
 }
 
 static void life_begins(struct walker *walker, uint64_t at)
@@ -247,6 +259,10 @@ static void walk(struct listen_check *all)
             break;
         case HISTORY_LISTENING:
             life_begins(&all->walkers[seen->listener], seen->at);
+            break;
+        case HISTORY_GIVEN:
+        case HISTORY_TAKEN:
+            assigned(&all->walkers[seen->listener].ways[seen->partition], seen->kind == HISTORY_GIVEN);
             break;
         case HISTORY_DISCONNECTED:
             all->walkers[seen->listener].asked_at = seen->at;

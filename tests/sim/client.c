@@ -287,6 +287,13 @@ static void on_listening(void *ctx)
     history_listening(&subscriber->client->sim->history, subscriber->index);
 }
 
+static void on_assigned(void *ctx, uint32_t partition, bool given)
+{
+    struct subscriber *subscriber = ctx;
+    sim_trace(subscriber->client->sim, given ? TRACE_GIVEN : TRACE_TAKEN, subscriber->index, partition, 0);
+    history_assigned(&subscriber->client->sim->history, subscriber->index, partition, given);
+}
+
 static void on_listener_released(void *ctx, int code, const char *text)
 {
     struct subscriber *subscriber = ctx;
@@ -320,6 +327,7 @@ void client_listen(struct client *client, const struct history_listener *how, si
     options.credit = credit;
     options.released = on_listener_released;
     options.listening = on_listening;
+    options.assigned = on_assigned;
     subscriber->index = history_listen(&sim->history, how);
     sim_trace(sim, TRACE_LISTEN, client->id, subscriber->index, how->topic);
     int rc =

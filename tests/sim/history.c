@@ -165,6 +165,11 @@ void history_disconnected(struct history *history, uint32_t listener)
     seen_add(history, HISTORY_DISCONNECTED, listener);
 }
 
+void history_assigned(struct history *history, uint32_t listener, uint32_t partition, bool given)
+{
+    seen_add(history, given ? HISTORY_GIVEN : HISTORY_TAKEN, listener)->partition = partition;
+}
+
 void history_batch(struct history *history, const struct history_batch *batch)
 {
     history->batches =

@@ -53,17 +53,23 @@ struct history_listener {
     bool must_end;      /* still listening when everything had settled: has to have reached the end */
 };
 
-enum history_kind { HISTORY_DELIVERED, HISTORY_LISTENING, HISTORY_DISCONNECTED };
+enum history_kind {
+    HISTORY_DELIVERED,
+    HISTORY_LISTENING,
+    HISTORY_DISCONNECTED,
+    HISTORY_GIVEN, /* a group's member has this partition from now on */
+    HISTORY_TAKEN  /* or no longer */
+};
 
 /* What a listener saw. */
 struct history_seen {
     enum history_kind kind;
     uint32_t listener;
     uint64_t at;        /* place in the order of everything */
-    uint32_t partition; /* HISTORY_DELIVERED from here on */
-    uint64_t offset;
-    uint32_t emit; /* index; HISTORY_NONE: its bytes are no value of ours */
-    bool keeps;    /* the handler failed with nobody to hear it: the position stays before it */
+    uint32_t partition; /* HISTORY_DELIVERED, _GIVEN, _TAKEN */
+    uint64_t offset;    /* HISTORY_DELIVERED from here on */
+    uint32_t emit;      /* index; HISTORY_NONE: its bytes are no value of ours */
+    bool keeps;         /* the handler failed with nobody to hear it: the position stays before it */
 };
 
 /* A batch in the log. */
@@ -113,6 +119,7 @@ void history_delivered(struct history *history, uint32_t listener, uint32_t part
                        const void *value, size_t value_size, bool keeps);
 void history_listening(struct history *history, uint32_t listener);
 void history_disconnected(struct history *history, uint32_t listener);
+void history_assigned(struct history *history, uint32_t listener, uint32_t partition, bool given);
 void history_batch(struct history *history, const struct history_batch *batch);
 void history_position(struct history *history, const struct history_position *position);
 

@@ -80,6 +80,12 @@ static struct scene scene_good(void)
     return s;
 }
 
+static void member_begins(struct scene *s, uint32_t member)
+{
+    history_assigned(&s->history, member, 0, true);
+    history_listening(&s->history, member);
+}
+
 /* invariant 0: nothing is found. */
 static void expect(struct scene *s, int invariant)
 {
@@ -349,12 +355,12 @@ Test(checker, I9_a_group_goes_on_where_its_members_stopped)
 {
     struct scene s = scene_good();
     position(&s, 0);
-    history_listening(&s.history, MEMBER);
+    member_begins(&s, MEMBER);
     deliver(&s, MEMBER, 0, s.emits[0]);
     deliver(&s, MEMBER, 1, s.emits[1]);
     position(&s, 1);
     uint32_t next = history_listen(&s.history, &(struct history_listener){.topic = TOPIC, .group = 0});
-    history_listening(&s.history, next);
+    member_begins(&s, next);
     deliver(&s, next, 1, s.emits[1]); /* handled and not committed: again */
     deliver(&s, next, 2, s.emits[2]);
     position(&s, 3);
@@ -366,7 +372,7 @@ Test(checker, I9_a_group_goes_on_where_its_members_stopped)
 Test(checker, I9_a_position_that_goes_back_is_found)
 {
     struct scene s = scene_good();
-    history_listening(&s.history, MEMBER);
+    member_begins(&s, MEMBER);
     deliver(&s, MEMBER, 0, s.emits[0]);
     deliver(&s, MEMBER, 1, s.emits[1]);
     position(&s, 2);
@@ -379,7 +385,7 @@ Test(checker, I9_a_position_beyond_what_was_handled_is_found)
 {
     struct scene s = scene_good();
     position(&s, 0);
-    history_listening(&s.history, MEMBER);
+    member_begins(&s, MEMBER);
     deliver(&s, MEMBER, 0, s.emits[0]);
     position(&s, 2);
     read_all(&s, s.emits, 3);
@@ -391,15 +397,46 @@ Test(checker, I9_a_member_that_skips_or_starts_before_the_position_is_found)
     for (uint64_t start = 0; start < 3; start += 2) {
         struct scene s = scene_good();
         position(&s, 0);
-        history_listening(&s.history, MEMBER);
+        member_begins(&s, MEMBER);
         deliver(&s, MEMBER, 0, s.emits[0]);
         position(&s, 1);
         uint32_t next = history_listen(&s.history, &(struct history_listener){.topic = TOPIC, .group = 0});
-        history_listening(&s.history, next);
+        member_begins(&s, next);
         deliver(&s, next, start, s.emits[start]);
         read_all(&s, s.emits, 3);
         expect(&s, 9);
     }
+}
+
+Test(checker, I10_what_another_member_handled_in_between_is_no_gap)
+{
+    struct scene s = scene_good();
+    uint32_t other = history_listen(&s.history, &(struct history_listener){.topic = TOPIC, .group = 0});
+    position(&s, 0);
+    member_begins(&s, MEMBER);
+    deliver(&s, MEMBER, 0, s.emits[0]);
+    history_assigned(&s.history, MEMBER, 0, false);
+    position(&s, 1);
+    member_begins(&s, other);
+    deliver(&s, other, 1, s.emits[1]);
+    history_assigned(&s.history, other, 0, false);
+    position(&s, 2);
+    history_assigned(&s.history, MEMBER, 0, true);
+    deliver(&s, MEMBER, 2, s.emits[2]);
+    read_all(&s, s.emits, 3);
+    expect(&s, 0);
+}
+
+Test(checker, I10_an_event_of_a_partition_that_was_taken_is_found)
+{
+    struct scene s = scene_good();
+    position(&s, 0);
+    member_begins(&s, MEMBER);
+    deliver(&s, MEMBER, 0, s.emits[0]);
+    history_assigned(&s.history, MEMBER, 0, false);
+    deliver(&s, MEMBER, 1, s.emits[1]);
+    read_all(&s, s.emits, 3);
+    expect(&s, 10);
 }
 
 Test(checker, I11_a_replay_that_differs_is_found)

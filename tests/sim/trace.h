@@ -44,6 +44,8 @@
     X(LISTEN, 10000, "client %llu: listener %llu listens to topic %llu")                                     \
     X(LISTENING, 10000, "client %llu: listener %llu is in place, life %llu")                                 \
     X(UNLISTEN, 1000, "client %llu: listener %llu is given up")                                              \
+    X(GIVEN, 5000, "listener %llu: partition %llu is given")                                                 \
+    X(TAKEN, 5000, "listener %llu: partition %llu is taken")                                                 \
     X(RELEASED, 5000, "client %llu: listener %llu is released, code -%llu")                                  \
     X(DELIVERED, 100000, "listener %llu: partition %llu offset %llu")                                        \
     X(HANDLER_FAILS, 1000, "listener %llu: its handler fails at offset %llu")                                \

@@ -350,7 +350,8 @@ static const ProtobufCMessageDescriptor *const headers[] = {
     [FRAME_DELIVER] = &wire__deliver__descriptor,     [FRAME_CREDIT] = &wire__credit__descriptor,
     [FRAME_COMMITTED] = &wire__committed__descriptor, [FRAME_TOPICS] = &wire__topics__descriptor,
     [FRAME_PING] = &wire__ping__descriptor,           [FRAME_PONG] = &wire__ping__descriptor,
-    [FRAME_GOAWAY] = &wire__goaway__descriptor,       [FRAME_ERROR] = &wire__error__descriptor};
+    [FRAME_GOAWAY] = &wire__goaway__descriptor,       [FRAME_ERROR] = &wire__error__descriptor,
+    [FRAME_ASSIGN] = &wire__assign__descriptor,       [FRAME_GROUPS] = &wire__groups__descriptor};
 
 /* The next frame that was not taken yet; false: none. */
 static bool frame_peek(const struct peer *peer, size_t at, struct frame *ret_frame, size_t *ret_size)
@@ -390,6 +391,17 @@ void *peer_expect_beyond_credit(struct peer *peer, enum frame_kind kind)
     size_t size = 0;
     while (frame_peek(peer, peer->seen, &frame, &size) && frame.kind == FRAME_CREDIT)
         peer->grant = ((const Wire__Credit *)peer_expect(peer, FRAME_CREDIT))->total;
+    return peer_expect(peer, kind);
+}
+
+void *peer_expect_past(struct peer *peer, enum frame_kind kind)
+{
+    struct frame frame;
+    size_t size = 0;
+    while (frame_peek(peer, peer->seen, &frame, &size) && frame.kind != kind &&
+           (frame.kind == FRAME_CREDIT || frame.kind == FRAME_DELIVER || frame.kind == FRAME_PING ||
+            frame.kind == FRAME_PONG))
+        peer->seen += size;
     return peer_expect(peer, kind);
 }
 

@@ -105,6 +105,8 @@ void peer_send_bytes(struct peer *peer, const uint8_t *bytes, size_t size);
 void *peer_expect(struct peer *peer, enum frame_kind kind);
 /* The same, over CREDIT frames (whose totals are noted). */
 void *peer_expect_beyond_credit(struct peer *peer, enum frame_kind kind);
+/* The same, over everything that comes by itself: CREDIT, DELIVER, PING, PONG. */
+void *peer_expect_past(struct peer *peer, enum frame_kind kind);
 bool peer_has_frame(const struct peer *peer, enum frame_kind kind); /* anywhere in what was not taken yet */
 size_t peer_frame_count(const struct peer *peer, enum frame_kind kind);
 void peer_expect_nothing(const struct peer *peer);

@@ -1,4 +1,5 @@
-/* test_core_groups.c: groups: one member at a time, fenced generations, positions that are durable and never go back. */
+/* test_core_groups.c: groups: fenced generations, positions that are durable and never go back. How several members share a
+ * topic's partitions is in test_core_crew.c. */
 #include "tests/unit/core_outcome.h"
 
 struct stage {
@@ -137,28 +138,33 @@ Test(groups, commits_of_one_turn_become_one_command_the_newest)
     fixture_destroy(s.f);
 }
 
-Test(groups, a_second_member_is_told_that_the_place_is_taken)
+Test(groups, a_second_member_of_one_partition_waits_with_none_and_inherits_it)
 {
     struct stage s = stage_make();
     struct peer *m = peer_welcome(s.f), *n = peer_welcome(s.f);
-    join(m, WIRE__FROM__EARLIEST);
+    struct joined joined = join(m, WIRE__FROM__EARLIEST);
     join_begin(n, WIRE__FROM__EARLIEST, 0);
     fixture_settle(s.f);
-    cr_assert_eq(((const Wire__Ended *)peer_expect(n, FRAME_ENDED))->code, WIRE_CRIER_EBUSY);
+    cr_assert_eq(((const Wire__Listening *)peer_expect(n, FRAME_LISTENING))->n_partitions, 0);
+    cr_assert_eq(commit_code(m, joined.generation, s.partition, 6), 0);
     peer_close(m);
-    join(n, WIRE__FROM__EARLIEST);
+    fixture_settle(s.f);
+    const Wire__Assign *assign = peer_expect_past(n, FRAME_ASSIGN);
+    cr_assert_eq(assign->n_added, 1);
+    cr_assert_eq(assign->added[0]->next, 6, "it starts where the one before it committed");
     fixture_destroy(s.f);
 }
 
-Test(groups, the_place_is_taken_while_the_first_member_still_joins)
+Test(groups, of_two_that_join_at_once_one_gets_the_partition)
 {
     struct stage s = stage_make();
     struct peer *m = peer_welcome(s.f), *n = peer_welcome(s.f);
     join_begin(m, WIRE__FROM__EARLIEST, 0);
     join_begin(n, WIRE__FROM__EARLIEST, 0);
     fixture_settle(s.f);
-    peer_expect(m, FRAME_LISTENING);
-    cr_assert_eq(((const Wire__Ended *)peer_expect(n, FRAME_ENDED))->code, WIRE_CRIER_EBUSY);
+    size_t first = ((const Wire__Listening *)peer_expect(m, FRAME_LISTENING))->n_partitions;
+    size_t second = ((const Wire__Listening *)peer_expect(n, FRAME_LISTENING))->n_partitions;
+    cr_assert_eq(first + second, 1);
     fixture_destroy(s.f);
 }
 

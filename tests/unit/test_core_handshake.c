@@ -96,9 +96,11 @@ Test(handshake, frames_only_a_broker_sends_and_unknown_ones_are_refused)
     fixture_start(f);
     for (unsigned kind = 0; kind < 256; kind++) {
         bool taken = kind == FRAME_EMIT || kind == FRAME_LISTEN || kind == FRAME_UNLISTEN ||
-                     kind == FRAME_CREDIT || kind == FRAME_CREDIT_WANT || kind == FRAME_CREDIT_RETURN ||
-                     kind == FRAME_COMMIT || (kind >= FRAME_TOPIC_CREATE && kind <= FRAME_TOPIC_LIST) ||
-                     kind == FRAME_PING || kind == FRAME_PONG || kind == FRAME_ERROR;
+                     kind == FRAME_CREDIT || kind == FRAME_CREDIT_WANT || kind == FRAME_COMMIT ||
+                     kind == FRAME_RELEASE || kind == FRAME_CREDIT_RETURN ||
+                     (kind >= FRAME_GROUP_LIST && kind <= FRAME_GROUP_DELETE) ||
+                     (kind >= FRAME_TOPIC_CREATE && kind <= FRAME_TOPIC_LIST) || kind == FRAME_PING ||
+                     kind == FRAME_PONG || kind == FRAME_ERROR;
         if (taken)
             continue;
         struct peer *p = peer_welcome(f);

@@ -35,7 +35,8 @@ struct life {
     int heard, heard_wrong;
     int answers;
     bool released, delivered;
-    uint64_t position; /* committed */
+    bool assigned, given_back; /* partition 1 of the member */
+    uint64_t position;         /* committed */
     struct {
         struct life *life;
         int number;
@@ -210,23 +211,48 @@ static void broker_emit(struct life *life, const Wire__Emit *emit, const uint8_t
     answer(life, FRAME_EMITTED, &emitted, NULL, 0);
 }
 
+/* Once in a connection, while events flow: partition 2 in exchange for 1. */
+static void broker_assign(struct life *life, uint32_t listener)
+{
+    Wire__Assign assign = WIRE__ASSIGN__INIT;
+    Wire__ListenPartition added = WIRE__LISTEN_PARTITION__INIT, *all_added = &added;
+    uint64_t revoked = 1;
+    if (life->assigned)
+        return;
+    life->assigned = true;
+    added.partition = 2;
+    assign.listener = listener;
+    assign.generation = 1;
+    assign.added = &all_added;
+    assign.n_added = 1;
+    assign.revoked = &revoked;
+    assign.n_revoked = 1;
+    answer(life, FRAME_ASSIGN, &assign, NULL, 0);
+}
+
+/* A member that begins with partition 0, where the events are, and 1, where none are. */
 static void broker_listen(struct life *life, const Wire__Listen *listen)
 {
     Wire__Listening listening = WIRE__LISTENING__INIT;
-    Wire__ListenPartition partition = WIRE__LISTEN_PARTITION__INIT, *partitions = &partition;
+    Wire__ListenPartition partition = WIRE__LISTEN_PARTITION__INIT, other = partition;
+    Wire__ListenPartition *partitions[] = {&partition, &other};
     Wire__Deliver deliver = WIRE__DELIVER__INIT;
     partition.next = listen->n_resume && listen->resume[0]->offset > life->position
                          ? listen->resume[0]->offset
                          : life->position;
     partition.high_watermark = 10;
     listening.listener = listen->listener;
-    listening.partitions = &partitions;
-    listening.n_partitions = 1;
+    other.partition = 1;
+    listening.partitions = partitions;
+    listening.n_partitions = 2;
     listening.generation = 1;
+    life->assigned = false;
     answer(life, FRAME_LISTENING, &listening, NULL, 0);
     deliver.listener = listen->listener;
     deliver.high_watermark = 10;
     answer(life, FRAME_DELIVER, &deliver, life->batch, life->batch_size);
+    if (life->position == 10) /* no COMMIT will follow */
+        broker_assign(life, listen->listener);
 }
 
 static void broker_frame(struct life *life, const struct frame *frame, const ProtobufCMessage *message)
@@ -254,6 +280,10 @@ static void broker_frame(struct life *life, const struct frame *frame, const Pro
         life->position = ((const Wire__Commit *)message)->positions[0]->offset;
         committed.request = ((const Wire__Commit *)message)->request;
         answer(life, FRAME_COMMITTED, &committed, NULL, 0);
+        broker_assign(life, ((const Wire__Commit *)message)->listener);
+        break;
+    case FRAME_RELEASE:
+        life->given_back = ((const Wire__Release *)message)->partitions[0] == 1;
         break;
     case FRAME_UNLISTEN:
         ended.listener = ((const Wire__Unlisten *)message)->listener;
@@ -275,6 +305,7 @@ static const ProtobufCMessageDescriptor *type_of(uint8_t kind)
         [FRAME_CREDIT_WANT] = &wire__credit_want__descriptor,
         [FRAME_CREDIT_RETURN] = &wire__credit_return__descriptor,
         [FRAME_COMMIT] = &wire__commit__descriptor,
+        [FRAME_RELEASE] = &wire__release__descriptor,
         [FRAME_TOPIC_DESCRIBE] = &wire__topic_describe__descriptor,
         [FRAME_TOPIC_LIST] = &wire__topic_list__descriptor,
     };
@@ -374,7 +405,7 @@ static bool life_is_complete(const struct life *life)
     for (int i = 0; i < EVENTS; i++)
         told += life->told[i] > 0;
     return told == EVENTS && life->answers == 1 &&
-           (life->released || (life->heard >= 10 && life->position == 10));
+           (life->released || (life->heard >= 10 && life->position == 10 && life->given_back));
 }
 
 /* Lives it with the allocation after `skip` others failing (UINT32_MAX: none). Returns the steps it took. */

@@ -18,6 +18,12 @@
  * Without a group it sees each once within a connection's life; with a group, at least once: the position is committed
  * after the handler succeeded, every commit_interval_ms.
  *
+ * GROUPS. Listeners with one group name, on any number of buses and machines, share their topic's partitions: each
+ * partition is one member's at a time, and when members come and go as few as possible change hands. What a member gave
+ * up goes on elsewhere after its last committed position. A member that is not heard of for its session timeout (its
+ * process is gone or stopped, or one handler call takes longer) loses its partitions, and what it still commits of them
+ * is not taken; when it is back it joins again by itself.
+ *
  * OWNERSHIP. Four words: borrowed (valid during the call), copied, taken (the library frees), returned (the caller frees).
  *
  * ERRORS. 0 is success; errors are negative, from the table below; crier_strerror() says what to do. What goes wrong
@@ -200,8 +206,9 @@ enum crier_from { CRIER_LIVE = 0, CRIER_EARLIEST = 1, CRIER_OFFSET = 2, CRIER_TI
 
 struct crier_listen_options {
     size_t struct_size;
-    const char
-        *group; /* durable position under this name; one member at a time so far; copied; default NULL */
+    /* Durable positions under this name; its members share the topic's partitions. copied; default NULL: every
+     * partition, no durable position */
+    const char *group;
     enum crier_from
         from; /* where to start if the group has no position yet (or without one); default CRIER_LIVE */
     int64_t from_value; /* CRIER_OFFSET: the offset; CRIER_TIME: microseconds since 1970 UTC */
@@ -212,6 +219,12 @@ struct crier_listen_options {
     void (*released)(void *ctx, int code, const char *text);
     /* Called when the broker has confirmed the listener (again after each reconnect): its first events follow. */
     void (*listening)(void *ctx);
+    /* With a group: silent so long, its partitions go to others. 1000 or more; default 0: the broker's, 10 s */
+    int session_timeout_ms;
+    /* With a group: a partition (0-based within the topic) is this listener's from now on, or no longer: no handler call
+     * for it begins until it is given again. Taken also when the connection is lost, and at the end, before `released`.
+     * When the broker takes one for another member, this is called before that member can have it. */
+    void (*assigned)(void *ctx, uint32_t partition, bool given);
 };
 
 static inline struct crier_listen_options crier_listen_options_default(void)
@@ -311,6 +324,57 @@ CRIER_API int crier_topic_describe(crier *bus, const char *name,
                                    void (*each)(void *ctx, const struct crier_topic_info *info), void *ctx);
 /** One round trip to the broker's core. Blocking. */
 CRIER_API int crier_ping(crier *bus, int64_t *ret_round_trip_us);
+
+/* ---- groups ---- */
+
+struct crier_group_partition {
+    bool has_position;
+    uint64_t position; /* everything below it is handled; only with has_position */
+    uint64_t high_watermark;
+    const char *member; /* the name of the bus that has it now, "": it has none; NULL: nobody */
+};
+
+struct crier_group_info {
+    const char *name;
+    uint32_t member_count;
+    const char *const *topics; /* where it has positions, up to 64; list does not tell */
+    size_t topic_count;
+    uint32_t partition_count; /* of the topic that was asked for; 0: none was */
+    const struct crier_group_partition *partitions;
+};
+
+struct crier_group_seek_options {
+    size_t struct_size;
+    enum crier_from to; /* CRIER_LIVE: the end; default CRIER_EARLIEST */
+    int64_t value;      /* CRIER_OFFSET: the offset; CRIER_TIME: microseconds since 1970 UTC */
+    int32_t partition;  /* 0-based within the topic; default -1: all */
+};
+
+static inline struct crier_group_seek_options crier_group_seek_options_default(void)
+{
+    struct crier_group_seek_options options = {0};
+    options.struct_size = sizeof(options);
+    options.to = CRIER_EARLIEST;
+    options.partition = -1;
+    return options;
+}
+
+/** Calls each(ctx, info) for every group, in order of their names; info is borrowed for the call. Blocking. */
+CRIER_API int crier_group_list(crier *bus, void (*each)(void *ctx, const struct crier_group_info *info),
+                               void *ctx);
+/** Calls each(ctx, info) once: members, topics and, unless topic is NULL, where it stands in that topic's partitions.
+ *  0, CRIER_EINVAL (no such group), CRIER_ENOTOPIC, ... Blocking. */
+CRIER_API int crier_group_describe(crier *bus, const char *name, const char *topic,
+                                   void (*each)(void *ctx, const struct crier_group_info *info), void *ctx);
+/** Moves a group's position in a topic, forward or back; the group need not be there yet. A member that has only lost its
+ *  connection for a moment goes on from where it was. options: borrowed, NULL: the defaults, all to the earliest event.
+ *  0, CRIER_EBUSY (it has members on this topic), CRIER_ENOTOPIC, CRIER_EINVAL (no such partition, an offset beyond the
+ *  end), CRIER_EUNKNOWN (the connection was lost before the answer), ... Blocking. */
+CRIER_API int crier_group_seek(crier *bus, const char *name, const char *topic,
+                               const struct crier_group_seek_options *options);
+/** Forgets a group and all its positions. 0, CRIER_EBUSY (it has members), CRIER_EINVAL (no such group),
+ *  CRIER_EUNKNOWN (as above), ... Blocking. */
+CRIER_API int crier_group_delete(crier *bus, const char *name);
 
 #ifdef __cplusplus
 }
