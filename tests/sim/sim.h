@@ -112,7 +112,9 @@ struct faults {
 struct plan {
     struct faults faults;
     struct net_quality quality;
-    unsigned actions; /* of the storm */
+    unsigned actions;         /* of the storm */
+    unsigned ambush_permille; /* an action is one: see world.c */
+    unsigned squall_permille; /* a trouble that brings more of its kind, close together */
     int64_t action_us_max;
     unsigned topics, producers, listeners;
     unsigned memory_permille, key_permille, partition_permille;
@@ -136,8 +138,10 @@ struct sim {
     struct client *clients;
     uint32_t client_count;
     uint32_t client_last;
+    unsigned squall; /* actions left of it */
     bool healing;
     int64_t restart_at_us;   /* the broker gets power again; INT64_MAX: it has it */
+    int64_t operator_at_us;  /* somebody will notice that it is read-only; INT64_MAX: it is not */
     int64_t disk_room_at_us; /* the disk gets room again */
 };
 

@@ -11,9 +11,13 @@
 #define READ_ALL_US INT64_C(5000000) /* a reader of everything is through by then */
 #define CLOSE_US                                                                                             \
     INT64_C(5000000) /* a client that closes in order has its answers by then, once all is healed */
-#define START_US       INT64_C(3000000) /* a broker with a healthy disk is ready by then */
-#define RESTART_US_MAX 200000
-#define STEPS_MAX      2000000 /* a run that goes on longer goes on for ever */
+#define START_US        INT64_C(3000000) /* a broker with a healthy disk is ready by then */
+#define RESTART_US_MAX  200000
+#define OPERATOR_US_MAX 500000
+#define SQUALL_TROUBLES 6
+#define AMBUSH_US       5000
+#define SQUALL_US       3000
+#define STEPS_MAX       2000000 /* a run that goes on longer goes on for ever */
 
 /* ---- the plan ---- */
 
@@ -52,6 +56,8 @@ static void plan_load(struct sim *sim)
 {
     struct plan *plan = &sim->plan;
     plan->actions = 20 + (unsigned)sim_below(sim, 80);
+    plan->ambush_permille = (unsigned)PICK(sim, 0, 0, 30, 100);
+    plan->squall_permille = (unsigned)PICK(sim, 0, 200, 600);
     plan->action_us_max = (int64_t)PICK(sim, 200, 2000, 10000, 40000);
     plan->topics = 1 + (unsigned)sim_below(sim, SIM_TOPICS_MAX);
     plan->producers = 1 + (unsigned)sim_below(sim, 3);
@@ -100,6 +106,13 @@ static void plan_broker(struct sim *sim)
     store->commit_bytes_max = (size_t)PICK(sim, 1, 4096, 8u << 20);
     if (store->commit_bytes_max < 8u << 20 && store->commit.us_max > 2000) /* slow for each: never done */
         store->commit.us_max = 2000;
+}
+
+/* A restart may come with another configuration. */
+static void broker_change(struct sim *sim)
+{
+    if (sim_chance(sim, 200))
+        sim->node.config.event_size_max = (uint32_t)PICK(sim, 60, 2000, 1u << 20);
 }
 
 static struct crier_options client_options(struct sim *sim)
@@ -206,17 +219,24 @@ static struct link *link_any(struct sim *sim)
     return found;
 }
 
-static void link_trouble(struct sim *sim, bool stall)
+static void drain(struct sim *sim)
 {
-    struct link *link = link_any(sim);
+    if (sim->node.core && sim->node.ready && !sim->node.draining)
+        node_drain(sim, (uint32_t)PICK(sim, 1, 50, 500));
+}
+
+static void reset(struct sim *sim, struct link *link)
+{
     if (!link)
         return;
-    if (!stall) {
-        sim_trace(sim, TRACE_LINK_RESET, link->number, link_pending(link, NET_UP),
-                  link_pending(link, NET_DOWN));
-        link_reset(link);
+    sim_trace(sim, TRACE_LINK_RESET, link->number, link_pending(link, NET_UP), link_pending(link, NET_DOWN));
+    link_reset(link);
+}
+
+static void stall(struct sim *sim, struct link *link)
+{
+    if (!link)
         return;
-    }
     int64_t us = (int64_t)PICK(sim, 1000, 100000, 1000000, 30000000);
     unsigned directions = 1 + (unsigned)sim_below(sim, 3);
     sim_trace(sim, TRACE_LINK_STALL, link->number, (uint64_t)us, directions);
@@ -225,35 +245,44 @@ static void link_trouble(struct sim *sim, bool stall)
             link_stall(link, direction, sim->now_us + us);
 }
 
+static void disk_full(struct sim *sim)
+{
+    sim_trace(sim, TRACE_DISK_FULL, 0, 0, 0);
+    store_memory_fault_full(sim->disk.inner, true);
+    sim->disk_room_at_us = sim->now_us + (int64_t)PICK(sim, 500, 20000, 1000000);
+}
+
+static void disk_slow(struct sim *sim)
+{
+    uint64_t count = 1 + sim_below(sim, 3);
+    uint64_t us = PICK(sim, 5000, 100000, 600000);
+    sim_trace(sim, TRACE_DISK_SLOW, count, us, 0);
+    store_memory_fault_slow(sim->disk.inner, count, (int64_t)us);
+}
+
+static void disk_breaks(struct sim *sim, enum trace_event event,
+                        void (*fault)(struct store *store, uint64_t nth))
+{
+    uint64_t nth = 1 + sim_below(sim, 4);
+    sim_trace(sim, event, nth, 0, 0);
+    fault(sim->disk.inner, nth);
+}
+
 static void disk_trouble(struct sim *sim)
 {
     const struct faults *faults = &sim->plan.faults;
-    struct store *twin = sim->disk.inner;
-    if (!twin)
+    if (!sim->disk.inner)
         return;
-    if (sim_chance(sim, faults->disk_full)) {
-        sim_trace(sim, TRACE_DISK_FULL, 0, 0, 0);
-        store_memory_fault_full(twin, true);
-        sim->disk_room_at_us = sim->now_us + (int64_t)PICK(sim, 500, 20000, 1000000);
-    }
-    if (sim_chance(sim, faults->disk_slow)) {
-        uint64_t count = 1 + sim_below(sim, 3), us = PICK(sim, 5000, 100000, 600000);
-        sim_trace(sim, TRACE_DISK_SLOW, count, us, 0);
-        store_memory_fault_slow(twin, count, (int64_t)us);
-    }
-    uint64_t nth = 1 + sim_below(sim, 4);
-    if (sim_chance(sim, faults->disk_commit)) {
-        sim_trace(sim, TRACE_DISK_BREAKS, nth, 0, 0);
-        store_memory_fault_commit(twin, nth);
-    }
-    if (sim_chance(sim, faults->disk_flush)) {
-        sim_trace(sim, TRACE_DISK_BREAKS_FLUSH, nth, 0, 0);
-        store_memory_fault_flush(twin, nth);
-    }
-    if (sim_chance(sim, faults->disk_read)) {
-        sim_trace(sim, TRACE_DISK_BREAKS_READ, nth, 0, 0);
-        store_memory_fault_read(twin, nth);
-    }
+    if (sim_chance(sim, faults->disk_full))
+        disk_full(sim);
+    if (sim_chance(sim, faults->disk_slow))
+        disk_slow(sim);
+    if (sim_chance(sim, faults->disk_commit))
+        disk_breaks(sim, TRACE_DISK_BREAKS, store_memory_fault_commit);
+    if (sim_chance(sim, faults->disk_flush))
+        disk_breaks(sim, TRACE_DISK_BREAKS_FLUSH, store_memory_fault_flush);
+    if (sim_chance(sim, faults->disk_read))
+        disk_breaks(sim, TRACE_DISK_BREAKS_READ, store_memory_fault_read);
 }
 
 static void client_trouble(struct sim *sim)
@@ -276,14 +305,15 @@ static void client_trouble(struct sim *sim)
 static void trouble(struct sim *sim)
 {
     const struct faults *faults = &sim->plan.faults;
+    uint64_t before = sim->trace.events;
     if (sim_chance(sim, faults->crash) && sim->node.core)
         power_off(sim, RESTART_US_MAX);
-    else if (sim_chance(sim, faults->drain) && sim->node.ready && sim->node.core && !sim->node.draining)
-        node_drain(sim, (uint32_t)PICK(sim, 1, 50, 500));
+    else if (sim_chance(sim, faults->drain))
+        drain(sim);
     if (sim_chance(sim, faults->reset))
-        link_trouble(sim, false);
+        reset(sim, link_any(sim));
     if (sim_chance(sim, faults->stall))
-        link_trouble(sim, true);
+        stall(sim, link_any(sim));
     if (sim_chance(sim, faults->clock_jump)) {
         int64_t ms = (int64_t)PICK(sim, 1, 1000, 3600000);
         if (sim_chance(sim, 500))
@@ -293,6 +323,19 @@ static void trouble(struct sim *sim)
     }
     disk_trouble(sim);
     client_trouble(sim);
+    if (sim->trace.events > before && !sim->squall && sim_chance(sim, sim->plan.squall_permille))
+        sim->squall = 1 + (unsigned)sim_below(sim, 8);
+}
+
+/* In a squall one trouble follows the other, before anything has recovered. */
+static int64_t squall(struct sim *sim)
+{
+    if (!sim->squall)
+        return sim->plan.action_us_max;
+    sim->squall--;
+    for (unsigned i = 0; i < SQUALL_TROUBLES; i++)
+        trouble(sim);
+    return SQUALL_US;
 }
 
 /* ---- the scheduler ---- */
@@ -303,7 +346,7 @@ static int64_t world_due_us(const struct sim *sim)
     int64_t due_us = sim->disk_room_at_us;
     if (sim->node.core == NULL && sim->restart_at_us < due_us)
         due_us = sim->restart_at_us;
-    return due_us;
+    return sim->operator_at_us < due_us ? sim->operator_at_us : due_us;
 }
 
 static void links_sweep(struct sim *sim)
@@ -328,8 +371,14 @@ static void world_turn(struct sim *sim)
             store_memory_fault_full(sim->disk.inner, false);
         }
     }
+    if (sim->now_us >= sim->operator_at_us) {
+        sim->operator_at_us = INT64_MAX;
+        if (sim->node.core && sim->node.read_only)
+            power_off(sim, RESTART_US_MAX);
+    }
     if (!sim->node.core && sim->now_us >= sim->restart_at_us) {
         sim->restart_at_us = INT64_MAX;
+        broker_change(sim);
         node_start(sim);
     }
 }
@@ -339,8 +388,8 @@ static void operator_look(struct sim *sim)
 {
     if (!sim->node.core && sim->restart_at_us == INT64_MAX)
         sim->restart_at_us = sim->now_us + (int64_t)sim_below(sim, RESTART_US_MAX);
-    else if (sim->node.core && sim->node.read_only && (sim->healing || sim_chance(sim, 30)))
-        power_off(sim, RESTART_US_MAX);
+    if (sim->node.core && sim->node.read_only && sim->operator_at_us == INT64_MAX)
+        sim->operator_at_us = sim->now_us + (int64_t)sim_below(sim, OPERATOR_US_MAX);
 }
 
 static void clients_sweep(struct sim *sim)
@@ -413,6 +462,31 @@ static bool run_while(struct sim *sim, bool (*not_yet)(struct sim *sim), int64_t
 
 /* ---- the four parts ---- */
 
+/* What is hardest on numbers and answers: emits wait for a slow disk, their connection is lost, they are sent again while
+ * the first copies are still under way, more follow, and then something else goes wrong. */
+static void ambush(struct sim *sim, struct client *client)
+{
+    if (!sim->node.ready || !sim->node.core)
+        return;
+    disk_slow(sim);
+    emit_burst(sim, client);
+    run_until(sim, sim->now_us + (int64_t)sim_below(sim, AMBUSH_US));
+    emit_burst(sim, client);
+    reset(sim, client->link);
+    run_until(sim, sim->now_us + (int64_t)sim_below(sim, 10 * AMBUSH_US));
+    if (!sim->disk.inner)
+        return;
+    uint64_t what = sim_below(sim, 5);
+    if (what == 0)
+        disk_full(sim);
+    else if (what == 1)
+        disk_breaks(sim, TRACE_DISK_BREAKS, store_memory_fault_commit);
+    else if (what == 2)
+        reset(sim, link_any(sim));
+    else if (what == 3)
+        drain(sim);
+}
+
 static void storm(struct sim *sim)
 {
     struct plan *plan = &sim->plan;
@@ -435,8 +509,11 @@ static void storm(struct sim *sim)
             listen_somewhere(sim, client);
         else
             unlisten_somewhere(sim, client);
+        if (sim_chance(sim, plan->ambush_permille))
+            ambush(sim, client);
         trouble(sim);
-        run_until(sim, sim->now_us + (int64_t)sim_below(sim, (uint64_t)plan->action_us_max + 1));
+        uint64_t wait_us_max = (uint64_t)squall(sim);
+        run_until(sim, sim->now_us + (int64_t)sim_below(sim, wait_us_max + 1));
     }
 }
 
@@ -639,7 +716,7 @@ void sim_run(const struct sim_options *options, struct trace *ret_trace, struct 
     sim->random = random_seeded(options->seed);
     sim->trace.print = options->print;
     sim->now_us = 1000000;
-    sim->restart_at_us = sim->disk_room_at_us = INT64_MAX;
+    sim->restart_at_us = sim->operator_at_us = sim->disk_room_at_us = INT64_MAX;
     history_init(&sim->history);
     disk_init(&sim->disk, &sim->trace, &sim->history, &sim->report);
     plan_faults(sim);
