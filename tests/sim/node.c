@@ -83,6 +83,12 @@ static void ops_log(void *ctx, enum log_level level, const char *id, const char 
 static const struct core_ops ops = {
     .send = ops_send, .close = ops_close, .pause = ops_pause, .random = ops_random, .log = ops_log};
 
+/* Whatever comes, the core is told the time first; a turn may begin several times before it ends. */
+static void turn_begin(struct sim *sim)
+{
+    core_turn_begin(sim->node.core, sim->now_us, sim_wall_us(sim));
+}
+
 /* ---- connections ---- */
 
 bool node_accepts(const struct sim *sim)
@@ -97,6 +103,7 @@ void node_accept(struct sim *sim, struct link *link)
     server->sim = sim;
     server->link = link;
     server->close_by_us = INT64_MAX;
+    turn_begin(sim);
     core_turn_begin(sim->node.core, sim->now_us, sim_wall_us(sim)); /* as the reactor does before any event */
     server->core = core_connection_open(sim->node.core, server, "simulated");
     CHECK(server->core);
@@ -330,7 +337,7 @@ void node_turn(struct sim *sim)
     unsigned polled_max = 1 + (unsigned)sim_below(sim, 16);
     node->again = false;
     store_memory_advance(sim->disk.inner, sim->now_us);
-    core_turn_begin(node->core, sim->now_us, sim_wall_us(sim));
+    turn_begin(sim);
     servers_read(sim);
     if (node->store->ops->poll(node->store, polled_max) == polled_max)
         node->again = true;
@@ -425,5 +432,6 @@ void node_drain(struct sim *sim, uint32_t ms)
     node->draining = true;
     node->stop_by_us = sim->now_us + ms * INT64_C(1000);
     node->again = true;
+    turn_begin(sim);
     core_drain(node->core, ms);
 }

@@ -5,6 +5,7 @@ set(SIM_CHECKER ${SIM}/checker.c ${SIM}/checker_listen.c ${SIM}/history.c)
 crier_test(test_sim_checker ${SIM}/test_sim_checker.c ${SIM_CHECKER} LIBS base LABELS unit sim)
 
 if(TARGET broker_core AND TARGET storage AND TARGET client)
+  crier_test(test_sim_found ${SIM}/test_sim_found.c ${SIM}/../unit/engine_rig.c LIBS client LABELS unit sim)
   add_executable(crier_sim ${SIM}/main.c ${SIM}/world.c ${SIM}/plan.c ${SIM}/storm.c ${SIM}/scheduler.c
                  ${SIM}/node.c ${SIM}/client.c ${SIM}/disk.c ${SIM}/disk_state.c
                  ${SIM}/net.c ${SIM}/trace.c ${SIM_CHECKER})

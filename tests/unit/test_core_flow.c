@@ -138,6 +138,46 @@ Test(flow, who_came_when_the_budget_was_out_is_served_when_it_asks_and_in_turn)
     fixture_destroy(f);
 }
 
+Test(flow, who_holds_the_line_may_ask_for_more_without_waiting_for_itself)
+{
+    struct fixture *f = fixture_with_budget(20000);
+    struct peer *p = peer_welcome(f);
+    uint64_t partition = peer_topic(p, "t", 1);
+    struct batch_spec spec = {.partition = partition, .value_size = 30000};
+    want(p, emit_frame_size(p, &spec, 1));
+    fixture_turn(f);
+    cr_assert(granted_more(p)); /* beyond the budget */
+    spec.value_size = 40000;    /* its batch has grown meanwhile */
+    want(p, emit_frame_size(p, &spec, 1));
+    fixture_turn(f);
+    cr_assert(granted_more(p), "it waits for itself");
+    cr_assert_eq(peer_emit_one(p, spec).outcome, WIRE__OUTCOME__OK);
+    fixture_destroy(f);
+}
+
+Test(flow, producers_live_beside_idle_ones_that_hold_the_whole_budget)
+{
+    struct fixture *f = fixture_with_budget(20000);
+    for (int i = 0; i < 10; i++)
+        peer_welcome(f); /* and they never emit */
+    struct peer *active[3];
+    for (size_t i = 0; i < 3; i++)
+        active[i] = peer_welcome(f);
+    uint64_t partition = peer_topic(active[0], "t", 1);
+    struct batch_spec spec = {.partition = partition, .value_size = 9000};
+    for (int round = 0; round < 30; round++) {
+        struct peer *p = active[round % 3];
+        want(p, emit_frame_size(p, &spec, 1) +
+                    40); /* a client asks for an upper bound, and leaves a little unused */
+        fixture_turn(f);
+        granted_more(p);
+        cr_assert_geq(p->grant - p->emitted_bytes, emit_frame_size(p, &spec, 1), "round %d: not served",
+                      round);
+        cr_assert_eq(peer_emit_one(p, spec).outcome, WIRE__OUTCOME__OK);
+    }
+    fixture_destroy(f);
+}
+
 Test(flow, who_leaves_the_line_does_not_hold_it_up)
 {
     struct fixture *f = fixture_with_budget(40000);

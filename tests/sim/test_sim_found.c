@@ -1,0 +1,80 @@
+/* test_sim_found.c: what the simulator found in the client's engine, each as the shortest trace that shows it.
+ *
+ * A seed means another run as soon as the simulator's plan changes; these traces stay. */
+#include "client/engine.h"
+#include "tests/unit/engine_rig.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+/* Four events in flight, each a batch of its own, numbered 1 to 4. */
+static void four_in_flight(struct rig *rig, struct sent *ret_sent)
+{
+    struct crier_options options = rig_options();
+    options.linger_us = 0;
+    rig_init(rig, &options);
+    rig_ready(rig, 1 << 20);
+    rig_know(rig, "t", 1);
+    for (int i = 0; i < 4; i++) {
+        rig_emit(rig, "t", (const char *[]){"a", "b", "c", "d"}[i], NULL);
+        ret_sent[i] = rig_expect(rig, FRAME_EMIT);
+        cr_assert_eq(rig_sequence(&ret_sent[i], 0), i + 1);
+    }
+    rig->done_count = 0;
+}
+
+/* An acknowledged event was lost: the last batch was refused at once, the others answered in another order than they were
+ * sent, and the refused one was sent again under a number that was taken. */
+Test(sim_found, answers_out_of_order_never_free_a_number_that_is_taken)
+{
+    struct rig rig;
+    struct sent sent[4];
+    four_in_flight(&rig, sent);
+    rig_emitted(&rig, &sent[3], WIRE__OUTCOME__REFUSED, CRIER_ESHUTDOWN, -1);
+    rig_emitted(&rig, &sent[2], WIRE__OUTCOME__OK, 0, 3);
+    rig_emitted(&rig, &sent[0], WIRE__OUTCOME__OK, 0, 1);
+    rig_emitted(&rig, &sent[1], WIRE__OUTCOME__OK, 0, 2);
+    cr_assert_eq(rig.done_count, 3);
+    rig_wait(&rig, 100000);
+    struct sent again = rig_expect(&rig, FRAME_EMIT);
+    cr_assert_str_eq(rig_value(&again, 0, 0), "d");
+    cr_assert_eq(rig_sequence(&again, 0), 4, "sent again as number %d, which is another's",
+                 rig_sequence(&again, 0));
+    rig_finish(&rig);
+}
+
+static size_t wants_sent(struct rig *rig)
+{
+    size_t count = 0;
+    while (!rig_sent_nothing(rig)) {
+        rig_expect(rig, FRAME_CREDIT_WANT);
+        count++;
+    }
+    return count;
+}
+
+/* A client that lived by CREDIT_WANT, with a durable and a memory event waiting, asked twice for every answer it got: the
+ * connection filled with credit. */
+Test(sim_found, credit_is_asked_for_once_however_often_it_is_told)
+{
+    struct rig rig;
+    struct crier_emit_options memory = crier_emit_options_default();
+    Wire__Credit credit = WIRE__CREDIT__INIT;
+    char value[1000];
+    memset(value, 'v', sizeof(value));
+    memory.durability = CRIER_MEMORY;
+    rig_init(&rig, NULL);
+    rig_ready(&rig, 400);
+    rig_know(&rig, "t", 1);
+    cr_assert_eq(rig_emit_raw(&rig, "t", value, sizeof(value), NULL), 0);
+    cr_assert_eq(rig_emit_raw(&rig, "t", value, sizeof(value) - 100, &memory), 0);
+    size_t asked = wants_sent(&rig);
+    cr_assert(asked == 1 || asked == 2);
+    for (uint64_t total = 400; total < 410; total++) { /* CREDITs that are not enough for either */
+        credit.total = total;
+        rig_receive(&rig, FRAME_CREDIT, &credit, NULL, 0);
+        asked += wants_sent(&rig);
+    }
+    cr_assert_leq(asked, 2, "asked %zu times for two frames", asked);
+    rig_finish(&rig);
+}
