@@ -204,9 +204,9 @@ struct rows *rows_take_dirty(struct shard *shard)
         struct row *next = row->next_dirty;
         row->dirty = false;
         row_write(rows, row);
-        if (row->kind == ROW_PRODUCER)
-            producer_flushed_away(shard, (struct producer *)row);
-        if (row_deleted(row)) {
+        if (row->kind == ROW_PRODUCER) {
+            producer_flushed_away(shard, (struct producer *)row); /* may free it */
+        } else if (row_deleted(row)) {
             row->next_dirty = rows->graves;
             rows->graves = row;
         }
