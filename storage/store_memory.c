@@ -434,10 +434,14 @@ static void memory_stop(struct store *base)
     if (!store->started)
         return;
     store->stopping = true;
-    int64_t due_us;
-    while (memory_poll(base, UINT32_MAX) > 0 || (due_us = store_memory_next_due(base)) != INT64_MAX)
-        if (store->finished.count == 0 && (due_us = store_memory_next_due(base)) != INT64_MAX)
-            store_memory_advance(base, due_us);
+    for (;;) { /* what is finished may bring more to do */
+        if (memory_poll(base, UINT32_MAX) > 0)
+            continue;
+        int64_t due_us = store_memory_next_due(base);
+        if (due_us == INT64_MAX)
+            break;
+        store_memory_advance(base, due_us);
+    }
     store->started = false;
     store->disk.clean = !store->read_only;
 }

@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #define REPORT_INTERVAL_MS 200
-#define FLUSH_TIMEOUT_MS   60000
 #define END_OF_RUN         "end-of-run" /* the header that marks the event; its value is the run's name */
 
 static const char *const order_topics[] = {"orders.placed", "orders.cancelled"};
@@ -91,6 +90,13 @@ static void take_signals(struct service *service)
         err(1, "%s: a descriptor", service->name);
 }
 
+/* There is room for events again. */
+static void on_drain(crier *bus, void *ctx)
+{
+    (void)bus;
+    wake(ctx);
+}
+
 static void create_topic(struct service *service, const char *topic, uint32_t partitions)
 {
     struct crier_topic_options options = {.struct_size = sizeof(options), .partitions = partitions};
@@ -108,7 +114,8 @@ void service_open(struct service *service, const char *name, void *state, int ar
     parse(service, argc, argv);
     take_signals(service);
     options.name = name;
-    options.emit_blocks = true;
+    options.drain = on_drain;
+    options.ctx = service;
     int rc = crier_open(service->url, &options, &service->bus);
     if (rc < 0)
         errx(1, "%s: %s: %s", name, service->url, crier_strerror(rc));
@@ -194,36 +201,7 @@ int service_on(struct service *service, const char *topic, service_handler *hand
     return rc;
 }
 
-/* ---- emitting ---- */
-
-static void on_emitted(crier *bus, int code, uint64_t offset, void *ctx)
-{
-    struct service *service = ctx;
-    (void)bus;
-    (void)offset;
-    if (code == 0) {
-        atomic_fetch_add(&service->out, 1);
-        return;
-    }
-    atomic_fetch_add(&service->failed, 1);
-    service_fail(service, code, crier_strerror(code));
-}
-
-int service_emit(struct service *service, const char *topic, const char *key, const char *value,
-                 size_t value_size)
-{
-    struct crier_emit_options options = crier_emit_options_default();
-    options.key = key;
-    options.key_size = strlen(key);
-    options.done = on_emitted;
-    options.ctx = service;
-    int rc = crier_emit_with(service->bus, topic, value, value_size, &options);
-    if (rc < 0)
-        service_fail(service, rc, crier_strerror(rc));
-    return rc;
-}
-
-/* ---- reporting ---- */
+/* ---- reporting and waiting ---- */
 
 static uint64_t lag(struct service *service)
 {
@@ -293,13 +271,56 @@ static void wait_for_news(struct service *service)
     poll(fds, 2, REPORT_INTERVAL_MS);
 }
 
+/* ---- emitting ---- */
+
+static void on_emitted(crier *bus, int code, uint64_t offset, void *ctx)
+{
+    struct service *service = ctx;
+    (void)bus;
+    (void)offset;
+    if (code == 0) {
+        atomic_fetch_add(&service->out, 1);
+        return;
+    }
+    atomic_fetch_add(&service->failed, 1);
+    service_fail(service, code, crier_strerror(code));
+}
+
+int service_emit(struct service *service, const char *topic, const char *key, const char *value,
+                 size_t value_size)
+{
+    struct crier_emit_options options = crier_emit_options_default();
+    options.key = key;
+    options.key_size = strlen(key);
+    options.done = on_emitted;
+    options.ctx = service;
+    int rc;
+    while ((rc = crier_emit_with(service->bus, topic, value, value_size, &options)) == CRIER_EAGAIN) {
+        wait_for_news(service); /* drain, or a signal */
+        if (!service_turn(service))
+            return rc;
+    }
+    if (rc < 0)
+        service_fail(service, rc, crier_strerror(rc));
+    return rc;
+}
+
+/* Waits until everything emitted has an outcome; a broker that is away is waited for, until a signal comes. */
+static int flush(struct service *service)
+{
+    int rc;
+    while ((rc = crier_flush(service->bus, REPORT_INTERVAL_MS)) == CRIER_ETIMEDOUT && service_turn(service))
+        ;
+    return rc;
+}
+
 int service_end_run(struct service *service, const char *const *topics, size_t count)
 {
     crier_header header = {END_OF_RUN, strlen(END_OF_RUN), service->run, strlen(service->run)};
     struct crier_emit_options options = crier_emit_options_default();
     while (service->held && service_turn(service))
         wait_for_news(service);
-    int rc = crier_flush(service->bus, FLUSH_TIMEOUT_MS);
+    int rc = flush(service);
 
     options.headers = &header;
     options.header_count = 1;
@@ -308,11 +329,13 @@ int service_end_run(struct service *service, const char *const *topics, size_t c
             rc = crier_emit_with(service->bus, topics[i], NULL, 0, &options);
     }
     if (rc == 0)
-        rc = crier_flush(service->bus, FLUSH_TIMEOUT_MS);
-    if (rc < 0)
+        rc = flush(service);
+    if (rc < 0 && !service->stopping)
         service_fail(service, rc, crier_strerror(rc));
     return rc;
 }
+
+/* ---- the end ---- */
 
 void service_wait(struct service *service)
 {

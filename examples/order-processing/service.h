@@ -68,7 +68,7 @@ struct service {
 void service_open(struct service *service, const char *name, void *state, int argc, char **argv);
 /* Calls handler for every order on the topic, from the group's position, the first time from the earliest. */
 int service_on(struct service *service, const char *topic, service_handler *handler);
-/* Emits; waits for room unless called from a handler. Counted as out when it is acknowledged. */
+/* Emits; waits for room until a signal comes: on the main thread only. Counted as out when it is acknowledged. */
 int service_emit(struct service *service, const char *topic, const char *key, const char *value,
                  size_t value_size);
 /* Tells every listener of these topics that nothing follows in this run, after everything emitted is on disk. With

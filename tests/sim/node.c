@@ -393,8 +393,11 @@ void node_start(struct sim *sim)
     CHECK(node->core);
     int rc = core_recover(node->core, sim->now_us, sim_wall_us(sim), error, sizeof(error));
     sim_trace(sim, TRACE_BROKER_START, ++node->life, (uint64_t)rc, 0);
-    if (rc < 0)
+    if (rc < 0) { /* the run ends here */
         report_add(&sim->report, 15, "life %llu cannot begin: %s", (unsigned long long)node->life, error);
+        node_crash(sim);
+        return;
+    }
     node->ready = node->draining = node->read_only = false;
     node->again = true;
     node->busy_until_us = sim->now_us;

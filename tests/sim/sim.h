@@ -7,9 +7,10 @@
  *   truth    fresh readers read everything, twice, with a restart between (I11)
  *   verdict  the checker judges the history; the state on the disk is compared with a replay of the log
  *
- *   world.c    the plan of a run, its parts, its faults      node.c    the broker's process around the core
- *   client.c   a client's process around the engine          disk.c    the twin, watched
- *   net.c      links                                         main.c    many runs
+ *   world.c      a run and its parts         plan.c    what is drawn for it     storm.c   actions and faults
+ *   scheduler.c  who has the next turn       node.c    the broker's process around the core
+ *   client.c     a client's process around the engine          disk.c    the twin, watched
+ *   net.c        links                       main.c    many runs
  *
  * Everything runs on one thread; the scheduler lets one actor at a time have a turn, in an order drawn from the seed. */
 #ifndef CRIER_SIM_SIM_H
@@ -22,6 +23,7 @@
 #include "tests/sim/net.h"
 #include "tests/sim/trace.h"
 
+#define SIM_RESTART_US_MAX 200000 /* without power */
 #define SIM_TOPICS_MAX     4
 #define SIM_GROUPS_MAX     3
 #define SIM_PARTITIONS_MAX 3               /* of a topic */
@@ -112,7 +114,9 @@ struct faults {
 struct plan {
     struct faults faults;
     struct net_quality quality;
-    unsigned actions; /* of the storm */
+    unsigned actions;         /* of the storm */
+    unsigned ambush_permille; /* an action is one: see world.c */
+    unsigned squall_permille; /* a trouble that brings more of its kind, close together */
     int64_t action_us_max;
     unsigned topics, producers, listeners;
     unsigned memory_permille, key_permille, partition_permille;
@@ -136,8 +140,10 @@ struct sim {
     struct client *clients;
     uint32_t client_count;
     uint32_t client_last;
+    unsigned squall; /* actions left of it */
     bool healing;
     int64_t restart_at_us;   /* the broker gets power again; INT64_MAX: it has it */
+    int64_t operator_at_us;  /* somebody will notice that it is read-only; INT64_MAX: it is not */
     int64_t disk_room_at_us; /* the disk gets room again */
 };
 
@@ -178,6 +184,30 @@ struct sim_options {
     bool plant_ack_before_commit; /* a known bug, to be found */
 };
 void sim_run(const struct sim_options *options, struct trace *ret_trace, struct report *ret_report);
+
+/* ---- plan.c ---- */
+/* One of these numbers. */
+uint64_t plan_pick(struct sim *sim, const uint64_t *from, size_t count);
+#define PICK(sim, ...)                                                                                       \
+    plan_pick(sim, (const uint64_t[]){__VA_ARGS__}, sizeof((const uint64_t[]){__VA_ARGS__}) / 8)
+void plan_draw(struct sim *sim);
+void plan_broker_change(struct sim *sim); /* for the next life */
+struct crier_options plan_client_options(struct sim *sim);
+
+/* ---- world.c ---- */
+struct client *world_client_add(struct sim *sim);
+void world_client_drop(struct sim *sim, struct client *client);
+/* One of those that are alive and not closing; NULL: none. */
+struct client *world_client_any(struct sim *sim);
+
+/* ---- storm.c ---- */
+void storm(struct sim *sim);
+void storm_power_off(struct sim *sim, int64_t wait_us_max); /* comes back by itself, after so long at most */
+
+/* ---- scheduler.c ---- */
+void scheduler_run_until(struct sim *sim, int64_t until_us);
+/* Runs until it is true no more, at most so long. Returns whether it came to that. */
+bool scheduler_run_while(struct sim *sim, bool (*not_yet)(struct sim *sim), int64_t us_max);
 
 /* ---- node.c ---- */
 void node_start(struct sim *sim);

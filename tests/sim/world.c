@@ -1,7 +1,4 @@
-/* world.c: a run: its plan, its scheduler, its storm of faults, and how it ends.
- *
- * Swarm testing: each run draws which faults it has at all and how often, how large everything is, how slow the disk and
- * how bad the network, so that some runs are made of nothing but one trouble, and every limit is small in some of them. */
+/* world.c: a run: who is in it, and its parts after the storm: healing, truth, verdict. */
 #include "tests/sim/sim.h"
 
 #include "base/check.h"
@@ -11,117 +8,13 @@
 #define READ_ALL_US INT64_C(5000000) /* a reader of everything is through by then */
 #define CLOSE_US                                                                                             \
     INT64_C(5000000) /* a client that closes in order has its answers by then, once all is healed */
-#define START_US       INT64_C(3000000) /* a broker with a healthy disk is ready by then */
-#define RESTART_US_MAX 200000
-#define STEPS_MAX      2000000 /* a run that goes on longer goes on for ever */
+#define START_US INT64_C(3000000) /* a broker with a healthy disk is ready by then */
 
-/* ---- the plan ---- */
+/* ---- clients ---- */
 
-static uint64_t pick(struct sim *sim, const uint64_t *from, size_t count)
+struct client *world_client_add(struct sim *sim)
 {
-    return from[sim_below(sim, count)];
-}
-#define PICK(sim, ...) pick(sim, (const uint64_t[]){__VA_ARGS__}, sizeof((const uint64_t[]){__VA_ARGS__}) / 8)
-
-/* Half of the runs do not have a given fault at all. */
-static unsigned rate(struct sim *sim, unsigned permille_max)
-{
-    return sim_chance(sim, 500) ? 0 : (unsigned)sim_below(sim, permille_max + 1);
-}
-
-/* One draw a statement, here and everywhere: compilers differ in the order in which they evaluate the others. */
-static void plan_faults(struct sim *sim)
-{
-    struct faults *faults = &sim->plan.faults;
-    faults->crash = rate(sim, 50);
-    faults->drain = rate(sim, 30);
-    faults->reset = rate(sim, 90);
-    faults->stall = rate(sim, 60);
-    faults->hang = rate(sim, 150);
-    faults->vanish = rate(sim, 15);
-    faults->close = rate(sim, 15);
-    faults->disk_full = rate(sim, 30);
-    faults->disk_slow = rate(sim, 30);
-    faults->disk_commit = rate(sim, 25);
-    faults->disk_flush = rate(sim, 20);
-    faults->disk_read = rate(sim, 20);
-    faults->clock_jump = rate(sim, 30);
-}
-
-static void plan_load(struct sim *sim)
-{
-    struct plan *plan = &sim->plan;
-    plan->actions = 20 + (unsigned)sim_below(sim, 80);
-    plan->action_us_max = (int64_t)PICK(sim, 200, 2000, 10000, 40000);
-    plan->topics = 1 + (unsigned)sim_below(sim, SIM_TOPICS_MAX);
-    plan->producers = 1 + (unsigned)sim_below(sim, 3);
-    plan->listeners = 1 + (unsigned)sim_below(sim, 3);
-    plan->memory_permille = (unsigned)PICK(sim, 0, 0, 100, 500);
-    plan->key_permille = (unsigned)PICK(sim, 0, 300, 900);
-    plan->partition_permille = (unsigned)PICK(sim, 0, 50, 500);
-    plan->burst_max = (unsigned)PICK(sim, 1, 4, 20, 60);
-    plan->value_max = (uint32_t)PICK(sim, 32, 100, 100, 1000, 6000);
-    plan->handler_fails_permille = (unsigned)PICK(sim, 0, 0, 20, 200);
-    plan->quality.capacity = (size_t)PICK(sim, 64, 700, 8192, 65536);
-    plan->quality.delay_us_max = (int64_t)PICK(sim, 10, 100, 1000, 10000);
-    plan->quality.us_per_kilobyte = (int64_t)PICK(sim, 0, 0, 10, 300);
-    plan->quality.piece_max = (size_t)PICK(sim, 1, 40, 5000, 65536);
-    if (sim_chance(sim, 30)) /* much: what is unsent, read at a time or in a frame reaches its limits */
-        plan->value_max = 60000;
-    if (plan->value_max >= 6000) { /* or it takes for ever */
-        plan->quality.piece_max = 65536;
-        plan->quality.capacity = 65536;
-        plan->burst_max = plan->burst_max > 20 ? 20 : plan->burst_max;
-    }
-    if (plan->quality.piece_max == 1 ||
-        plan->quality.capacity == 64) { /* byte by byte: little, or it takes for ever */
-        plan->value_max = 40;
-        plan->burst_max = plan->burst_max > 4 ? 4 : plan->burst_max;
-    }
-}
-
-static void plan_broker(struct sim *sim)
-{
-    struct core_config *config = &sim->node.config;
-    struct store_memory_options *store = &sim->node.store_options;
-    *config = core_config_default();
-    config->event_size_max = (uint32_t)PICK(sim, 2000, 1u << 20, 1u << 20);
-    config->ingest_bytes_max = (size_t)PICK(sim, 16384, 65536, 16u << 20);
-    config->producer_window_max = config->ingest_bytes_max / 2;
-    config->cache_bytes_max = (size_t)PICK(sim, 0, 3000, 60000, 8u << 20);
-    config->ping_interval_ms = (uint32_t)PICK(sim, 50, 500, 5000);
-    config->idle_timeout_ms = 3 * config->ping_interval_ms;
-    config->flush_interval_us = (int64_t)PICK(sim, 5000, 50000, 1000000);
-    config->flush_log_bytes = PICK(sim, 4096, 64u << 20);
-    *store = store_memory_options_default(0);
-    store->commit.us_max = (int64_t)PICK(sim, 200, 2000, 20000);
-    store->flush.us_max = (int64_t)PICK(sim, 300, 5000, 50000);
-    store->read.us_max = (int64_t)PICK(sim, 20, 500, 5000);
-    store->commit_bytes_max = (size_t)PICK(sim, 1, 4096, 8u << 20);
-    if (store->commit_bytes_max < 8u << 20 && store->commit.us_max > 2000) /* slow for each: never done */
-        store->commit.us_max = 2000;
-}
-
-static struct crier_options client_options(struct sim *sim)
-{
-    struct crier_options options = crier_options_default();
-    options.linger_us = (int)PICK(sim, 0, 1000, 5000);
-    options.batch_size_max = (size_t)PICK(sim, 1024, 8192, 262144);
-    options.buffer_size_max = (size_t)PICK(sim, 16384, 32u << 20);
-    options.listen_credit = (size_t)PICK(sim, 1, 2000, 50000, 4u << 20);
-    options.commit_interval_ms = (int)PICK(sim, 1, 20, 100);
-    options.reconnect_delay_ms_min = (int)PICK(sim, 1, 50);
-    options.reconnect_delay_ms_max = (int)PICK(sim, 100, 2000);
-    options.compression = (enum crier_compression)PICK(sim, CRIER_COMPRESSION_NONE, CRIER_COMPRESSION_NONE,
-                                                       CRIER_COMPRESSION_LZ4, CRIER_COMPRESSION_ZSTD);
-    return options;
-}
-
-/* ---- clients and listeners ---- */
-
-static struct client *client_add(struct sim *sim)
-{
-    struct crier_options options = client_options(sim);
+    struct crier_options options = plan_client_options(sim);
     struct client *client = client_open(sim, &options, !sim_chance(sim, 250));
     client->busy_us_max = (int64_t)PICK(sim, 50, 200, 200, 5000); /* some are slow */
     client->next = sim->clients;
@@ -130,7 +23,7 @@ static struct client *client_add(struct sim *sim)
     return client;
 }
 
-static void client_drop(struct sim *sim, struct client *client)
+void world_client_drop(struct sim *sim, struct client *client)
 {
     struct client **at = &sim->clients;
     while (*at != client)
@@ -141,7 +34,7 @@ static void client_drop(struct sim *sim, struct client *client)
 }
 
 /* One of those that are alive and not closing; NULL: none. */
-static struct client *client_any(struct sim *sim)
+struct client *world_client_any(struct sim *sim)
 {
     struct client *found = NULL;
     uint64_t seen = 0;
@@ -151,294 +44,7 @@ static struct client *client_any(struct sim *sim)
     return found;
 }
 
-static void listen_somewhere(struct sim *sim, struct client *client)
-{
-    struct history_listener how = {.client = client->id, .group = HISTORY_NONE};
-    how.topic = (uint32_t)sim_below(sim, sim->plan.topics);
-    how.from = (enum history_from)sim_below(sim, 4);
-    if (sim_chance(sim, 350))
-        how.group = (uint32_t)sim_below(sim, SIM_GROUPS_MAX);
-    if (how.from == FROM_OFFSET)
-        how.from_value = (int64_t)sim_below(sim, 30);
-    else if (how.from == FROM_TIME)
-        how.from_value = sim_wall_us(sim) - (int64_t)sim_below(sim, 200000);
-    if (sim_chance(sim, 150))
-        how.count = 1 + sim_below(sim, 5);
-    size_t credit = (size_t)PICK(sim, 0, 1, 1000, 100000);
-    unsigned emits_permille = sim_chance(sim, 100) ? 100 : 0;
-    client_listen(client, &how, credit, sim->plan.handler_fails_permille, emits_permille);
-}
-
-static void unlisten_somewhere(struct sim *sim, struct client *client)
-{
-    uint64_t seen = 0;
-    struct subscriber *found = NULL;
-    for (struct subscriber *s = client->subscribers; s; s = s->next)
-        if (s->listener && !s->unlisten_wanted && sim_below(sim, ++seen) == 0)
-            found = s;
-    if (found)
-        client_unlisten(found);
-}
-
-static void emit_burst(struct sim *sim, struct client *client)
-{
-    uint32_t topic = (uint32_t)sim_below(sim, sim->plan.topics);
-    for (uint64_t left = 1 + sim_below(sim, sim->plan.burst_max); left > 0; left--)
-        client_emit(client, sim_chance(sim, 800) ? topic : (uint32_t)sim_below(sim, sim->plan.topics));
-}
-
-/* ---- faults ---- */
-
-static void power_off(struct sim *sim, int64_t wait_us_max)
-{
-    if (sim->node.core)
-        node_crash(sim);
-    sim->restart_at_us = sim->now_us + (int64_t)sim_below(sim, (uint64_t)wait_us_max + 1);
-}
-
-static struct link *link_any(struct sim *sim)
-{
-    struct link *found = NULL;
-    uint64_t seen = 0;
-    for (struct link *link = sim->links; link; link = link->next)
-        if (!link->broker_gone && sim_below(sim, ++seen) == 0)
-            found = link;
-    return found;
-}
-
-static void link_trouble(struct sim *sim, bool stall)
-{
-    struct link *link = link_any(sim);
-    if (!link)
-        return;
-    if (!stall) {
-        sim_trace(sim, TRACE_LINK_RESET, link->number, link_pending(link, NET_UP),
-                  link_pending(link, NET_DOWN));
-        link_reset(link);
-        return;
-    }
-    int64_t us = (int64_t)PICK(sim, 1000, 100000, 1000000, 30000000);
-    unsigned directions = 1 + (unsigned)sim_below(sim, 3);
-    sim_trace(sim, TRACE_LINK_STALL, link->number, (uint64_t)us, directions);
-    for (enum direction direction = NET_UP; direction <= NET_DOWN; direction++)
-        if (directions & (1u << direction))
-            link_stall(link, direction, sim->now_us + us);
-}
-
-static void disk_trouble(struct sim *sim)
-{
-    const struct faults *faults = &sim->plan.faults;
-    struct store *twin = sim->disk.inner;
-    if (!twin)
-        return;
-    if (sim_chance(sim, faults->disk_full)) {
-        sim_trace(sim, TRACE_DISK_FULL, 0, 0, 0);
-        store_memory_fault_full(twin, true);
-        sim->disk_room_at_us = sim->now_us + (int64_t)PICK(sim, 500, 20000, 1000000);
-    }
-    if (sim_chance(sim, faults->disk_slow)) {
-        uint64_t count = 1 + sim_below(sim, 3), us = PICK(sim, 5000, 100000, 600000);
-        sim_trace(sim, TRACE_DISK_SLOW, count, us, 0);
-        store_memory_fault_slow(twin, count, (int64_t)us);
-    }
-    uint64_t nth = 1 + sim_below(sim, 4);
-    if (sim_chance(sim, faults->disk_commit)) {
-        sim_trace(sim, TRACE_DISK_BREAKS, nth, 0, 0);
-        store_memory_fault_commit(twin, nth);
-    }
-    if (sim_chance(sim, faults->disk_flush)) {
-        sim_trace(sim, TRACE_DISK_BREAKS_FLUSH, nth, 0, 0);
-        store_memory_fault_flush(twin, nth);
-    }
-    if (sim_chance(sim, faults->disk_read)) {
-        sim_trace(sim, TRACE_DISK_BREAKS_READ, nth, 0, 0);
-        store_memory_fault_read(twin, nth);
-    }
-}
-
-static void client_trouble(struct sim *sim)
-{
-    const struct faults *faults = &sim->plan.faults;
-    bool vanishes = sim_chance(sim, faults->vanish);
-    struct client *client = vanishes || sim_chance(sim, faults->close) ? client_any(sim) : NULL;
-    if (!client)
-        return;
-    if (vanishes) {
-        client_vanish(client);
-        client_drop(sim, client);
-    } else {
-        client_close(client);
-    }
-    if (sim_chance(sim, 700))
-        client_add(sim);
-}
-
-static void trouble(struct sim *sim)
-{
-    const struct faults *faults = &sim->plan.faults;
-    if (sim_chance(sim, faults->crash) && sim->node.core)
-        power_off(sim, RESTART_US_MAX);
-    else if (sim_chance(sim, faults->drain) && sim->node.ready && sim->node.core && !sim->node.draining)
-        node_drain(sim, (uint32_t)PICK(sim, 1, 50, 500));
-    if (sim_chance(sim, faults->reset))
-        link_trouble(sim, false);
-    if (sim_chance(sim, faults->stall))
-        link_trouble(sim, true);
-    if (sim_chance(sim, faults->clock_jump)) {
-        int64_t ms = (int64_t)PICK(sim, 1, 1000, 3600000);
-        if (sim_chance(sim, 500))
-            ms = -ms;
-        sim_trace(sim, TRACE_CLOCK_JUMP, (uint64_t)ms, 0, 0);
-        sim->wall_offset_us += ms * 1000;
-    }
-    disk_trouble(sim);
-    client_trouble(sim);
-}
-
-/* ---- the scheduler ---- */
-
-/* What happens by itself: power comes back, the disk gets room, links that nobody holds go. */
-static int64_t world_due_us(const struct sim *sim)
-{
-    int64_t due_us = sim->disk_room_at_us;
-    if (sim->node.core == NULL && sim->restart_at_us < due_us)
-        due_us = sim->restart_at_us;
-    return due_us;
-}
-
-static void links_sweep(struct sim *sim)
-{
-    for (struct link **at = &sim->links; *at;) {
-        struct link *link = *at;
-        if (!link->client_gone || !link->broker_gone) {
-            at = &link->next;
-            continue;
-        }
-        *at = link->next;
-        link_destroy(link);
-    }
-}
-
-static void world_turn(struct sim *sim)
-{
-    if (sim->now_us >= sim->disk_room_at_us) {
-        sim->disk_room_at_us = INT64_MAX;
-        if (sim->disk.inner) {
-            sim_trace(sim, TRACE_DISK_ROOM, 0, 0, 0);
-            store_memory_fault_full(sim->disk.inner, false);
-        }
-    }
-    if (!sim->node.core && sim->now_us >= sim->restart_at_us) {
-        sim->restart_at_us = INT64_MAX;
-        node_start(sim);
-    }
-}
-
-/* Somebody looks after the broker: one that stopped, or whose disk failed, is started again after a while. */
-static void operator_look(struct sim *sim)
-{
-    if (!sim->node.core && sim->restart_at_us == INT64_MAX)
-        sim->restart_at_us = sim->now_us + (int64_t)sim_below(sim, RESTART_US_MAX);
-    else if (sim->node.core && sim->node.read_only && (sim->healing || sim_chance(sim, 30)))
-        power_off(sim, RESTART_US_MAX);
-}
-
-static void clients_sweep(struct sim *sim)
-{
-    struct client *next;
-    for (struct client *client = sim->clients; client; client = next) {
-        next = client->next;
-        if (client->closing && client_settled(client))
-            client_drop(sim, client);
-    }
-}
-
-/* Lets whoever is due have a turn, or time pass up to until_us. false: until_us is reached. */
-static bool step(struct sim *sim, int64_t until_us)
-{
-    int64_t soonest_us = world_due_us(sim), node_us = node_due_us(sim);
-    soonest_us = node_us < soonest_us ? node_us : soonest_us;
-    for (struct client *client = sim->clients; client; client = client->next) {
-        int64_t client_us = client_due_us(client);
-        soonest_us = client_us < soonest_us ? client_us : soonest_us;
-    }
-    if (soonest_us > until_us) {
-        sim->now_us = until_us > sim->now_us ? until_us : sim->now_us;
-        return false;
-    }
-    if (soonest_us > sim->now_us)
-        sim->now_us = soonest_us;
-    uint64_t due = 0;
-    struct client *client_chosen = NULL;
-    bool world_chosen = world_due_us(sim) <= sim->now_us && sim_below(sim, ++due) == 0;
-    bool node_chosen = node_us <= sim->now_us && sim_below(sim, ++due) == 0;
-    for (struct client *client = sim->clients; client; client = client->next)
-        if (client_due_us(client) <= sim->now_us && sim_below(sim, ++due) == 0)
-            client_chosen = client;
-    if (client_chosen)
-        client_turn(client_chosen);
-    else if (node_chosen)
-        node_turn(sim);
-    else if (world_chosen)
-        world_turn(sim);
-    operator_look(sim);
-    clients_sweep(sim);
-    links_sweep(sim);
-    return true;
-}
-
-static bool steps_spent(struct sim *sim)
-{
-    if (sim->trace.events < STEPS_MAX)
-        return false;
-    report_add(&sim->report, 13, "the run does not come to an end");
-    return true;
-}
-
-static void run_until(struct sim *sim, int64_t until_us)
-{
-    while (!steps_spent(sim) && step(sim, until_us))
-        continue;
-}
-
-/* Runs until it is true, at most so long. */
-static bool run_while(struct sim *sim, bool (*not_yet)(struct sim *sim), int64_t us_max)
-{
-    int64_t until_us = sim->now_us + us_max;
-    while (not_yet(sim))
-        if (steps_spent(sim) || !step(sim, until_us))
-            return !not_yet(sim);
-    return true;
-}
-
-/* ---- the four parts ---- */
-
-static void storm(struct sim *sim)
-{
-    struct plan *plan = &sim->plan;
-    for (unsigned i = 0; i < plan->producers + plan->listeners; i++)
-        client_add(sim);
-    for (uint32_t topic = 0; topic < plan->topics; topic++) {
-        struct client *client = client_any(sim);
-        uint32_t partitions = 1 + (uint32_t)sim_below(sim, SIM_PARTITIONS_MAX);
-        if (sim_chance(sim, 700))
-            client_create_topic(client, topic, partitions);
-    }
-    for (unsigned i = 0; i < plan->actions && sim->report.count == 0; i++) {
-        struct client *client = client_any(sim);
-        uint64_t what = sim_below(sim, 100);
-        if (!client)
-            client = client_add(sim);
-        if (what < 70)
-            emit_burst(sim, client);
-        else if (what < 92)
-            listen_somewhere(sim, client);
-        else
-            unlisten_somewhere(sim, client);
-        trouble(sim);
-        run_until(sim, sim->now_us + (int64_t)sim_below(sim, (uint64_t)plan->action_us_max + 1));
-    }
-}
+/* ---- healing ---- */
 
 static bool broker_not_ready(struct sim *sim)
 {
@@ -505,7 +111,7 @@ static void heal(struct sim *sim)
         store_memory_fault_flush(sim->disk.inner, 0);
         store_memory_fault_read(sim->disk.inner, 0);
     }
-    if (!run_while(sim, broker_not_ready, START_US))
+    if (!scheduler_run_while(sim, broker_not_ready, START_US))
         report_add(&sim->report, 15, "the broker is not ready %lld ms after everything healed",
                    (long long)START_US / 1000);
 }
@@ -513,7 +119,7 @@ static void heal(struct sim *sim)
 /* What is left waits no longer than I13 says. */
 static void settle(struct sim *sim)
 {
-    if (!run_while(sim, emits_pending, SIM_EMITS_HEAL_US)) {
+    if (!scheduler_run_while(sim, emits_pending, SIM_EMITS_HEAL_US)) {
         for (const struct client *client = sim->clients; client; client = client->next)
             if (client->pending || client->closing)
                 report_add(&sim->report, 13,
@@ -521,7 +127,7 @@ static void settle(struct sim *sim)
                            (unsigned long long)client->pending, (long long)SIM_EMITS_HEAL_US / 1000);
         return;
     }
-    if (!run_while(sim, world_busy, SIM_ENDS_HEAL_US))
+    if (!scheduler_run_while(sim, world_busy, SIM_ENDS_HEAL_US))
         report_add(&sim->report, 13, "the world is not quiet %lld ms after everything healed",
                    (long long)SIM_ENDS_HEAL_US / 1000);
     sim_trace(sim, TRACE_QUIET, 0, 0, 0);
@@ -575,10 +181,10 @@ static void read_all(struct sim *sim, uint32_t number)
         if (sim->history.partitions[topic])
             client_listen(reader, &how, 0, 0, 0);
     }
-    if (!run_while(sim, reader_behind, READ_ALL_US))
+    if (!scheduler_run_while(sim, reader_behind, READ_ALL_US))
         report_add(&sim->report, 13, "reader %u is not at the end after %lld ms", number,
                    (long long)READ_ALL_US / 1000);
-    client_drop(sim, reader);
+    world_client_drop(sim, reader);
 }
 
 static void truth(struct sim *sim)
@@ -587,10 +193,10 @@ static void truth(struct sim *sim)
     if (sim_chance(sim, 500) && sim->node.ready && sim->node.core)
         node_drain(sim, 1000);
     else
-        power_off(sim, 1000);
+        storm_power_off(sim, 1000);
     if (sim->node.core)
-        run_while(sim, broker_not_ready, START_US);
-    if (!run_while(sim, broker_not_ready, START_US))
+        scheduler_run_while(sim, broker_not_ready, START_US);
+    if (!scheduler_run_while(sim, broker_not_ready, START_US))
         report_add(&sim->report, 15, "the broker is not ready after the last restart");
     read_all(sim, 2);
 }
@@ -604,7 +210,7 @@ static void finish(struct sim *sim)
 {
     for (struct client *client = sim->clients; client; client = client->next)
         client_close(client);
-    if (!run_while(sim, closing, CLOSE_US))
+    if (!scheduler_run_while(sim, closing, CLOSE_US))
         report_add(&sim->report, 13, "client %u cannot close", sim->clients->id);
 }
 
@@ -619,7 +225,7 @@ static void verdict(struct sim *sim)
 static void sim_free(struct sim *sim)
 {
     while (sim->clients)
-        client_drop(sim, sim->clients);
+        world_client_drop(sim, sim->clients);
     if (sim->node.core)
         node_crash(sim);
     while (sim->links) {
@@ -639,12 +245,10 @@ void sim_run(const struct sim_options *options, struct trace *ret_trace, struct 
     sim->random = random_seeded(options->seed);
     sim->trace.print = options->print;
     sim->now_us = 1000000;
-    sim->restart_at_us = sim->disk_room_at_us = INT64_MAX;
+    sim->restart_at_us = sim->operator_at_us = sim->disk_room_at_us = INT64_MAX;
     history_init(&sim->history);
     disk_init(&sim->disk, &sim->trace, &sim->history, &sim->report);
-    plan_faults(sim);
-    plan_load(sim);
-    plan_broker(sim);
+    plan_draw(sim);
     sim->node.store_options.complete_before_durable = options->plant_ack_before_commit;
     node_start(sim);
     storm(sim);

@@ -2,6 +2,6 @@
 if(TARGET broker_core AND TARGET storage)
   foreach(part handshake emit disk topics listen groups crew group_admin flow)
     crier_test(test_core_${part} ${CMAKE_CURRENT_LIST_DIR}/test_core_${part}.c
-               ${CMAKE_CURRENT_LIST_DIR}/core_fixture.c LIBS broker_core storage LABELS unit)
+               ${CMAKE_CURRENT_LIST_DIR}/core_fixture.c ${CMAKE_CURRENT_LIST_DIR}/core_requests.c LIBS broker_core storage LABELS unit)
   endforeach()
 endif()

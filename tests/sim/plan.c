@@ -1,0 +1,120 @@
+/* plan.c: what a run is like: its faults, its load, its broker and its clients, all drawn from the seed.
+ *
+ * Swarm testing: each run draws which faults it has at all and how often, how large everything is, how slow the disk and
+ * how bad the network, so that some runs are made of nothing but one trouble, and every limit is small in some of them. */
+#include "tests/sim/sim.h"
+
+uint64_t plan_pick(struct sim *sim, const uint64_t *from, size_t count)
+{
+    return from[sim_below(sim, count)];
+}
+
+/* Half of the runs do not have a given fault at all. */
+static unsigned rate(struct sim *sim, unsigned permille_max)
+{
+    return sim_chance(sim, 500) ? 0 : (unsigned)sim_below(sim, permille_max + 1);
+}
+
+/* One draw a statement, here and everywhere: compilers differ in the order in which they evaluate the others. */
+static void plan_faults(struct sim *sim)
+{
+    struct faults *faults = &sim->plan.faults;
+    faults->crash = rate(sim, 50);
+    faults->drain = rate(sim, 30);
+    faults->reset = rate(sim, 90);
+    faults->stall = rate(sim, 60);
+    faults->hang = rate(sim, 150);
+    faults->vanish = rate(sim, 15);
+    faults->close = rate(sim, 15);
+    faults->disk_full = rate(sim, 30);
+    faults->disk_slow = rate(sim, 30);
+    faults->disk_commit = rate(sim, 25);
+    faults->disk_flush = rate(sim, 20);
+    faults->disk_read = rate(sim, 20);
+    faults->clock_jump = rate(sim, 30);
+}
+
+static void plan_load(struct sim *sim)
+{
+    struct plan *plan = &sim->plan;
+    plan->actions = 20 + (unsigned)sim_below(sim, 80);
+    plan->ambush_permille = (unsigned)PICK(sim, 0, 0, 30, 100);
+    plan->squall_permille = (unsigned)PICK(sim, 0, 200, 600);
+    plan->action_us_max = (int64_t)PICK(sim, 200, 2000, 10000, 40000);
+    plan->topics = 1 + (unsigned)sim_below(sim, SIM_TOPICS_MAX);
+    plan->producers = 1 + (unsigned)sim_below(sim, 3);
+    plan->listeners = 1 + (unsigned)sim_below(sim, 3);
+    plan->memory_permille = (unsigned)PICK(sim, 0, 0, 100, 500);
+    plan->key_permille = (unsigned)PICK(sim, 0, 300, 900);
+    plan->partition_permille = (unsigned)PICK(sim, 0, 50, 500);
+    plan->burst_max = (unsigned)PICK(sim, 1, 4, 20, 60);
+    plan->value_max = (uint32_t)PICK(sim, 32, 100, 100, 1000, 6000);
+    plan->handler_fails_permille = (unsigned)PICK(sim, 0, 0, 20, 200);
+    plan->quality.capacity = (size_t)PICK(sim, 64, 700, 8192, 65536);
+    plan->quality.delay_us_max = (int64_t)PICK(sim, 10, 100, 1000, 10000);
+    plan->quality.us_per_kilobyte = (int64_t)PICK(sim, 0, 0, 10, 300);
+    plan->quality.piece_max = (size_t)PICK(sim, 1, 40, 5000, 65536);
+    if (sim_chance(sim, 30)) /* much: what is unsent, read at a time or in a frame reaches its limits */
+        plan->value_max = 60000;
+    if (plan->value_max >= 6000) { /* or it takes for ever */
+        plan->quality.piece_max = 65536;
+        plan->quality.capacity = 65536;
+        plan->burst_max = plan->burst_max > 20 ? 20 : plan->burst_max;
+    }
+    if (plan->quality.piece_max == 1 ||
+        plan->quality.capacity == 64) { /* byte by byte: little, or it takes for ever */
+        plan->value_max = 40;
+        plan->burst_max = plan->burst_max > 4 ? 4 : plan->burst_max;
+    }
+}
+
+static void plan_broker(struct sim *sim)
+{
+    struct core_config *config = &sim->node.config;
+    struct store_memory_options *store = &sim->node.store_options;
+    *config = core_config_default();
+    config->event_size_max = (uint32_t)PICK(sim, 2000, 1u << 20, 1u << 20);
+    config->ingest_bytes_max = (size_t)PICK(sim, 16384, 65536, 16u << 20);
+    config->producer_window_max = config->ingest_bytes_max / 2;
+    config->cache_bytes_max = (size_t)PICK(sim, 0, 3000, 60000, 8u << 20);
+    config->ping_interval_ms = (uint32_t)PICK(sim, 50, 500, 5000);
+    config->idle_timeout_ms = 3 * config->ping_interval_ms;
+    config->flush_interval_us = (int64_t)PICK(sim, 5000, 50000, 1000000);
+    config->flush_log_bytes = PICK(sim, 4096, 64u << 20);
+    *store = store_memory_options_default(0);
+    store->commit.us_max = (int64_t)PICK(sim, 200, 2000, 20000);
+    store->flush.us_max = (int64_t)PICK(sim, 300, 5000, 50000);
+    store->read.us_max = (int64_t)PICK(sim, 20, 500, 5000);
+    store->commit_bytes_max = (size_t)PICK(sim, 1, 4096, 8u << 20);
+    if (store->commit_bytes_max < 8u << 20 && store->commit.us_max > 2000) /* slow for each: never done */
+        store->commit.us_max = 2000;
+}
+
+/* A restart may come with another configuration. */
+void plan_broker_change(struct sim *sim)
+{
+    if (sim_chance(sim, 200))
+        sim->node.config.event_size_max = (uint32_t)PICK(sim, 60, 2000, 1u << 20);
+}
+
+struct crier_options plan_client_options(struct sim *sim)
+{
+    struct crier_options options = crier_options_default();
+    options.linger_us = (int)PICK(sim, 0, 1000, 5000);
+    options.batch_size_max = (size_t)PICK(sim, 1024, 8192, 262144);
+    options.buffer_size_max = (size_t)PICK(sim, 16384, 32u << 20);
+    options.listen_credit = (size_t)PICK(sim, 1, 2000, 50000, 4u << 20);
+    options.commit_interval_ms = (int)PICK(sim, 1, 20, 100);
+    options.reconnect_delay_ms_min = (int)PICK(sim, 1, 50);
+    options.reconnect_delay_ms_max = (int)PICK(sim, 100, 2000);
+    options.compression = (enum crier_compression)PICK(sim, CRIER_COMPRESSION_NONE, CRIER_COMPRESSION_NONE,
+                                                       CRIER_COMPRESSION_LZ4, CRIER_COMPRESSION_ZSTD);
+    return options;
+}
+
+void plan_draw(struct sim *sim)
+{
+    plan_faults(sim);
+    plan_load(sim);
+    plan_broker(sim);
+}
