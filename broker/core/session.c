@@ -85,6 +85,16 @@ static void connection_enter(struct core_connection *connection, enum connection
     connection->state = next;
 }
 
+/* Nothing is taken or delivered any more. Its listeners end now, not when its last bytes are out: groups go on. */
+static void connection_wind_up(struct core_connection *connection)
+{
+    struct listener *listener, *next;
+    connection_enter(connection, CONNECTION_CLOSING);
+    HASH_ITER (hh, connection->listeners, listener, next)
+        listener_destroy(listener);
+    connection->session->ops->close(connection->owner);
+}
+
 void connection_refuse(struct core_connection *connection, int code, const char *format, ...)
 {
     if (connection->state == CONNECTION_CLOSING)
@@ -103,8 +113,7 @@ void connection_refuse(struct core_connection *connection, int code, const char 
     error.retriable = error_retriable(code);
     error.text = text;
     connection_send(connection, FRAME_ERROR, &error.base, NULL, 0);
-    connection_enter(connection, CONNECTION_CLOSING);
-    session->ops->close(connection->owner);
+    connection_wind_up(connection);
 }
 
 /* Reading stops while too much is unanswered, or unsent: both are the peer's to change. */
@@ -242,8 +251,7 @@ static void frame_error(struct core_connection *connection, const struct frame *
     session_log(connection->session, LOG_LEVEL_WARN, "SESSION-PEER-ERROR",
                 "connection %llu (%s): the client says %s: %.200s", (unsigned long long)connection->id,
                 connection->peer, error_name(error->code), error->text);
-    connection_enter(connection, CONNECTION_CLOSING);
-    connection->session->ops->close(connection->owner);
+    connection_wind_up(connection);
 }
 
 /* ---- the table ---- */

@@ -302,6 +302,24 @@ Test(crew, a_read_for_a_partition_that_is_revoked_does_not_keep_the_others_waiti
     fixture_destroy(f);
 }
 
+Test(crew, whose_connection_is_being_closed_has_left)
+{
+    struct stage *s = stage_make(2);
+    member_join(s, 0);
+    member_join(s, 1);
+    settle(s);
+    cr_assert_eq(owned(s, 1), 1);
+    peer_send(s->members[0].peer, FRAME_WELCOME, NULL); /* not a client's to send: ERROR, and the end */
+    fixture_settle(s->f);
+    peer_expect_past(s->members[0].peer, FRAME_ERROR);
+    for (uint32_t i = 0; i < 2; i++)
+        s->owner[i] = s->owner[i] == 0 ? -1 : s->owner[i];
+    s->members[0].peer = NULL; /* never closed: its last bytes are on their way */
+    settle(s);
+    cr_assert_eq(owned(s, 1), 2);
+    stage_destroy(s);
+}
+
 Test(crew, a_member_that_keeps_what_it_was_asked_for_is_ended)
 {
     struct stage *s = stage_make(2);
