@@ -16,21 +16,22 @@
 #include "proto/crier.pb-c.h"
 #include "proto/error.h"
 
-#define WIRE_VERSION        1u
-#define UNANSWERED_MAX      256u /* requests of one connection; above, it is not read until some are answered */
-#define DELIVER_UNSENT_MAX  (256u * 1024) /* DELIVER is written only while less than this is unsent */
-#define DELIVER_FRAME_BYTES (256u * 1024) /* batches gathered into one DELIVER, at least one */
-#define READ_BYTES          (512u * 1024) /* asked of the log at a time */
-#define READS_IN_FLIGHT_MAX 8u
-#define CONTROL_UNSENT_MAX  (1024u * 1024) /* above it (and what DELIVER may add) the peer is not read */
-#define OUTPUT_PAUSE_BYTES  (CONTROL_UNSENT_MAX + DELIVER_UNSENT_MAX + READ_BYTES + FRAME_SIZE_MAX)
-#define OUTPUT_RESUME_BYTES (DELIVER_UNSENT_MAX)
-#define OUTPUT_STUCK_US     (30 * INT64_C(1000000)) /* paused so long: closed */
-#define SESSION_TIMEOUT_MS  10000u        /* a group's member that is silent so long loses its partitions */
-#define LISTENERS_MAX       10000u        /* of one connection */
-#define ARENA_SIZE          (512u * 1024) /* a frame header unpacked: at most 64 KiB of protobuf */
-#define GRANT_INITIAL       (8u * 1024)
-#define TICK_US             INT64_C(500000)
+#define WIRE_VERSION          1u
+#define UNANSWERED_MAX        256u /* requests of one connection; above, it is not read until some are answered */
+#define DELIVER_UNSENT_MAX    (256u * 1024) /* DELIVER is written only while less than this is unsent */
+#define DELIVER_FRAME_BYTES   (256u * 1024) /* batches gathered into one DELIVER, at least one */
+#define READ_BYTES            (512u * 1024) /* asked of the log at a time */
+#define READS_IN_FLIGHT_MAX   8u
+#define LOOKUPS_IN_FLIGHT_MAX 64u
+#define CONTROL_UNSENT_MAX    (1024u * 1024) /* above it (and what DELIVER may add) the peer is not read */
+#define OUTPUT_PAUSE_BYTES    (CONTROL_UNSENT_MAX + DELIVER_UNSENT_MAX + READ_BYTES + FRAME_SIZE_MAX)
+#define OUTPUT_RESUME_BYTES   (DELIVER_UNSENT_MAX)
+#define OUTPUT_STUCK_US       (30 * INT64_C(1000000)) /* paused so long: closed */
+#define SESSION_TIMEOUT_MS    10000u        /* a group's member that is silent so long loses its partitions */
+#define LISTENERS_MAX         10000u        /* of one connection */
+#define ARENA_SIZE            (512u * 1024) /* a frame header unpacked: at most 64 KiB of protobuf */
+#define GRANT_INITIAL         (8u * 1024)
+#define TICK_US               INT64_C(500000)
 
 enum connection_state {
     CONNECTION_HELLO,     /* nothing but HELLO is taken */
@@ -90,7 +91,8 @@ struct listener {
     size_t start_count;
     uint64_t first_partition; /* the topic's; its numbers follow each other */
     struct cursor *cursors;   /* one per partition it listens to; a group's member has some of the topic's */
-    uint32_t lookups;         /* not answered yet */
+    size_t looked_up;         /* of the starts, by time */
+    bool lookup_waits;        /* in the session's line for a lookup */
     int64_t session_timeout_us, revoked_us; /* a group's; since when it owes a RELEASE, 0: it owes none */
     uint64_t credit, delivered;             /* cumulative bytes of attachments */
     uint64_t reading;                       /* of the credit, promised to reads that are not back yet */
@@ -149,6 +151,8 @@ struct session {
     struct core_connection *pump, *pump_last;
     struct delivery_read *reads_free, *reads_active;
     struct time_lookup *lookups;
+    unsigned lookups_in_flight;
+    struct listener *lookup_waiting;
     unsigned reads_in_flight;
     struct cursor *read_waiting;
     size_t ingest_granted; /* sum over connections, and what gone ones have in flight */

@@ -2,7 +2,7 @@
  *
  * Happy path:  LISTEN → topic described (and created, if asked) → start offsets found (by time: looked up) → group
  *              joined (first positions durable) → LISTENING → delivery.c
- * Failures:    no such topic, a busy group, a damaged log: ENDED with the code; the connection stays. A listener whose
+ * Failures:    no such topic, a damaged log, a disk that cannot take a first position: ENDED with the code; the connection stays. A listener whose
  *              connection closes leaves its group at once. A COMMIT of an older generation is fenced. */
 #include "broker/core/session_internal.h"
 
@@ -14,6 +14,8 @@ struct listener *listener_find(struct core_connection *connection, uint32_t id)
     HASH_FIND(hh, connection->listeners, &id, sizeof(id), listener);
     return listener;
 }
+
+static void lookup_leave_line(struct listener *listener);
 
 static uint64_t listener_token(const struct listener *listener)
 {
@@ -50,6 +52,7 @@ void listener_destroy(struct listener *listener)
         cursor_destroy(listener->cursors);
     if (listener->queued)
         DL_DELETE2(connection->deliverable, listener, queue_prev, queue_next);
+    lookup_leave_line(listener);
     if (listener->state != LISTENER_ACTIVE)
         connection_unanswered(connection, -1);
     HASH_DEL(connection->listeners, listener);
@@ -182,39 +185,17 @@ static void listener_resolved(struct listener *listener)
 
 /* ---- start by time ---- */
 
+/* One lookup at a time for a listener, LOOKUPS_IN_FLIGHT_MAX for all: the store's queue is shared with the reads. */
 struct time_lookup {
     struct store_lookup lookup;
     struct time_lookup *prev, *next; /* all that the store holds */
     struct session *session;
     uint64_t connection, listener; /* as in a token */
-    size_t start;                  /* place in its listener's starts */
 };
 
-static void lookup_done(struct store_lookup *lookup, void *ctx)
-{
-    struct time_lookup *done = ctx;
-    DL_DELETE(done->session->lookups, done);
-    struct core_connection *connection = session_find(done->session, done->connection);
-    struct listener *listener = connection ? listener_by_token(connection, done->listener) : NULL;
-    size_t place = done->start;
-    int status = lookup->status;
-    bool found = lookup->found;
-    uint64_t offset = lookup->offset;
-    free(done);
-    if (!listener || listener->state != LISTENER_LOOKUP)
-        return;
-    listener->lookups--;
-    if (status < 0) {
-        listener_end(listener, status, "the log could not be searched by time");
-        return;
-    }
-    struct position *start = &listener->starts[place];
-    start->offset = found ? offset : view_find(connection->session, start->partition)->high_watermark;
-    if (listener->lookups == 0)
-        listener_resolved(listener);
-}
+static void lookup_done(struct store_lookup *lookup, void *ctx);
 
-static int lookup_start(struct listener *listener, size_t place)
+static void lookup_start(struct listener *listener)
 {
     struct core_connection *connection = listener->connection;
     struct session *session = connection->session;
@@ -222,19 +203,66 @@ static int lookup_start(struct listener *listener, size_t place)
     lookup->session = session;
     lookup->connection = connection->id;
     lookup->listener = listener_token(listener);
-    lookup->start = place;
     lookup->lookup = (struct store_lookup){.done = lookup_done,
                                            .ctx = lookup,
-                                           .partition = listener->starts[place].partition,
+                                           .partition = listener->starts[listener->looked_up].partition,
                                            .time_us = listener->from_value};
-    int rc = session->store->ops->lookup(session->store, &lookup->lookup);
-    if (rc < 0) {
-        free(lookup);
-        return rc;
-    }
     DL_APPEND(session->lookups, lookup);
-    listener->lookups++;
-    return 0;
+    session->lookups_in_flight++;
+    int rc = session->store->ops->lookup(session->store, &lookup->lookup);
+    CHECK(rc == 0); /* the store takes LOOKUPS_IN_FLIGHT_MAX + READS_IN_FLIGHT_MAX and more */
+}
+
+/* The next partition's lookup, now or in line; after the last one the listener knows where it starts. */
+static void listener_lookup(struct listener *listener)
+{
+    struct session *session = listener->connection->session;
+    listener->state = LISTENER_LOOKUP;
+    if (listener->looked_up == listener->start_count) {
+        listener_resolved(listener);
+    } else if (session->lookups_in_flight < LOOKUPS_IN_FLIGHT_MAX) {
+        lookup_start(listener);
+    } else {
+        listener->lookup_waits = true;
+        DL_APPEND2(session->lookup_waiting, listener, queue_prev, queue_next);
+    }
+}
+
+static void lookup_leave_line(struct listener *listener)
+{
+    if (listener->lookup_waits)
+        DL_DELETE2(listener->connection->session->lookup_waiting, listener, queue_prev, queue_next);
+    listener->lookup_waits = false;
+}
+
+static void lookup_answered(struct listener *listener, int status, bool found, uint64_t offset)
+{
+    struct position *start = &listener->starts[listener->looked_up++];
+    if (status < 0) {
+        listener_end(listener, status, "the log could not be searched by time");
+        return;
+    }
+    start->offset =
+        found ? offset : view_find(listener->connection->session, start->partition)->high_watermark;
+    listener_lookup(listener);
+}
+
+static void lookup_done(struct store_lookup *lookup, void *ctx)
+{
+    struct time_lookup *done = ctx;
+    struct session *session = done->session;
+    DL_DELETE(session->lookups, done);
+    session->lookups_in_flight--;
+    if (session->lookup_waiting) { /* its turn comes before the next of whoever was answered just now */
+        struct listener *waiting = session->lookup_waiting;
+        lookup_leave_line(waiting);
+        lookup_start(waiting);
+    }
+    struct core_connection *connection = session_find(session, done->connection);
+    struct listener *listener = connection ? listener_by_token(connection, done->listener) : NULL;
+    if (listener && listener->state == LISTENER_LOOKUP)
+        lookup_answered(listener, lookup->status, lookup->found, lookup->offset);
+    free(done);
 }
 
 void lookups_destroy(struct session *session)
@@ -243,18 +271,6 @@ void lookups_destroy(struct session *session)
     DL_FOREACH_SAFE (session->lookups, lookup, next)
         free(lookup);
     session->lookups = NULL;
-}
-
-static void listener_lookup(struct listener *listener)
-{
-    listener->state = LISTENER_LOOKUP;
-    for (size_t i = 0; i < listener->start_count; i++) {
-        int rc = lookup_start(listener, i);
-        if (rc < 0) {
-            listener_end(listener, WIRE_CRIER_ELIMIT, "too many lookups are waiting; try again");
-            return;
-        }
-    }
 }
 
 /* ---- the topic is known ---- */

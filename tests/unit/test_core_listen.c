@@ -404,3 +404,23 @@ Test(listen, a_reader_that_leaves_while_its_read_is_under_way_is_forgotten)
     assert_delivered(s.l, 0, 100);
     fixture_destroy(s.f);
 }
+
+Test(listen, from_a_time_works_for_more_partitions_and_listeners_than_the_store_takes_lookups)
+{
+    struct fixture *f = fixture_create();
+    fixture_start(f);
+    struct peer *p = peer_welcome(f);
+    uint64_t partition = peer_topic(p, "wide", 300);
+    assert_stored(peer_emit_one(p, (struct batch_spec){.partition = partition}), 0);
+    struct peer *readers[300];
+    for (size_t i = 0; i < 300; i++) {
+        readers[i] = peer_welcome(f);
+        peer_listen(readers[i], &(struct listen_spec){.id = 1, .topic = "wide", .from = WIRE__FROM__TIME});
+    }
+    peer_close(readers[299]); /* while it waits in line */
+    for (int i = 0; i < 4000 && !peer_has_frame(readers[298], FRAME_LISTENING); i++)
+        fixture_settle(f);
+    for (size_t i = 0; i < 299; i++)
+        cr_assert_eq(((const Wire__Listening *)peer_expect(readers[i], FRAME_LISTENING))->n_partitions, 300);
+    fixture_destroy(f);
+}
