@@ -1,8 +1,12 @@
-/* bench.h: what the processes of `crier bench e2e` share: the options, the results, and how an event is numbered.
+/* bench.h: what the processes of a measurement share: the options, the results, and how an event is numbered.
  *
- *   parent  makes the topic, forks the workers, says go, shows progress, reports.        bench_e2e.c, bench_workers.c
- *   producers, one process each, emit their share of the events and wait for the acks.   bench_producer.c
+ *   parent  prepares the topic, forks the workers, says go, shows progress, reports.     bench_run.c, bench_workers.c
+ *   producers, one process each, emit their share of the events and wait for the acks.   bench_producer.c, bench_closed.c
  *   listeners, one process each, get every event and check that history.                 bench_listener.c, bench_check.c
+ *
+ * A workload says which of these there are: `bench e2e`, `bench emit`, `bench replay` are one table row and a few lines
+ * each. Nothing in bench_run.c, _check.c, _report.c and _workers.c knows crier, so that bench/peers/ measures other
+ * products by the same clock and the same judge.
  *
  * Results lie in one anonymous shared mapping: a worker writes its own part only, the parent reads the counters while
  * it runs, and everything once it has ended. An event's first 16 bytes say whose it is and when it left:
@@ -35,6 +39,8 @@
 struct bench_options {
     const char *url, *topic, *folder;
     uint64_t event_size, events, producers, listeners, batch_size;
+    uint64_t connections, in_flight; /* of each producer, in a closed loop */
+    uint64_t rate; /* events per second of all producers together; 0: as fast as they are taken */
     enum crier_durability durability;
     int64_t patience_us;
     bool json;
@@ -44,6 +50,8 @@ struct bench_producer {
     atomic_uint_least64_t emitted; /* every so often */
     int64_t started_us;            /* before the first emit */
     int64_t acked_us;              /* all outcomes were known */
+    uint64_t acked;                /* outcome ok; only a closed loop counts them */
+    struct histogram latency_us;   /* emit to ack; only in a closed loop */
 };
 
 struct bench_listener {
@@ -62,10 +70,12 @@ struct bench_results {
 /* A run. Plain data that the workers inherit. */
 struct bench {
     const struct bench_options *options;
+    int64_t started_us;     /* the workers were told to go */
+    uint64_t stored_before; /* events in the topic before it */
     struct bench_results *results;
     char topic[BENCH_TOPIC_SIZE];
     uint16_t run;             /* random: tells this run's events from an earlier one's in the same topic */
-    uint64_t sample_interval; /* every so many events carry a time */
+    uint64_t sample_interval; /* every so many events carry a time; 0: none does */
 };
 
 /* How many events the producer emits: an equal share, the first ones one more. */
@@ -90,19 +100,118 @@ bool bench_listener_note(const struct bench *bench, struct bench_listener *resul
 struct bench_summary {
     double elapsed_s; /* first emit -> last event received and last ack */
     double events_per_s, deliveries_per_s, mb_per_s;
+    uint64_t acked;                                            /* of all producers; in a closed loop */
     uint64_t received, lost, duplicated, reordered, strangers; /* of all listeners together */
     struct histogram latency_us;
 };
 
 /* end_us: when the run was given up, if it was; it counts where a worker has not told its own end. */
 void bench_sum(const struct bench *bench, int64_t end_us, struct bench_summary *ret_summary);
-/* Every event came to every listener, once, in order. */
+/* Every event came to every listener, once, in order; without listeners: was acked and is stored, once. */
 bool bench_summary_ok(const struct bench_summary *summary);
+
+/* ---- a workload, and its run ---- */
+
+struct worker;
+/* A worker's main function: */
+typedef int bench_worker(const struct bench *bench, uint64_t number, struct worker *worker);
+
+struct bench_workload {
+    const char *name;       /* "e2e"; also in the JSON object and in the name of the topic */
+    bench_worker *producer; /* NULL: nobody emits while the clock runs */
+    bench_worker *listener; /* NULL: nobody listens, and what was acked is what counts */
+    /* Before any worker is there: makes the topic, fills it. No thread may be left when it returns. */
+    int (*prepare)(struct bench *bench);
+    /* After all: how many events of this run the broker holds; NULL: not asked. An enum exit_status. */
+    int (*stored)(struct bench *bench, uint64_t *ret_count);
+};
+
+/* Fills in what is not an option (run, topic, samples), runs it, reports. Returns an enum exit_status. */
+int bench_run(struct bench_options *options, const struct bench_workload *workload);
+/* What is wrong with the options, or NULL. */
+const char *bench_complaint(const struct bench_options *options);
+/* A command's run() is this: parse, complain, run. The rows fill a struct bench_options. */
+struct command;
+int bench_command(const struct command *command, const char *url, int argc, char **argv,
+                  const struct bench_workload *workload);
+/* Makes the topic (an existing one, if it was named, will do). */
+int bench_topic_create(struct bench *bench);
+
+struct bench_report {
+    const struct bench *bench;
+    const char *workload;
+    struct bench_summary summary;
+    double cpu_s; /* of the workers */
+    int64_t fdatasync_us;
+};
+int bench_report_json(const struct bench_report *report); /* an enum exit_status */
+void bench_report_text(const struct bench_report *report);
+
+/* The rows that every `bench` command has. */
+#define BENCH_ROWS                                                                                           \
+    COMMAND_URL_ROW(struct bench_options), {"size",         's',                                             \
+                                            NULL,           "BYTES",                                         \
+                                            "100",          "Bytes of an event, at least 16.",               \
+                                            options_uint64, offsetof(struct bench_options, event_size)},     \
+        {"events",       'n',                                                                                \
+         NULL,           "N",                                                                                \
+         "1000000",      "How many events, of all producers together.",                                      \
+         options_uint64, offsetof(struct bench_options, events)},                                            \
+        {"producers",                                                                                        \
+         'p',                                                                                                \
+         NULL,                                                                                               \
+         "N",                                                                                                \
+         "1",                                                                                                \
+         "Processes that emit.",                                                                             \
+         options_uint64,                                                                                     \
+         offsetof(struct bench_options, producers)},                                                         \
+        {"durability",                                                                                       \
+         'd',                                                                                                \
+         NULL,                                                                                               \
+         "LEVEL",                                                                                            \
+         "durable",                                                                                          \
+         "durable or memory.",                                                                               \
+         option_durability,                                                                                  \
+         offsetof(struct bench_options, durability)},                                                        \
+        {"batch",        'b',                                                                                \
+         NULL,           "BYTES",                                                                            \
+         "256K",         "The largest batch a producer builds: 1K to 8M.",                                   \
+         options_uint64, offsetof(struct bench_options, batch_size)},                                        \
+        {"topic",        't',                                                                                \
+         NULL,           "TOPIC",                                                                            \
+         NULL,           "A topic with one partition. Default: a new one.",                                  \
+         options_string, offsetof(struct bench_options, topic)},                                             \
+        {"dir",                                                                                              \
+         0,                                                                                                  \
+         NULL,                                                                                               \
+         "FOLDER",                                                                                           \
+         ".",                                                                                                \
+         "Where to measure fdatasync: best on the broker's disk.",                                           \
+         options_string,                                                                                     \
+         offsetof(struct bench_options, folder)},                                                            \
+        {"patience",                                                                                         \
+         0,                                                                                                  \
+         NULL,                                                                                               \
+         "DURATION",                                                                                         \
+         "10s",                                                                                              \
+         "Give up after so long without progress.",                                                          \
+         options_duration,                                                                                   \
+         offsetof(struct bench_options, patience_us)},                                                       \
+    {                                                                                                        \
+        "json", 'j', NULL, NULL, NULL, "Print one JSON object.", options_flag,                               \
+            offsetof(struct bench_options, json)                                                             \
+    }
+#define BENCH_LISTENERS_ROW                                                                                  \
+    {                                                                                                        \
+        "listeners", 'l', NULL, "N", "1", "Processes that listen; each gets every event.", options_uint64,   \
+            offsetof(struct bench_options, listeners)                                                        \
+    }
 
 /* The workers' main functions: each calls ready() once it is connected, which waits for the start and returns false if
  * there is none. They return an enum exit_status, having said on standard error what went wrong. */
-struct worker;
-int bench_producer_run(const struct bench *bench, uint64_t number, struct worker *worker);
-int bench_listener_run(const struct bench *bench, uint64_t number, struct worker *worker);
+bench_worker bench_producer_run; /* as fast as the broker takes it, or at a rate */
+bench_worker bench_closed_run;   /* so many connections, each with so many events in flight */
+bench_worker bench_listener_run; /* from now on */
+bench_worker bench_replay_run;   /* from the earliest event */
 
 #endif

@@ -45,7 +45,7 @@ static void sum_listener(const struct bench *bench, const struct bench_listener 
     }
 }
 
-/* The first emit and the last thing that happened. */
+/* From the first emit, or from the start if nobody emits, to the last thing that happened. */
 static int64_t elapsed_us(const struct bench *bench, int64_t end_us)
 {
     int64_t first_us = INT64_MAX, last_us = 0;
@@ -53,10 +53,13 @@ static int64_t elapsed_us(const struct bench *bench, int64_t end_us)
     for (uint64_t i = 0; i < bench->options->producers; i++) {
         const struct bench_producer *producer = &bench->results->producers[i];
         int64_t acked_us = producer->acked_us != 0 ? producer->acked_us : end_us;
-        if (producer->started_us != 0 && producer->started_us < first_us)
-            first_us = producer->started_us;
+        if (producer->started_us == 0)
+            continue;
+        first_us = producer->started_us < first_us ? producer->started_us : first_us;
         last_us = acked_us > last_us ? acked_us : last_us;
     }
+    if (first_us == INT64_MAX)
+        first_us = bench->started_us;
     for (uint64_t i = 0; i < bench->options->listeners; i++) {
         int64_t finished_us = bench->results->listeners[i].finished_us;
         finished_us = finished_us != 0 ? finished_us : end_us;
@@ -65,15 +68,34 @@ static int64_t elapsed_us(const struct bench *bench, int64_t end_us)
     return first_us < last_us ? last_us - first_us : 1;
 }
 
+/* Without listeners it is acks that count. */
+static void sum_acks(const struct bench *bench, struct bench_summary *sum)
+{
+    for (uint64_t i = 0; i < bench->options->producers; i++) {
+        sum->acked += bench->results->producers[i].acked;
+        histogram_merge(&sum->latency_us, &bench->results->producers[i].latency_us);
+    }
+    sum->lost = bench->options->events - sum->acked;
+    sum->events_per_s = (double)sum->acked / sum->elapsed_s;
+}
+
+static void sum_deliveries(const struct bench *bench, struct bench_summary *sum)
+{
+    for (uint64_t i = 0; i < bench->options->listeners; i++)
+        sum_listener(bench, &bench->results->listeners[i], sum);
+    sum->deliveries_per_s = (double)sum->received / sum->elapsed_s;
+    sum->events_per_s = sum->deliveries_per_s / (double)bench->options->listeners;
+}
+
 void bench_sum(const struct bench *bench, int64_t end_us, struct bench_summary *ret_summary)
 {
     struct bench_summary *sum = ret_summary;
 
     *sum = (struct bench_summary){.elapsed_s = (double)elapsed_us(bench, end_us) / 1e6};
-    for (uint64_t i = 0; i < bench->options->listeners; i++)
-        sum_listener(bench, &bench->results->listeners[i], sum);
-    sum->deliveries_per_s = (double)sum->received / sum->elapsed_s;
-    sum->events_per_s = sum->deliveries_per_s / (double)bench->options->listeners;
+    if (bench->options->listeners > 0)
+        sum_deliveries(bench, sum);
+    else
+        sum_acks(bench, sum);
     sum->mb_per_s = sum->events_per_s * (double)bench->options->event_size / 1e6;
 }
 

@@ -1,4 +1,4 @@
-/* bench_listener.c: a listener of `crier bench e2e`: receives every event and checks the history.
+/* bench_listener.c: a listener of `crier bench e2e` and `replay`: receives every event and checks the history.
  *
  * Thread:      libcrier's I/O thread runs the handler, which alone writes the result; main waits for it.
  * Happy path:  open -> listen -> ready -> on_event notes each -> after the last one a ping, so that whatever the broker
@@ -63,27 +63,45 @@ static bool wait_for(struct receiver *receiver, const atomic_bool *flag)
     return true;
 }
 
-static int receive_all(struct receiver *receiver, crier *bus, struct worker *worker)
+static int listen_from(struct receiver *receiver, crier *bus, enum crier_from from)
 {
     struct crier_listen_options options = crier_listen_options_default();
-    int64_t round_trip_us;
 
+    options.from = from;
     options.listening = on_listening;
     options.released = on_released;
     int rc = crier_listen(bus, receiver->bench->topic, &options, on_event, receiver, NULL);
     if (rc < 0)
         return command_failed("cannot listen to '%s': %s", receiver->bench->topic, crier_strerror(rc));
-    if (!wait_for(receiver, &receiver->listening))
-        return STATUS_FAILED;
-    if (!worker_ready(worker))
-        return STATUS_DONE;
+    return wait_for(receiver, &receiver->listening) ? STATUS_DONE : STATUS_FAILED;
+}
+
+static int receive_all(struct receiver *receiver, crier *bus)
+{
+    int64_t round_trip_us;
+
     if (!wait_for(receiver, &receiver->finished))
         return STATUS_FAILED;
-    rc = crier_ping(bus, &round_trip_us);
+    int rc = crier_ping(bus, &round_trip_us);
     return rc < 0 ? command_failed("no answer after the last event: %s", crier_strerror(rc)) : STATUS_DONE;
 }
 
-int bench_listener_run(const struct bench *bench, uint64_t number, struct worker *worker)
+/* A live listener is in place before the start, one that replays is not: that is what is measured. */
+static int listener_work(struct receiver *receiver, crier *bus, struct worker *worker, enum crier_from from)
+{
+    int status = STATUS_DONE;
+
+    if (from == CRIER_LIVE)
+        status = listen_from(receiver, bus, from);
+    if (status != STATUS_DONE || !worker_ready(worker))
+        return status;
+    if (from != CRIER_LIVE)
+        status = listen_from(receiver, bus, from);
+    return status == STATUS_DONE ? receive_all(receiver, bus) : status;
+}
+
+static int listener_run(const struct bench *bench, uint64_t number, struct worker *worker,
+                        enum crier_from from)
 {
     struct receiver receiver = {.bench = bench, .result = &bench->results->listeners[number]};
     struct crier_options options = command_bus_options("crier bench listener");
@@ -93,7 +111,17 @@ int bench_listener_run(const struct bench *bench, uint64_t number, struct worker
         return command_failed("cannot make a semaphore");
     int status = command_open(bench->options->url, &options, &bus);
     if (status == STATUS_DONE)
-        status = command_close(bus, receive_all(&receiver, bus, worker));
+        status = command_close(bus, listener_work(&receiver, bus, worker, from));
     sem_destroy(&receiver.changed);
     return status;
+}
+
+int bench_listener_run(const struct bench *bench, uint64_t number, struct worker *worker)
+{
+    return listener_run(bench, number, worker, CRIER_LIVE);
+}
+
+int bench_replay_run(const struct bench *bench, uint64_t number, struct worker *worker)
+{
+    return listener_run(bench, number, worker, CRIER_EARLIEST);
 }

@@ -22,6 +22,7 @@ static const struct command *const commands[] = {
     &group_list_command, &group_describe_command,
     &group_seek_command, &group_delete_command,
     &ping_command,       &bench_e2e_command,
+    &bench_emit_command, &bench_replay_command,
 };
 
 struct global_options {

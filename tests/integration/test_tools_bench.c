@@ -1,4 +1,4 @@
-/* `crier bench e2e` measures a real broker, with every event accounted for. */
+/* `crier bench` measures a real broker, with every event accounted for. */
 #include "tests/integration/tools_process.h"
 #include "tests/support/broker_fixture.h"
 
@@ -125,4 +125,66 @@ Test(bench, what_never_arrives_is_lost)
     cr_assert(integer(json, "lost") > 0);
     json_decref(json);
     cr_assert(broker_restart(broker));
+}
+
+/* Each connection waits for an ack before its next event; in the end the broker holds what was acked, no more. */
+Test(bench, emits_are_acked_and_stored_once)
+{
+    json_t *json =
+        result(crier_start(url, "bench", "emit", "--events", "5000", "--connections", "20", "--in-flight",
+                           "3", "--producers", "2", "--dir", "/tmp", "--json", NULL),
+               0);
+    expect_clean(json);
+    expect_positive(json, "events_per_s");
+    cr_assert(eq(llong, integer(json_object_get(json, "latency_us"), "samples"), 5000));
+    json_decref(json);
+}
+
+Test(bench, memory_emits_are_counted_when_they_have_arrived)
+{
+    json_t *json =
+        result(crier_start(url, "bench", "emit", "--events", "2000", "--in-flight", "50", "--durability",
+                           "memory", "--topic", "counted", "--dir", "/tmp", "--json", NULL),
+               0);
+    expect_clean(json);
+    json_decref(json);
+    json = result(crier_start(url, "bench", "emit", "--events", "2000", "--topic", "counted", "--dir", "/tmp",
+                              "--json", NULL),
+                  0);
+    expect_clean(json);
+    json_decref(json);
+}
+
+Test(bench, a_replay_brings_everything_to_each_listener)
+{
+    json_t *json = result(crier_start(url, "bench", "replay", "--events", "20000", "--listeners", "2",
+                                      "--producers", "2", "--dir", "/tmp", "--json", NULL),
+                          0);
+    expect_clean(json);
+    expect_positive(json, "events_per_s");
+    cr_assert(eq(llong, integer(json_object_get(json, "latency_us"), "samples"), 0));
+    json_decref(json);
+}
+
+/* Events leave on time: 2,000 at 10,000 a second take at least the time until the last one is due. */
+Test(bench, a_rate_is_kept)
+{
+    json_t *json = result(crier_start(url, "bench", "e2e", "--events", "2000", "--rate", "10000", "--dir",
+                                      "/tmp", "--json", NULL),
+                          0);
+    expect_clean(json);
+    cr_assert(json_number_value(json_object_get(json, "elapsed_s")) >= 0.1999);
+    json_decref(json);
+}
+
+Test(bench, wrong_use_is_told)
+{
+    struct process *bench = crier_start(url, "bench", "emit", "--connections", "0", NULL);
+    cr_assert(eq(int, process_wait(bench), 2));
+    cr_assert(strstr(process_errors(bench), "--connections: from 1 to 16384") != NULL);
+    process_destroy(bench);
+    bench = crier_start(url, "bench", "replay", "--listeners", "0", NULL);
+    cr_assert(eq(int, process_wait(bench), 2));
+    cr_assert(strstr(process_errors(bench), "--listeners") != NULL);
+    process_destroy(bench);
 }

@@ -83,6 +83,8 @@ Test(usage, every_command_helps_with_examples)
     expect_help(crier_start(NULL, "group", "delete", "--help", NULL), "usage: crier group delete");
     expect_help(crier_start(NULL, "ping", "--help", NULL), "usage: crier ping");
     expect_help(crier_start(NULL, "bench", "e2e", "--help", NULL), "usage: crier bench e2e");
+    expect_help(crier_start(NULL, "bench", "emit", "--help", NULL), "usage: crier bench emit");
+    expect_help(crier_start(NULL, "bench", "replay", "--help", NULL), "usage: crier bench replay");
 }
 
 Test(usage, a_group_of_commands_lists_itself)

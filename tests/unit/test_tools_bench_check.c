@@ -1,4 +1,4 @@
-/* `bench e2e` as a judge: a listener that misses an event, gets one twice or out of order must turn the result red. */
+/* `bench` as a judge: a listener that misses an event, gets one twice or out of order must turn the result red. */
 #include "tools/bench.h"
 
 #include <criterion/criterion.h>
@@ -166,4 +166,18 @@ Test(bench_check, the_time_runs_from_the_first_emit_to_the_last_event_or_ack)
     bench.results->listeners[0].finished_us = 6000000;
     sum = summary();
     cr_assert(epsilon_eq(dbl, sum.elapsed_s, 5.0, 1e-9));
+}
+
+/* Without listeners it is acks that count: an event without one is lost. */
+Test(bench_check, an_emit_that_was_not_acked_is_lost)
+{
+    options.listeners = 0;
+    bench.results->producers[0].acked = 5;
+    bench.results->producers[1].acked = 5;
+    struct bench_summary sum = summary();
+    cr_assert(bench_summary_ok(&sum));
+    bench.results->producers[1].acked = 4;
+    sum = summary();
+    cr_assert(eq(u64, sum.lost, 1));
+    cr_assert(not(bench_summary_ok(&sum)));
 }
