@@ -3,7 +3,7 @@
  * In:    orders.placed, orders.cancelled.
  * Out:   files in DIR/Maildir/new, one message (RFC 5322) each; look at them with any mail program.
  * Keeps: nothing else. A file is named after its event's topic, partition and offset, so an order that is delivered
- *        twice writes the same message to the same file. */
+ *        twice is one message. */
 #include "service.h"
 
 #include <dirent.h>
@@ -76,14 +76,18 @@ static void write_message(FILE *out, const crier_event *event, const struct orde
     fprintf(out, "\r\nTotal: GBP %s\r\n", money);
 }
 
-/* Written aside, then moved: a reader of the Maildir never meets half a message. */
-static int deliver(const struct service *service, const crier_event *event, const struct order *order)
+/* Written aside, then moved: a reader of the Maildir never meets half a message, and two instances that are given the same
+ * order, one after the other's end, do not meet at all. */
+static int deliver(const struct service *service, const crier_event *event, const struct order *order,
+                   bool *ret_repeated)
 {
     char name[CRIER_TOPIC_NAME_MAX + 64], aside[PATH_SIZE], path[PATH_SIZE];
     snprintf(name, sizeof(name), "%s.%" PRIu32 ".%" PRIu64, event->topic, event->partition, event->offset);
-    snprintf(aside, sizeof(aside), "%s/Maildir/tmp/%s", service->directory, name);
+    snprintf(aside, sizeof(aside), "%s/Maildir/tmp/%s.%d", service->directory, name, (int)getpid());
     snprintf(path, sizeof(path), "%s/Maildir/new/%s", service->directory, name);
 
+    if ((*ret_repeated = access(path, F_OK) == 0))
+        return 0;
     FILE *out = fopen(aside, "we");
     if (out == NULL)
         return -errno;
@@ -97,11 +101,12 @@ static int deliver(const struct service *service, const crier_event *event, cons
 
 static int on_order(struct service *service, const crier_event *event, const struct order *order)
 {
-    int rc = deliver(service, event, order);
+    bool repeated = false;
+    int rc = deliver(service, event, order, &repeated);
     if (rc < 0)
         service_fail(service, rc, strerror(-rc));
     else
-        atomic_fetch_add(&service->out, 1);
+        atomic_fetch_add(repeated ? &service->repeated : &service->out, 1);
     return rc;
 }
 

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PACE_MS 10 /* --spread: between looks at the clock */
+
 static const char *const topics[] = {"orders.placed", "orders.cancelled"};
 
 struct counts {
@@ -85,11 +87,21 @@ static int take_line(struct service *service, struct order *order, const struct 
     return rc;
 }
 
+/* --spread: waits while more of the file was read than its time allows. False: a signal came. */
+static bool keep_pace(struct service *service, int64_t started_ms)
+{
+    bool more = service_turn(service);
+    while (more && (service_now_ms() - started_ms) * 100 < (int64_t)service->percent * service->spread_ms)
+        more = service_wait_turn(service, PACE_MS);
+    return more;
+}
+
 /* Until the end of the file, a signal, or a broker that is gone for good. */
 static void read_orders(struct service *service, struct csv *csv)
 {
     struct order order = {0};
     struct csv_record record;
+    int64_t started_ms = service_now_ms();
     int rc = 0;
     bool header = true, more = true;
 
@@ -98,13 +110,13 @@ static void read_orders(struct service *service, struct csv *csv)
         header = false;
         if (record.line % 64 == 0) {
             service->percent = csv_percent(csv);
-            more = service_turn(service);
+            more = keep_pace(service, started_ms);
         }
     }
     if (more && rc == 0)
         rc = finish(service, &order);
     if (more && rc == 0)
-        service_end_run(service, topics, 2);
+        service_end_run(service);
     service->percent = csv_percent(csv);
     order_clear(&order);
 }

@@ -1,7 +1,8 @@
 /* service.c: see service.h. Everything a service says to crier is in this file.
  *
- * Happy path:  topics, listeners -> "ready" -> on_event for each -> all end-of-run events -> close -> report.
- * Failures:    the first one is kept, told on standard error, and becomes status 1. */
+ * Happy path:  topics, listeners -> "ready" -> on_event for each -> end of the run, group at the end -> close -> report.
+ * Failures:    the first one is kept, told on standard error, and becomes status 1. A broker that is away is none: what
+ *              the services ask is asked again. */
 #include "service.h"
 
 #include <err.h>
@@ -20,11 +21,12 @@
 #include <unistd.h>
 
 #define REPORT_INTERVAL_MS 200
-#define END_OF_RUN         "end-of-run" /* the header that marks the event; its value is the run's name */
+#define END_INTERVAL_MS    50   /* between looks at the group, once the run has ended */
+#define REQUEST_TIMEOUT_MS 2000 /* a signal waits so long, if the broker is away */
 
 static const char *const order_topics[] = {"orders.placed", "orders.cancelled"};
 
-static int64_t now_ms(void)
+int64_t service_now_ms(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -50,10 +52,13 @@ void service_fail(struct service *service, int code, const char *text)
 
 static void parse(struct service *service, int argc, char **argv)
 {
-    static const struct option rows[] = {
-        {"url", required_argument, NULL, 'u'}, {"dir", required_argument, NULL, 'd'},
-        {"run", required_argument, NULL, 'r'}, {"data", required_argument, NULL, 'f'},
-        {"hold", no_argument, NULL, 'h'},      {0}};
+    static const struct option rows[] = {{"url", required_argument, NULL, 'u'},
+                                         {"dir", required_argument, NULL, 'd'},
+                                         {"run", required_argument, NULL, 'r'},
+                                         {"data", required_argument, NULL, 'f'},
+                                         {"hold", no_argument, NULL, 'h'},
+                                         {"spread", required_argument, NULL, 's'},
+                                         {0}};
     service->url = "crier://127.0.0.1:27437";
     service->directory = ".";
     service->run = "";
@@ -68,8 +73,11 @@ static void parse(struct service *service, int argc, char **argv)
             service->data = optarg;
         else if (c == 'h')
             service->held = true;
+        else if (c == 's')
+            service->spread_ms = atoi(optarg);
         else
-            errx(2, "usage: %s [--url URL] [--dir DIR] [--run NAME] [--data FILE] [--hold]", argv[0]);
+            errx(2, "usage: %s [--url URL] [--dir DIR] [--run NAME] [--data FILE] [--hold] [--spread MS]",
+                 argv[0]);
     }
 }
 
@@ -97,10 +105,18 @@ static void on_drain(crier *bus, void *ctx)
     wake(ctx);
 }
 
+/* No answer, or none that is known: worth asking again. */
+static bool is_away(int code)
+{
+    return code == CRIER_ETIMEDOUT || code == CRIER_EUNKNOWN || code == CRIER_ECONNECT;
+}
+
 static void create_topic(struct service *service, const char *topic, uint32_t partitions)
 {
     struct crier_topic_options options = {.struct_size = sizeof(options), .partitions = partitions};
-    int rc = crier_topic_create(service->bus, topic, &options);
+    int rc;
+    while (is_away(rc = crier_topic_create(service->bus, topic, &options)) && service_turn(service))
+        ;
     if (rc < 0 && rc != CRIER_EEXIST)
         errx(1, "%s: topic %s: %s", service->name, topic, crier_strerror(rc));
 }
@@ -114,6 +130,7 @@ void service_open(struct service *service, const char *name, void *state, int ar
     parse(service, argc, argv);
     take_signals(service);
     options.name = name;
+    options.request_timeout_ms = REQUEST_TIMEOUT_MS;
     options.drain = on_drain;
     options.ctx = service;
     int rc = crier_open(service->url, &options, &service->bus);
@@ -123,36 +140,18 @@ void service_open(struct service *service, const char *name, void *state, int ar
         create_topic(service, order_topics[i], SERVICE_PARTITIONS);
     create_topic(service, "orders.rejected", 1);
     create_topic(service, "stock.low", 1);
+    create_topic(service, SERVICE_END_TOPIC, 1);
 }
 
 /* ---- listening ---- */
-
-/* An end-of-run event of this run: the partition is done. */
-static void end_partition(struct service_listener *listener, const crier_event *event,
-                          const crier_header *run)
-{
-    struct service *service = listener->service;
-    uint32_t all = (1u << SERVICE_PARTITIONS) - 1, before = listener->ended;
-
-    if (run->value_size != strlen(service->run) || memcmp(run->value, service->run, run->value_size) != 0)
-        return;
-    listener->ended |= 1u << (event->partition % SERVICE_PARTITIONS);
-    if (before != all && listener->ended == all && atomic_fetch_sub(&service->listeners_open, 1) == 1)
-        wake(service);
-}
 
 static int on_event(crier *bus, const crier_event *event, void *ctx)
 {
     struct service_listener *listener = ctx;
     struct service *service = listener->service;
     struct order order;
-    crier_header run;
     (void)bus;
 
-    if (crier_event_header_find(event, END_OF_RUN, &run) == 0) {
-        end_partition(listener, event, &run);
-        return 0;
-    }
     atomic_fetch_add(&service->in, 1);
     if (order_from_json(event->value, event->value_size, &order) < 0) {
         fprintf(stderr, "%s: %s/%" PRIu32 "@%" PRIu64 " is no order; skipped\n", service->name, event->topic,
@@ -163,6 +162,18 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
     int rc = listener->handler(service, event, &order);
     order_clear(&order);
     return rc;
+}
+
+static int on_end(crier *bus, const crier_event *event, void *ctx)
+{
+    struct service *service = ((struct service_listener *)ctx)->service;
+    (void)bus;
+    if (event->value_size == strlen(service->run) &&
+        memcmp(event->value, service->run, event->value_size) == 0) {
+        atomic_store(&service->run_ended, true);
+        wake(service);
+    }
+    return 0;
 }
 
 static void on_listening(void *ctx)
@@ -182,23 +193,29 @@ static void on_released(void *ctx, int code, const char *text)
         service_fail(listener->service, code, text ? text : crier_strerror(code));
 }
 
-int service_on(struct service *service, const char *topic, service_handler *handler)
+/* group NULL: every event for itself, not only a share of them */
+static int listen_to(struct service *service, const char *topic, const char *group, crier_handler *on,
+                     service_handler *handler)
 {
     struct crier_listen_options options = crier_listen_options_default();
     struct service_listener *listener = &service->listeners[service->listener_count++];
 
     *listener = (struct service_listener){.service = service, .handler = handler};
-    options.group = service->name;
+    options.group = group;
     options.from = CRIER_EARLIEST;
     options.listening = on_listening;
     options.released = on_released;
-    atomic_fetch_add(&service->listeners_open, 1);
     pthread_mutex_lock(&service->mutex);
-    int rc = crier_listen(service->bus, topic, &options, on_event, listener, &listener->listener);
+    int rc = crier_listen(service->bus, topic, &options, on, listener, &listener->listener);
     pthread_mutex_unlock(&service->mutex);
     if (rc < 0)
         service_fail(service, rc, crier_strerror(rc));
     return rc;
+}
+
+int service_on(struct service *service, const char *topic, service_handler *handler)
+{
+    return listen_to(service, topic, service->name, on_event, handler);
 }
 
 /* ---- reporting and waiting ---- */
@@ -211,7 +228,7 @@ static uint64_t lag(struct service *service)
         return service->lag;
     pthread_mutex_lock(&service->mutex);
     for (int i = 0; i < service->listener_count; i++) {
-        crier_listener *listener = service->listeners[i].listener;
+        crier_listener *listener = service->listeners[i].handler ? service->listeners[i].listener : NULL;
         if (listener && crier_listener_stats(listener, &stats) == 0)
             sum += stats.lag;
     }
@@ -240,7 +257,7 @@ static void print_line(struct service *service, const char *state, json_t *total
     putchar('\n');
     fflush(stdout);
     json_decref(line);
-    service->reported_ms = now_ms();
+    service->reported_ms = service_now_ms();
 }
 
 static void look_at_signals(struct service *service)
@@ -260,15 +277,16 @@ static void look_at_signals(struct service *service)
 bool service_turn(struct service *service)
 {
     look_at_signals(service);
-    if (now_ms() - service->reported_ms >= REPORT_INTERVAL_MS)
+    if (service_now_ms() - service->reported_ms >= REPORT_INTERVAL_MS)
         print_line(service, "working", NULL);
     return !service->stopping && atomic_load(&service->failure) == 0;
 }
 
-static void wait_for_news(struct service *service)
+bool service_wait_turn(struct service *service, int timeout_ms)
 {
     struct pollfd fds[] = {{service->signal_fd, POLLIN, 0}, {service->wake_fd, POLLIN, 0}};
-    poll(fds, 2, REPORT_INTERVAL_MS);
+    poll(fds, 2, timeout_ms);
+    return service_turn(service);
 }
 
 /* ---- emitting ---- */
@@ -296,8 +314,7 @@ int service_emit(struct service *service, const char *topic, const char *key, co
     options.ctx = service;
     int rc;
     while ((rc = crier_emit_with(service->bus, topic, value, value_size, &options)) == CRIER_EAGAIN) {
-        wait_for_news(service); /* drain, or a signal */
-        if (!service_turn(service))
+        if (!service_wait_turn(service, REPORT_INTERVAL_MS)) /* drain, or a signal */
             return rc;
     }
     if (rc < 0)
@@ -314,22 +331,17 @@ static int flush(struct service *service)
     return rc;
 }
 
-int service_end_run(struct service *service, const char *const *topics, size_t count)
+int service_end_run(struct service *service)
 {
-    crier_header header = {END_OF_RUN, strlen(END_OF_RUN), service->run, strlen(service->run)};
     struct crier_emit_options options = crier_emit_options_default();
-    while (service->held && service_turn(service))
-        wait_for_news(service);
+    while (service->held && service_wait_turn(service, REPORT_INTERVAL_MS))
+        ;
     int rc = flush(service);
-
-    options.headers = &header;
-    options.header_count = 1;
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        for (options.partition = 0; rc == 0 && options.partition < SERVICE_PARTITIONS; options.partition++)
-            rc = crier_emit_with(service->bus, topics[i], NULL, 0, &options);
-    }
+    if (rc == 0)
+        rc = crier_emit_with(service->bus, SERVICE_END_TOPIC, service->run, strlen(service->run), &options);
     if (rc == 0)
         rc = flush(service);
+    service->done = rc == 0;
     if (rc < 0 && !service->stopping)
         service_fail(service, rc, crier_strerror(rc));
     return rc;
@@ -337,16 +349,44 @@ int service_end_run(struct service *service, const char *const *topics, size_t c
 
 /* ---- the end ---- */
 
+static void look_at_positions(void *ctx, const struct crier_group_info *info)
+{
+    bool *at_end = ctx;
+    for (uint32_t i = 0; i < info->partition_count; i++) {
+        const struct crier_group_partition *partition = &info->partitions[i];
+        if (partition->position < partition->high_watermark)
+            *at_end = false;
+    }
+}
+
+/* The run has ended, and nothing of it is left to do, for no instance. False also if the broker is away. */
+static bool all_handled(struct service *service)
+{
+    bool at_end = atomic_load(&service->run_ended);
+    for (size_t i = 0; at_end && i < sizeof(order_topics) / sizeof(order_topics[0]); i++) {
+        int rc =
+            crier_group_describe(service->bus, service->name, order_topics[i], look_at_positions, &at_end);
+        if (rc < 0 && !is_away(rc))
+            service_fail(service, rc, crier_strerror(rc));
+        at_end = at_end && rc == 0;
+    }
+    return at_end;
+}
+
 void service_wait(struct service *service)
 {
     bool ready = false;
 
-    while (service_turn(service) && atomic_load(&service->listeners_open) > 0) {
+    listen_to(service, SERVICE_END_TOPIC, NULL, on_end, NULL);
+    for (bool more = service_turn(service); more && !service->done;) {
         if (!ready && all_listening(service)) {
             print_line(service, "ready", NULL);
             ready = true;
         }
-        wait_for_news(service);
+        service->done = ready && all_handled(service);
+        if (!service->done)
+            more = service_wait_turn(service,
+                                     atomic_load(&service->run_ended) ? END_INTERVAL_MS : REPORT_INTERVAL_MS);
     }
 }
 
@@ -364,7 +404,7 @@ void service_close(struct service *service)
 
 int service_report(struct service *service, json_t *totals)
 {
-    bool complete = atomic_load(&service->listeners_open) == 0 && atomic_load(&service->failure) == 0;
+    bool complete = service->done && atomic_load(&service->failure) == 0;
     print_line(service, complete ? "done" : "stopped", totals);
     close(service->signal_fd);
     close(service->wake_fd);

@@ -1,11 +1,12 @@
 /* service.h: what every service of the example needs around its handlers: a bus, an end, and a report.
  *
- * A service is one process: service_open(), some service_on(), service_wait(), service_close(). Its listeners form a
- * group of the service's name, so a service that is started again goes on where it was.
+ * A service runs as one process or as several (its instances): service_open(), some service_on(), service_wait(),
+ * service_close(). Its listeners form a group of the service's name: the instances share the partitions, one that is
+ * started again goes on where it was, and what one that is gone had not finished, another one does.
  *
- * THE END. When the order service has read its file, it emits one end-of-run event to every partition of its topics,
- * behind the last order there. A service that has met all of them has handled every order. The event carries the
- * run's name, so that one left over from an earlier run ends nothing.
+ * THE END. When the order service has read its file and everything it emitted is on disk, it emits the run's name on
+ * SERVICE_END_TOPIC. A service that has heard it, and whose group then stands at the end of every partition, has handled
+ * every order, whichever instance did.
  *
  * THE REPORT. Lines of JSON on standard output: {"state":"ready"} when everything listens, {"state":"working",...}
  * with counts five times a second, and {"state":"done",...,"totals":{...}} last. Complaints go to standard error.
@@ -25,8 +26,9 @@
 #include <stdatomic.h>
 
 #define SERVICE_PARTITIONS                                                                                   \
-    4 /* of each topic with orders: the orders of a customer stay in one, and so in order */
+    6 /* of each topic with orders: the orders of a customer stay in one, and so in order */
 #define SERVICE_LISTENERS 4
+#define SERVICE_END_TOPIC "orders.end"
 
 struct service;
 
@@ -38,28 +40,29 @@ struct service_listener {
     service_handler *handler;
     crier_listener *listener; /* NULL once it has ended; under the service's mutex */
     atomic_bool listening;
-    uint32_t ended; /* a bit for each partition whose end-of-run event came; the bus's thread */
 };
 
 struct service {
     const char *name;      /* also of its group */
     const char *url, *run; /* from the command line */
-    const char *directory; /* for what it keeps */
+    const char *directory; /* for what it keeps, shared by its instances */
     const char *data;      /* the order file */
     crier *bus;
     void *state; /* the service's own */
 
     struct service_listener listeners[SERVICE_LISTENERS];
     int listener_count;
-    pthread_mutex_t mutex;     /* guards listeners[].listener */
-    atomic_int listeners_open; /* whose end has not come */
-    atomic_int failure;        /* the first code that ends the service */
+    pthread_mutex_t mutex; /* guards listeners[].listener */
+    atomic_bool run_ended; /* its name was heard on SERVICE_END_TOPIC */
+    atomic_int failure;    /* the first code that ends the service */
 
     atomic_uint_fast64_t in, out, failed, repeated;
     int signal_fd, wake_fd;
-    uint64_t lag; /* when the bus was closed */
-    int percent;  /* of the input, for the report; -1: there is none */
+    uint64_t lag;  /* when the bus was closed */
+    int percent;   /* of the input, for the report; -1: there is none */
+    int spread_ms; /* --spread: reading the input takes at least so long */
     int64_t reported_ms;
+    bool done;     /* the group has handled all there is in this run */
     bool stopping; /* a signal came */
     bool held;     /* --hold: until SIGUSR1, the run does not end */
 };
@@ -71,12 +74,15 @@ int service_on(struct service *service, const char *topic, service_handler *hand
 /* Emits; waits for room until a signal comes: on the main thread only. Counted as out when it is acknowledged. */
 int service_emit(struct service *service, const char *topic, const char *key, const char *value,
                  size_t value_size);
-/* Tells every listener of these topics that nothing follows in this run, after everything emitted is on disk. With
- * --hold it waits for SIGUSR1 first: a run that kills its listeners must not end before they are back. */
-int service_end_run(struct service *service, const char *const *topics, size_t count);
+/* Tells everybody that nothing follows in this run, after everything emitted is on disk. With --hold it waits for SIGUSR1
+ * first: a run that kills its services must not end before they are back. */
+int service_end_run(struct service *service);
 
 /* Handles signals and reports progress. False: a signal or a failure asks to end. */
 bool service_turn(struct service *service);
+/* The same, after waiting until something happens, at most so long. */
+bool service_wait_turn(struct service *service, int timeout_ms);
+int64_t service_now_ms(void); /* monotonic */
 /* Waits for the end of the run, a signal or a failure. */
 void service_wait(struct service *service);
 /* A failure of the service's own; the first one counts. Any thread. code: < 0 */

@@ -172,6 +172,32 @@ Test(ledger, a_kill_between_events_loses_and_repeats_nothing)
     folder_remove(&folder);
 }
 
+/* Two instances of a service have one file; the one that is killed in the middle of an event holds nobody up. */
+Test(ledger, an_event_is_counted_once_by_all_processes_that_share_a_ledger)
+{
+    struct folder folder = folder_create();
+    ledger_close(opened(&folder));
+    pid_t child = fork();
+    if (child == 0) {
+        struct ledger *ledger;
+        crier_event a = event("a", 0, 0), b = event("a", 0, 1);
+        if (ledger_open(folder.file, &ledger) == 0 && count(ledger, &a, 1) && ledger_begin(ledger, &b) == 1 &&
+            ledger_add(ledger, "sum/x", 1000, NULL) == 0)
+            raise(SIGKILL); /* it has the writer's lock */
+        _exit(1);
+    }
+    struct ledger *ledger = opened(&folder);
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "status %d", status);
+    crier_event a = event("a", 0, 0), b = event("a", 0, 1);
+    cr_expect_not(count(ledger, &a, 1), "the other one has counted it");
+    cr_expect(count(ledger, &b, 1), "what it did not finish is done by this one");
+    cr_expect_eq(sum(ledger), 2);
+    ledger_close(ledger);
+    folder_remove(&folder);
+}
+
 Test(ledger, an_error_has_words)
 {
     struct ledger *ledger = NULL;
