@@ -8,17 +8,16 @@
  * Happy path:  crierd says where it listens -> three services listen -> the order service reads the file -> every service
  *              is done -> check_totals -> agree.
  * --crash:     the three are killed (SIGKILL) in the middle of it and started again: the totals must not notice.
- * Failures:    a child that ends too early or says nothing new for a minute, totals that differ: status 1 and where the
- *              logs are. Ctrl-C: status 130. */
-#include "child.h"
-#include "screen.h"
+ * --chaos:     everybody is, the broker too, many times, and each of the three runs as one to three instances.
+ * Failures:    what has_failed() tells, or totals that differ: status 1 and where the logs are. Ctrl-C: status 130. */
+#include "demo.h"
 
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <getopt.h>
-#include <poll.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,247 +27,80 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATH_SIZE        4096
-#define PICTURE_MS       100
-#define PATIENCE_MS      60000
-#define STOP_TIMEOUT_MS  10000
-#define CRASH_AFTER      50 /* events a service has handled when --crash kills it; fewer if there are no more */
 #define MAIN_FOLDER_MODE 0700
 
-enum { ORDER, INVENTORY, EMAIL, ANALYTICS, SERVICES };
-static const char *const service_names[SERVICES] = {"order", "inventory", "email", "analytics"};
-
-struct member { /* a service */
-    struct demo *demo;
-    struct child child;
-    json_t *report; /* its last line */
-    bool listening; /* since it was started last */
-    int restarts;
-};
-
-struct demo {
-    const char *bin, *data; /* where the programs are; the order file */
-    char directory[PATH_SIZE - 256];
-    bool keep, stay, crash;
-    char url[256], run[64];
-    struct child broker, checker;
-    struct member members[SERVICES];
-    json_t *recomputed;
-    struct screen screen;
-    int signal_fd;
-    bool interrupted;
-    int64_t moved_ms; /* when a child last said something new */
-    int64_t finished_ms;
-};
-
 static const char usage[] =
-    "usage: order_demo --data FILE [--dir DIR] [--bin DIR] [--keep] [--stay] [--crash]\n\n"
+    "usage: order_demo --data FILE [--dir DIR] [--bin DIR] [--keep] [--stay]\n"
+    "                  [--crash | --chaos [--seed N] [--kills N]]\n\n"
     "Runs four services and a broker on an order file, and checks what comes out.\n\n"
     "  --data FILE  CSV: InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
     "  --dir DIR    where data and logs go; emptied of an earlier run first (default build/demo)\n"
     "  --bin DIR    where crierd is (default: ../bin beside this program's folder)\n"
     "  --keep       keep the events, the mail and the ledgers; otherwise only logs and tables stay\n"
     "  --stay       when all is done, let the broker run on until Ctrl-C, to look around (keeps all)\n"
-    "  --crash      kill inventory, email and analytics in the middle of it, and start them again\n";
-
-/* ---- children ---- */
-
-static void log_path(const struct demo *demo, const char *name, char *to)
-{
-    snprintf(to, PATH_SIZE, "%s/logs/%s.log", demo->directory, name);
-}
-
-static bool start(struct demo *demo, struct child *child, const char *name, const char *const argv[])
-{
-    char path[PATH_SIZE];
-    log_path(demo, name, path);
-    int rc = child_start(child, argv, path);
-    if (rc < 0)
-        fprintf(stderr, "demo: %s: %s\n", argv[0], strerror(-rc));
-    return rc == 0;
-}
-
-static bool start_service(struct demo *demo, int which)
-{
-    char program[PATH_SIZE];
-    struct member *member = &demo->members[which];
-    const char *argv[] = {program, "--url",   demo->url, "--dir",    demo->directory,
-                          "--run", demo->run, "--data",  demo->data, NULL};
-    snprintf(program, sizeof(program), "%s/../examples/%s_service", demo->bin, service_names[which]);
-    member->demo = demo;
-    member->listening = false;
-    child_finish(&member->child);
-    return start(demo, &member->child, service_names[which], argv);
-}
-
-static void on_broker_line(void *ctx, char *line)
-{
-    struct demo *demo = ctx;
-    const char *address = strstr(line, "listening on ");
-    if (address && demo->url[0] == '\0')
-        snprintf(demo->url, sizeof(demo->url), "crier://%s", address + strlen("listening on "));
-}
-
-static const char *state_of(const struct member *member)
-{
-    const char *state = json_string_value(json_object_get(member->report, "state"));
-    return state ? state : "";
-}
-
-static void on_service_line(void *ctx, char *line)
-{
-    struct member *member = ctx;
-    json_t *report = json_loads(line, 0, NULL);
-    if (report == NULL)
-        return; /* not ours; nothing relies on it */
-    if (!json_equal(report, member->report))
-        member->demo->moved_ms = screen_now_ms();
-    json_decref(member->report);
-    member->report = report;
-    if (strcmp(state_of(member), "ready") == 0)
-        member->listening = true;
-}
-
-static void on_checker_line(void *ctx, char *line)
-{
-    struct demo *demo = ctx;
-    json_decref(demo->recomputed);
-    demo->recomputed = json_loads(line, 0, NULL);
-}
+    "  --crash      kill inventory, email and analytics in the middle of it, and start them again\n"
+    "  --chaos      run one to three instances of each of them, and kill everybody, the broker too, many "
+    "times\n"
+    "  --seed N     of the chaos: who is killed, when, for how long (default: another one each time)\n"
+    "  --kills N    of the chaos: how many, up to 1000 (default 12)\n";
 
 /* ---- the run ---- */
 
-/* Waits a little for news and takes it in. False: interrupted. */
-static bool turn(struct demo *demo)
+static bool start_role(struct demo *demo, enum role role)
 {
-    struct pollfd fds[SERVICES + 3] = {
-        {demo->signal_fd, POLLIN, 0}, {demo->broker.fd, POLLIN, 0}, {demo->checker.fd, POLLIN, 0}};
-    struct signalfd_siginfo info;
-    for (int i = 0; i < SERVICES; i++)
-        fds[i + 3] = (struct pollfd){demo->members[i].child.fd, POLLIN, 0};
-    poll(fds, SERVICES + 3, PICTURE_MS);
-    if (fds[0].revents && read(demo->signal_fd, &info, sizeof(info)) > 0)
-        demo->interrupted = true;
-    if (fds[1].revents)
-        child_read(&demo->broker, on_broker_line, demo);
-    if (fds[2].revents)
-        child_read(&demo->checker, on_checker_line, demo);
-    for (int i = 0; i < SERVICES; i++) {
-        if (fds[i + 3].revents)
-            child_read(&demo->members[i].child, on_service_line, &demo->members[i]);
-    }
-    return !demo->interrupted;
-}
-
-/* Ended, and with everything handled. */
-static bool is_done(const struct member *member)
-{
-    return member->child.fd < 0 && member->child.status == 0 && strcmp(state_of(member), "done") == 0;
-}
-
-static void picture(struct demo *demo, bool force)
-{
-    struct screen_row rows[SERVICES];
-    for (int i = 0; i < SERVICES; i++)
-        rows[i] = (struct screen_row){service_names[i], demo->members[i].report, demo->members[i].restarts};
-    screen_progress(&demo->screen, rows, SERVICES, force);
-}
-
-/* A child that is gone before its time, or silence: tells, and returns true. */
-static bool has_failed(struct demo *demo)
-{
-    char path[PATH_SIZE];
-    const char *culprit = demo->broker.fd < 0 ? "crierd" : NULL;
-    for (int i = 0; culprit == NULL && i < SERVICES; i++) {
-        struct member *member = &demo->members[i];
-        if (member->demo && member->child.fd < 0 && !is_done(member))
-            culprit = service_names[i];
-    }
-    if (culprit) {
-        log_path(demo, culprit, path);
-        fprintf(stderr, "demo: %s ended before its work was done; its last words are in %s\n", culprit, path);
-    } else if (screen_now_ms() - demo->moved_ms > PATIENCE_MS) {
-        culprit = "everybody";
-        fprintf(stderr, "demo: nothing has moved for %d s; the logs are in %s/logs\n", PATIENCE_MS / 1000,
-                demo->directory);
-    }
-    return culprit != NULL;
-}
-
-/* --crash: the service is killed without warning, and started again at once. */
-static bool crash(struct demo *demo, int which)
-{
-    struct member *member = &demo->members[which];
-    child_signal(&member->child, SIGKILL);
-    while (child_read(&member->child, on_service_line, member))
-        poll(&(struct pollfd){member->child.fd, POLLIN, 0}, 1, -1);
-    member->restarts++;
-    return start_service(demo, which);
-}
-
-/* --crash: each listening service once, in the middle of its work; then the run may end. */
-static bool disturb(struct demo *demo)
-{
-    const struct member *orders = &demo->members[ORDER];
-    int killed = 0;
-    for (int i = INVENTORY; i < SERVICES; i++) {
-        struct member *member = &demo->members[i];
-        int64_t in = report_number(member->report, "in");
-        bool all_read = report_number(orders->report, "percent") == 100;
-        if (member->restarts == 0 && (in >= CRASH_AFTER || (all_read && in > 0)) && !crash(demo, i))
+    for (int i = 0; i < demo->instances[role]; i++) {
+        if (!start_process(demo, role, i))
             return false;
-        killed += member->restarts;
     }
-    if (killed == SERVICES - INVENTORY)
-        child_signal(&demo->members[ORDER].child, SIGUSR1);
     return true;
 }
 
-static bool start_broker(struct demo *demo)
+static bool wait_until_up(struct demo *demo, enum role first, enum role last)
 {
-    char program[PATH_SIZE], data[PATH_SIZE];
-    const char *argv[] = {program, "--data", data, "--listen", "127.0.0.1:0", NULL};
-    snprintf(program, sizeof(program), "%s/crierd", demo->bin);
-    snprintf(data, sizeof(data), "%s/broker", demo->directory);
-    if (!start(demo, &demo->broker, "crierd", argv))
-        return false;
-    while (demo->url[0] == '\0') {
+    while (!all_up(demo, first, last)) {
         if (!turn(demo) || has_failed(demo))
             return false;
     }
-    printf("  crierd listens on %s; every order is on its disk before it is acknowledged\n\n", demo->url);
     return true;
 }
 
 /* The listeners first, so that nothing they show was there before them. */
-static bool start_listeners(struct demo *demo)
+static bool start_broker_and_listeners(struct demo *demo)
 {
-    for (int i = INVENTORY; i < SERVICES; i++) {
-        if (!start_service(demo, i))
+    if (!start_role(demo, BROKER) || !wait_until_up(demo, BROKER, BROKER))
+        return false;
+    printf("  crierd listens on %s; every order is on its disk before it is acknowledged\n", demo->url);
+    if (demo->chaos.count > 0)
+        printf("  %d times somebody is killed (SIGKILL) and started again; seed %" PRIu64
+               " repeats who and when\n",
+               demo->chaos.count, demo->chaos.seed);
+    printf("\n");
+    for (int role = INVENTORY; role < ROLES; role++) {
+        if (!start_role(demo, (enum role)role))
             return false;
     }
-    for (bool all = false; !all;) {
-        all = true;
-        for (int i = INVENTORY; i < SERVICES; i++)
-            all = all && demo->members[i].listening;
-        if (!turn(demo) || has_failed(demo))
-            return false;
-    }
-    return true;
+    return wait_until_up(demo, INVENTORY, ANALYTICS);
+}
+
+static void rows_of(struct demo *demo, struct screen_row rows[ROLES])
+{
+    for (int role = 0; role < ROLES; role++)
+        rows[role] = role_row(demo, (enum role)role);
 }
 
 static bool run_services(struct demo *demo)
 {
+    struct screen_row rows[ROLES];
     screen_start(&demo->screen);
-    if (!start_service(demo, ORDER))
+    if (!start_role(demo, ORDER))
         return false;
     for (bool all = false; !all;) {
-        if (!turn(demo) || has_failed(demo) || (demo->crash && !disturb(demo)))
+        if (!turn(demo) || has_failed(demo) || !chaos_turn(demo))
             return false;
-        all = true;
-        for (int i = 0; i < SERVICES; i++)
-            all = all && is_done(&demo->members[i]);
-        picture(demo, all);
+        all = all_done(demo);
+        rows_of(demo, rows);
+        screen_progress(&demo->screen, demo->chaos.count > 0 ? &rows[BROKER] : NULL, &rows[ORDER],
+                        ROLES - ORDER, all);
     }
     demo->finished_ms = screen_now_ms();
     return true;
@@ -276,12 +108,8 @@ static bool run_services(struct demo *demo)
 
 static bool recompute(struct demo *demo)
 {
-    char program[PATH_SIZE];
-    const char *argv[] = {program, demo->data, NULL};
-    snprintf(program, sizeof(program), "%s/../examples/check_totals", demo->bin);
-    if (!start(demo, &demo->checker, "check_totals", argv))
+    if (!start_checker(demo))
         return false;
-    demo->moved_ms = screen_now_ms();
     while (demo->checker.fd >= 0) {
         if (!turn(demo) || has_failed(demo))
             return false;
@@ -303,18 +131,29 @@ static void print_file(const char *path)
         fclose(file);
 }
 
+static void tell_kills(const struct demo *demo, const struct screen_row rows[ROLES])
+{
+    int64_t repeated = 0;
+    printf("  %d kills (", demo->chaos.done);
+    for (int role = 0; role < ROLES; role++) {
+        printf("%s%s %d", role ? ", " : "", rows[role].name, rows[role].kills);
+        repeated += rows[role].counts.repeated;
+    }
+    printf("), seed %" PRIu64 ". Of the orders, %s came a second time and were counted once.\n",
+           demo->chaos.seed, NUMBER(repeated));
+}
+
 /* Returns how many totals differ. */
 static int report(struct demo *demo)
 {
-    struct screen_row rows[SERVICES];
+    struct screen_row rows[ROLES];
     char path[PATH_SIZE];
     json_t *services = json_object();
-    for (int i = 0; i < SERVICES; i++) {
-        struct member *member = &demo->members[i];
-        rows[i] = (struct screen_row){service_names[i], member->report, member->restarts};
-        json_object_set(services, service_names[i], json_object_get(member->report, "totals"));
-    }
-    screen_services(&demo->screen, rows, SERVICES);
+    rows_of(demo, rows);
+    for (int role = ORDER; role < ROLES; role++) /* every instance tells the whole service's */
+        json_object_set(services, role_names[role],
+                        json_object_get(demo->processes[role][0].report, "totals"));
+    screen_services(&demo->screen, &rows[ORDER], ROLES - ORDER);
     int differ = screen_totals(&demo->screen, services, demo->recomputed);
     printf("\n");
     snprintf(path, sizeof(path), "%s/revenue.txt", demo->directory);
@@ -328,6 +167,8 @@ static int report(struct demo *demo)
         differ ? PAINT(&demo->screen, SCREEN_RED, "TOTALS DIFFER.")
                : PAINT(&demo->screen, SCREEN_GREEN, "All totals agree."),
         NUMBER(lines), NUMBER(orders), seconds, NUMBER((int64_t)((double)lines / seconds)));
+    if (demo->chaos.count > 0)
+        tell_kills(demo, rows);
     json_decref(services);
     return differ;
 }
@@ -352,31 +193,24 @@ static void suggest(const struct demo *demo)
                "    %s/crier on orders.placed --from earliest --count 3\n",
                demo->bin, demo->directory, demo->bin);
     } else {
-        printf(
-            "  Next: ./dev demo --stay    the broker stays, to look around with `crier on`, `crier topic "
-            "list`\n"
-            "        ./dev demo --crash   services are killed in the middle of it; the totals do not notice\n"
-            "        ./dev demo --data FILE.csv\n");
+        printf("  Next: ./dev demo --stay    the broker stays, to look around with `crier on`, `crier topic "
+               "list`\n"
+               "        ./dev demo --chaos   broker and services are killed again and again; the totals do "
+               "not notice\n"
+               "        ./dev demo --data FILE.csv\n");
     }
     fflush(stdout);
 }
 
-static void stop_all(struct demo *demo)
-{
-    for (int i = 0; i < SERVICES; i++)
-        child_stop(&demo->members[i].child, STOP_TIMEOUT_MS);
-    child_stop(&demo->checker, STOP_TIMEOUT_MS);
-    child_stop(&demo->broker, STOP_TIMEOUT_MS);
-}
-
 static void finish(struct demo *demo)
 {
-    for (int i = 0; i < SERVICES; i++) {
-        child_finish(&demo->members[i].child);
-        json_decref(demo->members[i].report);
+    for (int role = 0; role < ROLES; role++) {
+        for (int i = 0; i < INSTANCES_MAX; i++) {
+            child_finish(&demo->processes[role][i].child);
+            json_decref(demo->processes[role][i].report);
+        }
     }
     child_finish(&demo->checker);
-    child_finish(&demo->broker);
     json_decref(demo->recomputed);
     close(demo->signal_fd);
 }
@@ -420,41 +254,98 @@ static void prepare_folders(struct demo *demo)
 
 /* ---- main ---- */
 
+enum mode { PLAIN, CRASH, CHAOS };
+
+static void make_plan(struct demo *demo, enum mode mode)
+{
+    static const int crash[] = {INVENTORY, EMAIL, ANALYTICS};
+    static const int everybody[] = {BROKER, INVENTORY, EMAIL, ANALYTICS};
+    for (int role = 0; role < ROLES; role++)
+        demo->instances[role] = 1;
+    for (int role = INVENTORY; mode == CHAOS && role < ROLES; role++)
+        demo->instances[role] = chaos_choose(demo->chaos.seed, (uint64_t)role, INSTANCES_MAX);
+    if (mode == CRASH)
+        demo->chaos.count = (int)(sizeof(crash) / sizeof(crash[0]));
+    if (mode == CRASH)
+        chaos_plan(&demo->chaos, crash, demo->chaos.count, demo->instances);
+    else if (mode == CHAOS)
+        chaos_plan(&demo->chaos, everybody, (int)(sizeof(everybody) / sizeof(everybody[0])), demo->instances);
+    else
+        demo->chaos.count = 0;
+}
+
+static uint64_t parse_number(const char *option, const char *text, uint64_t max)
+{
+    char *end;
+    errno = 0;
+    uint64_t value = strtoull(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || value > max || *text == '-')
+        errx(2, "--%s: '%s' is no number up to %" PRIu64, option, text, max);
+    return value;
+}
+
+static _Noreturn void tell_usage(bool asked)
+{
+    fputs(usage, asked ? stdout : stderr);
+    exit(asked ? 0 : 2);
+}
+
 static void parse(struct demo *demo, int argc, char **argv)
 {
-    static const struct option rows[] = {
-        {"data", required_argument, NULL, 'f'}, {"dir", required_argument, NULL, 'd'},
-        {"bin", required_argument, NULL, 'b'},  {"keep", no_argument, NULL, 'k'},
-        {"stay", no_argument, NULL, 's'},       {"crash", no_argument, NULL, 'c'},
-        {"help", no_argument, NULL, 'h'},       {0}};
+    static const struct option rows[] = {{"data", required_argument, NULL, 'f'},
+                                         {"dir", required_argument, NULL, 'd'},
+                                         {"bin", required_argument, NULL, 'b'},
+                                         {"keep", no_argument, NULL, 'k'},
+                                         {"stay", no_argument, NULL, 's'},
+                                         {"crash", no_argument, NULL, 'c'},
+                                         {"chaos", no_argument, NULL, 'x'},
+                                         {"seed", required_argument, NULL, 'r'},
+                                         {"kills", required_argument, NULL, 'n'},
+                                         {"help", no_argument, NULL, 'h'},
+                                         {0}};
     const char *directory = "build/demo";
+    enum mode mode = PLAIN;
+    demo->chaos.seed = (uint64_t)time(NULL);
+    demo->chaos.count = CHAOS_KILLS_DEFAULT;
     for (int c; (c = getopt_long(argc, argv, "", rows, NULL)) != -1;) {
-        if (c == 'f')
+        switch (c) {
+        case 'f':
             demo->data = optarg;
-        else if (c == 'd')
+            break;
+        case 'd':
             directory = optarg;
-        else if (c == 'b')
+            break;
+        case 'b':
             demo->bin = optarg;
-        else if (c == 'k')
+            break;
+        case 'k':
             demo->keep = true;
-        else if (c == 's')
+            break;
+        case 's':
             demo->stay = true;
-        else if (c == 'c')
-            demo->crash = true;
-        else {
-            fputs(usage, c == 'h' ? stdout : stderr);
-            exit(c == 'h' ? 0 : 2);
+            break;
+        case 'c':
+        case 'x':
+            mode = c == 'c' ? CRASH : CHAOS;
+            break;
+        case 'r':
+            demo->chaos.seed = parse_number("seed", optarg, UINT64_MAX);
+            break;
+        case 'n':
+            demo->chaos.count = (int)parse_number("kills", optarg, CHAOS_KILLS_MAX);
+            break;
+        default:
+            tell_usage(c == 'h');
         }
     }
-    if (demo->data == NULL || optind != argc) {
-        fputs(usage, stderr);
-        exit(2);
-    }
+    if (demo->data == NULL || optind != argc)
+        tell_usage(false);
     if (access(demo->data, R_OK) < 0)
         err(2, "%s", demo->data);
     if ((size_t)snprintf(demo->directory, sizeof(demo->directory), "%s", directory) >=
         sizeof(demo->directory))
         errx(2, "--dir: too long");
+    make_plan(demo, mode);
 }
 
 /* ../bin as seen from the folder this program is in. Returned (free). */
@@ -488,11 +379,13 @@ static int take_signals(void)
 
 int main(int argc, char **argv)
 {
-    struct demo demo = {.broker.fd = -1, .checker.fd = -1};
+    static struct demo demo = {.checker.fd = -1};
     int status = 1;
 
-    for (int i = 0; i < SERVICES; i++)
-        demo.members[i].child.fd = -1;
+    for (int role = 0; role < ROLES; role++) {
+        for (int i = 0; i < INSTANCES_MAX; i++)
+            demo.processes[role][i].child.fd = -1;
+    }
     parse(&demo, argc, argv);
     char *bin = demo.bin ? NULL : own_bin();
     if (bin)
@@ -505,10 +398,10 @@ int main(int argc, char **argv)
     demo.moved_ms = screen_now_ms();
 
     printf("\n%s\n", PAINT(&demo.screen, SCREEN_BOLD, "  crier: order processing with four services"));
-    if (start_broker(&demo) && start_listeners(&demo) && run_services(&demo) && recompute(&demo)) {
+    if (start_broker_and_listeners(&demo) && run_services(&demo) && recompute(&demo)) {
         status = report(&demo) == 0 ? 0 : 1;
         suggest(&demo);
-        while (demo.stay && turn(&demo) && demo.broker.fd >= 0)
+        while (demo.stay && turn(&demo) && demo.processes[BROKER][0].child.fd >= 0)
             ;
     }
     stop_all(&demo);

@@ -73,54 +73,96 @@ static int64_t per_second(const struct screen *screen, int64_t count)
     return elapsed_ms > 0 ? count * 1000 / elapsed_ms : 0;
 }
 
-/* "inventory   [######......]  45 %   1,234 in  56 out   lag 1,500   1,234/s" */
-static void draw_row(const struct screen *screen, const struct screen_row *row)
+/* A lamp for each instance: green while it works, red while it is away. */
+static void print_lamps(const struct screen *screen, const struct screen_row *row)
 {
-    int64_t in = report_number(row->report, "in"), out = report_number(row->report, "out");
-    int64_t lag = report_number(row->report, "lag"), percent = report_number(row->report, "percent");
-    if (percent < 0)
-        percent = in + lag > 0 ? 100 * in / (in + lag) : 0;
-    printf("  %-10s ", row->name);
-    print_bar(percent);
-    printf("  %9s in %9s out  lag %7s  %8s/s%s\033[K\n", NUMBER(in), NUMBER(out), NUMBER(lag),
-           NUMBER(per_second(screen, in > out ? in : out)), row->restarts ? "  (killed, started again)" : "");
+    for (int i = 0; i < row->instances; i++)
+        printf(" %s", row->up[i] ? PAINT(screen, SCREEN_GREEN, "*") : PAINT(screen, SCREEN_RED, "x"));
+    if (row->kills > 0)
+        printf("  %s", PAINT(screen, SCREEN_DIM, row->kills == 1 ? "killed once" : "killed"));
+    if (row->kills > 1)
+        printf(" %d times", row->kills);
 }
 
-void screen_progress(struct screen *screen, const struct screen_row *rows, size_t count, bool force)
+/* "inventory   [######......]  45 %   1,234 in  56 out   lag 1,500   1,234/s   * * x  killed 2 times" */
+static void draw_row(const struct screen *screen, const struct screen_row *row)
+{
+    int64_t in = row->counts.in, out = row->counts.out, percent = row->percent;
+    if (percent < 0)
+        percent = in + row->lag > 0 ? 100 * in / (in + row->lag) : 0;
+    printf("  %-10s ", row->name);
+    print_bar(percent);
+    printf("  %9s in %9s out  lag %7s  %8s/s ", NUMBER(in), NUMBER(out), NUMBER(row->lag),
+           NUMBER(per_second(screen, in > out ? in : out)));
+    print_lamps(screen, row);
+    printf("\033[K\n");
+}
+
+static void draw_broker(const struct screen *screen, const struct screen_row *row)
+{
+    printf("  %-10s %-*s", row->name, 2 * BAR_WIDTH + 39, row->up[0] ? "serving" : "gone");
+    print_lamps(screen, row);
+    printf("\033[K\n");
+}
+
+static void print_line(const struct screen *screen, const struct screen_row *rows, size_t count)
+{
+    const char *between = "";
+    printf("  %.1f s:", (double)(screen_now_ms() - screen->started_ms) / 1e3);
+    for (size_t i = 0; i < count; i++) {
+        bool source = rows[i].percent >= 0;
+        if (rows[i].instances == 0)
+            continue;
+        printf("%s %s %s %s", between, rows[i].name, NUMBER(source ? rows[i].counts.out : rows[i].counts.in),
+               source ? "out" : "in");
+        between = ",";
+    }
+    printf("\n");
+}
+
+void screen_progress(struct screen *screen, const struct screen_row *broker, const struct screen_row *rows,
+                     size_t count, bool force)
 {
     int64_t now_ms = screen_now_ms();
     if (screen->terminal) {
         if (screen->drawn > 0)
             printf("\033[%dA", screen->drawn);
+        if (broker)
+            draw_broker(screen, broker);
         for (size_t i = 0; i < count; i++)
             draw_row(screen, &rows[i]);
-        screen->drawn = (int)count;
+        if (broker)
+            printf("  %s\033[K\n", screen->news);
+        screen->drawn = (int)count + (broker ? 2 : 0);
     } else if (force || now_ms - screen->shown_ms >= INTERVAL_MS) {
-        printf("  %.1f s:", (double)(now_ms - screen->started_ms) / 1e3);
-        for (size_t i = 0; i < count; i++) {
-            json_t *report = rows[i].report;
-            bool source = report_number(report, "percent") >= 0;
-            printf("%s %s %s %s", i ? "," : "", rows[i].name,
-                   NUMBER(report_number(report, source ? "out" : "in")), source ? "out" : "in");
-        }
-        printf("\n");
+        print_line(screen, rows, count);
         screen->shown_ms = now_ms;
     }
     fflush(stdout);
+}
+
+void screen_news(struct screen *screen, const char *text)
+{
+    snprintf(screen->news, sizeof(screen->news), "%.1f s: %s",
+             (double)(screen_now_ms() - screen->started_ms) / 1e3, text);
+    if (!screen->terminal)
+        printf("  %s\n", screen->news);
 }
 
 /* ---- the end ---- */
 
 void screen_services(const struct screen *screen, const struct screen_row *rows, size_t count)
 {
-    printf("\n%s\n",
-           PAINT(screen, SCREEN_BOLD, "  service      events in   events out   failed  repeated     lag"));
+    printf("\n%s\n", PAINT(screen, SCREEN_BOLD,
+                           "  service      instances    events in   events out   failed  repeated     lag"));
     for (size_t i = 0; i < count; i++) {
-        json_t *report = rows[i].report;
-        printf("  %-10s %11s  %11s  %7s  %8s  %6s%s\n", rows[i].name, NUMBER(report_number(report, "in")),
-               NUMBER(report_number(report, "out")), NUMBER(report_number(report, "failed")),
-               NUMBER(report_number(report, "repeated")), NUMBER(report_number(report, "lag")),
-               rows[i].restarts ? "  since it was killed and started again" : "");
+        const struct screen_row *row = &rows[i];
+        printf("  %-10s %11d  %11s  %11s  %7s  %8s  %6s", row->name, row->instances, NUMBER(row->counts.in),
+               NUMBER(row->counts.out), NUMBER(row->counts.failed), NUMBER(row->counts.repeated),
+               NUMBER(row->lag));
+        if (row->kills > 0)
+            printf("  killed %s", row->kills == 1 ? "once" : NUMBER(row->kills));
+        printf("%s\n", row->kills > 1 ? " times" : "");
     }
 }
 

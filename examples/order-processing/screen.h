@@ -9,16 +9,26 @@
 
 #define SCREEN_TEXT_SIZE 128
 
+#define SCREEN_INSTANCES 3
+
 struct screen {
     bool terminal, colours;
     int drawn; /* lines to go up before drawing again */
     int64_t started_ms, shown_ms;
+    char news[SCREEN_TEXT_SIZE]; /* below the rows; "": none */
 };
 
-struct screen_row { /* what is shown of a service */
+struct counts { /* of events */
+    int64_t in, out, failed, repeated;
+};
+
+struct screen_row { /* what is shown of a service, all its instances together */
     const char *name;
-    json_t *report; /* its last line, or NULL; borrowed */
-    int restarts;
+    struct counts counts; /* since the run began, over all their lives */
+    int64_t lag, percent; /* percent: of the input; -1: it has none */
+    int kills;
+    int instances;
+    bool up[SCREEN_INSTANCES];
 };
 
 enum screen_colour { SCREEN_PLAIN, SCREEN_GREEN, SCREEN_RED, SCREEN_BOLD, SCREEN_DIM };
@@ -29,8 +39,12 @@ void screen_start(struct screen *screen); /* the clock of the rates */
 /* Text in a colour, written to `to` and returned. */
 const char *screen_paint(const struct screen *screen, enum screen_colour colour, const char *text,
                          char to[SCREEN_TEXT_SIZE]);
-/* Shows how far everything is: on a terminal in place, else as a line a second. force: also if it is too early. */
-void screen_progress(struct screen *screen, const struct screen_row *rows, size_t count, bool force);
+/* Shows how far everything is: on a terminal in place, else as a line a second. broker NULL: it is not shown, nor is the
+ * news. force: also if it is too early. */
+void screen_progress(struct screen *screen, const struct screen_row *broker, const struct screen_row *rows,
+                     size_t count, bool force);
+/* Something happened: shown until the next. Without a terminal a line of its own. */
+void screen_news(struct screen *screen, const char *text);
 /* The table of services at the end. */
 void screen_services(const struct screen *screen, const struct screen_row *rows, size_t count);
 /* Compares the services' totals with the recomputed ones, a line each. Returns how many differ. */
