@@ -9,26 +9,24 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define RESERVE_STEP_MIN (64u << 10) /* a small folder stays small */
 #define RESERVE_STEP_MAX (16u << 20) /* and a large one asks seldom */
-#define PAGE_HEADER_SIZE 16          /* in front of a value with pages of its own */
-#define NODE_HEADER_SIZE 8
 #define KEY_SIZE         8
 
 static const unsigned role_flags[] = {
     [ENV_TABLE] = MDB_NOSUBDIR | MDB_NOTLS | MDB_NOLOCK,
     [ENV_ACTIVE] = MDB_NOSUBDIR | MDB_NOTLS,
-    [ENV_SEALED] = MDB_NOSUBDIR | MDB_NOTLS | MDB_NOLOCK | MDB_RDONLY,
 };
 
 /* LMDB moves a value out of its leaf when the node would not leave room for two in a page. */
 static size_t inline_max_of(size_t page_size)
 {
     size_t node_max = (((page_size - PAGE_HEADER_SIZE) / 2) & ~(size_t)1) - sizeof(uint16_t);
-    return node_max - NODE_HEADER_SIZE - KEY_SIZE;
+    return node_max - PAGE_NODE_SIZE - KEY_SIZE;
 }
 
 static int open_table(struct env *env)
@@ -57,44 +55,65 @@ static int find_length(struct env *env)
     return 0;
 }
 
+static int open_mdb(struct env *env, uint64_t map_size)
+{
+    int rc = pages_check(env->path, env->role == ENV_TABLE);
+    if (rc != 0 || (rc = mdb_env_create(&env->mdb)) != 0)
+        return rc;
+    if ((rc = mdb_env_set_mapsize(env->mdb, map_size)) != 0)
+        return rc;
+    if ((rc = mdb_env_open(env->mdb, env->path, role_flags[env->role], 0600)) != 0)
+        return rc;
+    if ((rc = mdb_env_get_fd(env->mdb, &env->fd)) != 0)
+        return rc;
+    if ((rc = open_table(env)) != 0)
+        return rc;
+    MDB_envinfo info; /* LMDB raises the map to what a file holds already */
+    CHECK(mdb_env_info(env->mdb, &info) == 0);
+    env->pages_max = info.me_mapsize / env->page_size;
+    return find_length(env);
+}
+
+static int open_sealed(struct env *env)
+{
+    env->page_size = (size_t)sysconf(_SC_PAGESIZE);
+    env->fd = open(env->path, O_RDONLY | O_CLOEXEC);
+    if (env->fd < 0)
+        return errno;
+    struct page_meta meta;
+    int rc = page_read_newest(env->fd, env->page_size, &meta);
+    env->pages_max = rc == 0 ? meta.pages : 0;
+    return rc;
+}
+
+static void env_close(struct env *env)
+{
+    if (env->mdb)
+        mdb_env_close(env->mdb);
+    else if (env->fd >= 0)
+        close(env->fd);
+    free(env->path);
+    free(env);
+}
+
 int env_open(const char *path, enum env_role role, uint64_t map_size, struct env **ret_env)
 {
-    int rc = pages_check(path, role == ENV_TABLE);
-    if (rc != 0)
-        return rc;
     struct env *env = calloc(1, sizeof(*env));
     if (!env)
         return ENOMEM;
     atomic_init(&env->refs, 1);
     env->role = role;
-    rc = ENOMEM;
-    if (!(env->path = strdup(path)))
-        goto free_env;
-    if ((rc = mdb_env_create(&env->mdb)) != 0)
-        goto free_env;
-    if ((rc = mdb_env_set_mapsize(env->mdb, map_size)) != 0)
-        goto close_env;
-    if ((rc = mdb_env_open(env->mdb, path, role_flags[role], 0600)) != 0)
-        goto close_env;
-    if ((rc = mdb_env_get_fd(env->mdb, &env->fd)) != 0)
-        goto close_env;
-    if ((rc = open_table(env)) != 0)
-        goto close_env;
-    if ((rc = find_length(env)) != 0)
-        goto close_env;
+    env->fd = -1;
+    int rc = ENOMEM;
+    if ((env->path = strdup(path)))
+        rc = role == ENV_SEALED ? open_sealed(env) : open_mdb(env, map_size);
+    if (rc != 0) {
+        env_close(env);
+        return rc;
+    }
     env->inline_max = inline_max_of(env->page_size);
-    MDB_envinfo info; /* LMDB raises the map to what a file holds already */
-    CHECK(mdb_env_info(env->mdb, &info) == 0);
-    env->pages_max = info.me_mapsize / env->page_size;
     *ret_env = env;
     return 0;
-
-close_env:
-    mdb_env_close(env->mdb);
-free_env:
-    free(env->path);
-    free(env);
-    return rc;
 }
 
 struct env *env_ref(struct env *env)
@@ -107,14 +126,13 @@ void env_unref(struct env *env)
 {
     if (!env || atomic_fetch_sub(&env->refs, 1) > 1)
         return;
-    mdb_env_close(env->mdb);
-    char *lock_path;
-    if (env->role == ENV_ACTIVE && asprintf(&lock_path, "%s-lock", env->path) >= 0) {
-        (void)unlink(lock_path); /* a stale one does no harm: it is made anew by whoever opens exclusively */
-        free(lock_path);
-    }
-    free(env->path);
-    free(env);
+    char *lock_path = NULL;
+    if (env->role == ENV_ACTIVE && asprintf(&lock_path, "%s-lock", env->path) < 0)
+        lock_path = NULL; /* a stale one does no harm: it is made anew by whoever opens exclusively */
+    env_close(env);
+    if (lock_path)
+        (void)unlink(lock_path);
+    free(lock_path);
 }
 
 int env_code(int rc)
@@ -178,6 +196,8 @@ int env_reserve(struct env *env, uint64_t end)
 
 uint64_t env_last_page(const struct env *env)
 {
+    if (!env->mdb)
+        return env->pages_max - 1;
     MDB_envinfo info;
     CHECK(mdb_env_info(env->mdb, &info) == 0);
     return info.me_last_pgno;
@@ -204,91 +224,162 @@ int env_sync_file(int fd)
 
 int env_pread(const struct env *env, void *to, size_t size, uint64_t position)
 {
-    uint8_t *at = to;
-    while (size > 0) {
-        ssize_t got = pread(env->fd, at, size, (off_t)position);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return errno;
-        if (got == 0)
-            return EIO;
-        at += got;
-        size -= (size_t)got;
-        position += (uint64_t)got;
-    }
-    return 0;
+    return page_read(env->fd, to, size, position);
 }
 
 /* ---- cursors ---- */
 
-int env_cursor_begin(struct env_cursor *cursor, struct env *env)
+/* Tells which commit a read transaction holds by reading its meta page. LMDB writes them in turns, so it may only be on its
+ * way to this page once the next commit can be seen: if that is not so afterwards, what was read was at rest. */
+static int meta_of_txn(struct env *env, MDB_txn *txn, bool *ret_at_rest, struct page_meta *ret_meta)
 {
-    cursor->env = env;
-    int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &cursor->txn);
+    struct page_meta metas[2];
+    size_t id = mdb_txn_id(txn);
+    int rc = page_read_metas(env->fd, env->page_size, metas);
+    MDB_envinfo info;
+    CHECK(mdb_env_info(env->mdb, &info) == 0);
+    *ret_at_rest = info.me_last_txnid == id;
+    if (!*ret_at_rest)
+        return 0; /* even a meta page that looked wrong: it was being written */
+    *ret_meta = metas[id & 1];
+    return rc != 0 || ret_meta->txn == id ? rc : MDB_CORRUPTED;
+}
+
+/* Each time the transaction is too old the writer has made a commit, so this ends. */
+static int hold_commit(struct env *env, MDB_txn **ret_txn, struct page_meta *ret_meta)
+{
+    int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, ret_txn);
     if (rc == MDB_PANIC)
         atomic_store(&env->failed, true);
     if (rc != 0)
         return rc;
-    if ((rc = mdb_cursor_open(cursor->txn, env->table, &cursor->cursor)) != 0)
-        mdb_txn_abort(cursor->txn);
+    bool at_rest = false;
+    while ((rc = meta_of_txn(env, *ret_txn, &at_rest, ret_meta)) == 0 && !at_rest) {
+        mdb_txn_reset(*ret_txn);
+        if ((rc = mdb_txn_renew(*ret_txn)) != 0)
+            break;
+    }
+    if (rc != 0)
+        mdb_txn_abort(*ret_txn);
+    return rc;
+}
+
+int env_cursor_begin(struct env_cursor *cursor, struct env *env)
+{
+    *cursor = (struct env_cursor){.env = env};
+    struct page_meta meta;
+    int rc = env->role == ENV_ACTIVE ? hold_commit(env, &cursor->txn, &meta)
+                                     : page_read_newest(env->fd, env->page_size, &meta);
+    if (rc == 0)
+        tree_begin(&cursor->tree, env->fd, env->page_size, &meta);
     return rc;
 }
 
 void env_cursor_end(struct env_cursor *cursor)
 {
-    mdb_cursor_close(cursor->cursor);
-    mdb_txn_abort(cursor->txn);
+    tree_end(&cursor->tree);
+    free(cursor->buffer);
+    if (cursor->txn)
+        mdb_txn_abort(cursor->txn);
 }
 
-/* The key lies in a leaf page of the map and that page states its number, which tells where the map begins
- * (mdb_env_info does not); so the value's pages are located without being touched. */
-static uint64_t position_of(const struct env *env, const MDB_val *key, const MDB_val *value)
+static int value_of(const struct tree_row *row, struct env_value *ret_value)
 {
-    uintptr_t leaf = (uintptr_t)key->mv_data & ~(uintptr_t)(env->page_size - 1);
-    uint64_t leaf_number = le64_get((const void *)leaf);
-    uintptr_t map = leaf - (uintptr_t)(leaf_number * env->page_size);
-    return (uint64_t)((uintptr_t)value->mv_data - map);
-}
-
-static int cursor_get(struct env_cursor *cursor, MDB_val *key, MDB_cursor_op op, struct env_value *ret_value)
-{
-    MDB_val value;
-    int rc = mdb_cursor_get(cursor->cursor, key, &value, op);
-    if (rc != 0)
-        return rc;
-    if (key->mv_size != KEY_SIZE)
+    if (row->key_size != KEY_SIZE)
         return MDB_CORRUPTED;
-    struct env *env = cursor->env;
-    ret_value->index = be64_get(key->mv_data);
-    ret_value->data = value.mv_data;
-    ret_value->size = value.mv_size;
-    ret_value->position = 0;
-    if (value.mv_size > env->inline_max) {
-        ret_value->position = position_of(env, key, &value);
-        if (ret_value->position % env->page_size != PAGE_HEADER_SIZE ||
-            ret_value->position + value.mv_size > env->pages_max * env->page_size)
-            return MDB_CORRUPTED;
-    }
+    *ret_value = (struct env_value){
+        .index = be64_get(row->key), .size = row->size, .position = row->position, .data = row->value};
     return 0;
 }
 
 int env_cursor_seek(struct env_cursor *cursor, uint64_t index, struct env_value *ret_value)
 {
-    uint8_t bytes[KEY_SIZE];
-    be64_put(bytes, index);
-    MDB_val key = {sizeof(bytes), bytes};
-    return cursor_get(cursor, &key, MDB_SET_RANGE, ret_value);
+    uint8_t key[KEY_SIZE];
+    be64_put(key, index);
+    struct tree_row row;
+    int rc = tree_seek(&cursor->tree, key, sizeof(key), &row);
+    return rc != 0 ? rc : value_of(&row, ret_value);
 }
 
 int env_cursor_next(struct env_cursor *cursor, struct env_value *ret_value)
 {
-    MDB_val key;
-    return cursor_get(cursor, &key, MDB_NEXT, ret_value);
+    struct tree_row row;
+    int rc = tree_next(&cursor->tree, &row);
+    return rc != 0 ? rc : value_of(&row, ret_value);
 }
 
 int env_cursor_last(struct env_cursor *cursor, struct env_value *ret_value)
 {
-    MDB_val key;
-    return cursor_get(cursor, &key, MDB_LAST, ret_value);
+    struct tree_row row;
+    int rc = tree_last(&cursor->tree, &row);
+    return rc != 0 ? rc : value_of(&row, ret_value);
+}
+
+static int read_large(struct env_cursor *cursor, size_t size, uint64_t position)
+{
+    if (size > cursor->buffer_size) {
+        uint8_t *buffer = realloc(cursor->buffer, size);
+        if (!buffer)
+            return ENOMEM;
+        cursor->buffer = buffer;
+        cursor->buffer_size = size;
+    }
+    return env_pread(cursor->env, cursor->buffer, size, position);
+}
+
+int env_value_read(struct env_cursor *cursor, const struct env_value *value, const uint8_t **ret_data)
+{
+    int rc = value->data ? 0 : read_large(cursor, value->size, value->position);
+    if (rc == 0)
+        *ret_data = value->data ? value->data : cursor->buffer;
+    return rc;
+}
+
+int env_value_head(const struct env_cursor *cursor, const struct env_value *value, void *to, size_t size)
+{
+    if (size > value->size)
+        return MDB_CORRUPTED;
+    if (!value->data)
+        return env_pread(cursor->env, to, size, value->position);
+    memcpy(to, value->data, size);
+    return 0;
+}
+
+/* ---- rows ---- */
+
+static int row_of(struct env_cursor *cursor, const struct tree_row *row, MDB_val *ret_key, MDB_val *ret_value)
+{
+    int rc = row->value ? 0 : read_large(cursor, row->size, row->position);
+    if (rc != 0)
+        return rc;
+    const uint8_t *data = row->value ? row->value : cursor->buffer;
+    *ret_key = (MDB_val){row->key_size, (void *)(uintptr_t)row->key};
+    *ret_value = (MDB_val){row->size, (void *)(uintptr_t)data};
+    return 0;
+}
+
+int env_row_first(struct env_cursor *cursor, MDB_val *ret_key, MDB_val *ret_value)
+{
+    struct tree_row row;
+    int rc = tree_first(&cursor->tree, &row);
+    return rc != 0 ? rc : row_of(cursor, &row, ret_key, ret_value);
+}
+
+int env_row_next(struct env_cursor *cursor, MDB_val *ret_key, MDB_val *ret_value)
+{
+    struct tree_row row;
+    int rc = tree_next(&cursor->tree, &row);
+    return rc != 0 ? rc : row_of(cursor, &row, ret_key, ret_value);
+}
+
+int env_row_find(struct env_cursor *cursor, const void *key, size_t key_size, MDB_val *ret_value)
+{
+    struct tree_row row;
+    MDB_val found;
+    int rc = tree_seek(&cursor->tree, key, key_size, &row);
+    if (rc == 0)
+        rc = row_of(cursor, &row, &found, ret_value);
+    if (rc == 0 && (found.mv_size != key_size || memcmp(found.mv_data, key, key_size) != 0))
+        rc = MDB_NOTFOUND;
+    return rc;
 }

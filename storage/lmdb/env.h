@@ -8,10 +8,14 @@
  *   - one process opens an environment with a lock file at most once: closing any descriptor of the lock file would
  *     drop its fcntl locks. Environments opened without lock file do not have this problem.
  *
+ * Rows are read by position (tree.h), not through LMDB's map: a bad sector or a cut file is an error, not a signal. Of the
+ * map only what LMDB's own write transactions follow is used, in files whose pages were all read when they were opened.
+ *
  * Thread: a write transaction begins and ends in one thread; reads anywhere. env_ref/unref: any. */
 #ifndef CRIER_STORAGE_LMDB_ENV_H
 #define CRIER_STORAGE_LMDB_ENV_H
 
+#include "storage/lmdb/tree.h"
 #include "storage/store.h"
 
 #include <lmdb.h>
@@ -20,15 +24,15 @@
 enum env_role {
     ENV_TABLE,  /* meta.mdb, state.mdb: one thread at a time, no lock file */
     ENV_ACTIVE, /* the segment being written: a writer and readers, with lock file */
-    ENV_SEALED, /* a segment nobody writes any more: read-only, one descriptor, no lock file */
+    ENV_SEALED, /* a file nobody writes any more: one descriptor, nothing of LMDB */
 };
 
 struct env {
     _Atomic uint32_t refs;
     enum env_role role;
-    MDB_env *mdb;
+    MDB_env *mdb; /* NULL: sealed */
     MDB_dbi table;
-    int fd; /* LMDB's own, for pread and fallocate */
+    int fd; /* for pread and fallocate; LMDB's own unless sealed */
     size_t page_size;
     size_t inline_max;   /* a larger value with an 8-byte key gets pages of its own */
     uint64_t pages_max;  /* what the map holds */
@@ -37,8 +41,8 @@ struct env {
     char *path;
 };
 
-/* Opens, creating the file if the role writes, after its pages were checked (pages.h). Returns 0 with one reference, or an
- * LMDB code (see env_code, env_text). */
+/* Opens, creating the file if the role writes. What LMDB will look at is checked first, page by page (pages.h); a sealed
+ * file's pages are checked when they are read. Returns 0 with one reference, or an LMDB code (see env_code, env_text). */
 int env_open(const char *path, enum env_role role, uint64_t map_size, struct env **ret_env);
 struct env *env_ref(struct env *env);
 /* The last one closes, and removes the lock file if there is one. Accepts NULL. */
@@ -57,19 +61,21 @@ uint64_t env_used_bytes(const struct env *env);
 bool env_writable(const struct env *env);
 int env_sync_file(int fd); /* fdatasync; 0 or an errno */
 
-/* Where a value lies. */
+/* Where an entry lies. */
 struct env_value {
-    uint64_t index;      /* its key */
-    const uint8_t *data; /* in the map, until the transaction ends */
+    uint64_t index; /* its key */
     size_t size;
-    uint64_t position; /* in the file, if it has pages of its own; else 0: use data within the transaction */
+    uint64_t position;   /* in the file, if it has pages of its own; else 0 */
+    const uint8_t *data; /* else it is here, until the cursor moves or ends */
 };
 
-/* A read transaction with a cursor over index keys. */
+/* The rows of one commit, in order, read by position. */
 struct env_cursor {
     struct env *env;
-    MDB_txn *txn;
-    MDB_cursor *cursor;
+    MDB_txn *txn; /* ENV_ACTIVE: holds the commit against the writer */
+    struct tree_cursor tree;
+    uint8_t *buffer; /* env_value_read */
+    size_t buffer_size;
 };
 
 /* These return 0, MDB_NOTFOUND (no such row) or an LMDB code. After a failed begin nothing is open; MDB_PANIC: the file is
@@ -80,8 +86,17 @@ int env_cursor_seek(struct env_cursor *cursor, uint64_t index,
                     struct env_value *ret_value); /* first key >= index */
 int env_cursor_next(struct env_cursor *cursor, struct env_value *ret_value);
 int env_cursor_last(struct env_cursor *cursor, struct env_value *ret_value);
+/* The whole value, until the cursor moves, ends, or reads another one. */
+int env_value_read(struct env_cursor *cursor, const struct env_value *value, const uint8_t **ret_data);
+/* Its first `size` bytes, at most all of them. */
+int env_value_head(const struct env_cursor *cursor, const struct env_value *value, void *to, size_t size);
 
-/* pread that takes all of it: 0, EIO or another errno. A file that ends early is EIO. */
+/* Rows of any key and of values inside leaf pages, as in meta.mdb and state.mdb; larger values are read too. */
+int env_row_first(struct env_cursor *cursor, MDB_val *ret_key, MDB_val *ret_value);
+int env_row_next(struct env_cursor *cursor, MDB_val *ret_key, MDB_val *ret_value);
+int env_row_find(struct env_cursor *cursor, const void *key, size_t key_size, MDB_val *ret_value);
+
+/* All of it: 0, an errno, or MDB_CORRUPTED: the file ends before. */
 int env_pread(const struct env *env, void *to, size_t size, uint64_t position);
 
 #endif

@@ -38,6 +38,21 @@ int path_sync(const struct path *path)
     return rc;
 }
 
+int path_write_all(int fd, const void *data, size_t size)
+{
+    const uint8_t *at = data;
+    while (size > 0) {
+        ssize_t put = write(fd, at, size);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0)
+            return put < 0 ? errno : ENOSPC;
+        at += put;
+        size -= (size_t)put;
+    }
+    return 0;
+}
+
 /* ---- paths ---- */
 
 static struct path path_join(const char *folder, const char *name)

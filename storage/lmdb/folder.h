@@ -41,6 +41,8 @@ int folder_sync(int directory_fd); /* fsync of a directory: 0 or an errno */
 bool path_exists(const struct path *path);
 /* fsync of a file by path; 0 or an errno. */
 int path_sync(const struct path *path);
+/* write(2) of all of it; 0 or an errno. A disk that takes only a part is full. */
+int path_write_all(int fd, const void *data, size_t size);
 /* Renames shard-0/name to quarantine-<n>-name, with a loud log line. 0 or an errno. */
 int folder_quarantine(const struct folder *folder, const char *name, const char *why);
 

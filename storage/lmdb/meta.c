@@ -140,11 +140,11 @@ static int make_file(const struct folder *folder, const struct path *path)
 
 static int read_format(struct meta *meta, const struct path *path, char *error, size_t error_size)
 {
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(meta->env->mdb, NULL, MDB_RDONLY, &txn);
+    struct env_cursor cursor;
     MDB_val key = {sizeof(key_format), (void *)(uintptr_t)key_format}, value;
-    if (rc == 0 && (rc = mdb_get(txn, meta->env->table, &key, &value)) != 0)
-        mdb_txn_abort(txn);
+    int rc = env_cursor_begin(&cursor, meta->env);
+    if (rc == 0 && (rc = env_row_find(&cursor, key_format, sizeof(key_format), &value)) != 0)
+        env_cursor_end(&cursor);
     if (rc != 0) {
         (void)snprintf(error, error_size, "%s is damaged: %s", path->text, env_text(rc));
         return env_code(rc);
@@ -164,7 +164,7 @@ static int read_format(struct meta *meta, const struct path *path, char *error, 
         meta->node_id = le32_get(bytes + 4);
         memcpy(meta->cluster_id, bytes + 8, sizeof(meta->cluster_id));
     }
-    mdb_txn_abort(txn);
+    env_cursor_end(&cursor);
     return rc;
 }
 
@@ -248,7 +248,8 @@ int meta_load(const struct meta *meta, struct meta_manifest *ret_manifest, char 
     }
     MDB_val key, value;
     int code = 0;
-    while (code == 0 && (rc = mdb_cursor_get(cursor.cursor, &key, &value, MDB_NEXT)) == 0)
+    for (rc = env_row_first(&cursor, &key, &value); rc == 0 && code == 0;
+         rc = env_row_next(&cursor, &key, &value))
         code = load_row(&manifest, &capacity, &key, &value);
     env_cursor_end(&cursor);
     if (code == 0 && rc != MDB_NOTFOUND)

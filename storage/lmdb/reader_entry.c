@@ -157,7 +157,7 @@ static int read_in_place(struct read_job *job, const struct env *env, const stru
         return STORE_ENOMEM;
     int rc = env_pread(env, to, value->size, value->position);
     if (rc != 0)
-        return read_failed(job, env, value->index, STORE_EIO, rc);
+        return read_failed(job, env, value->index, env_code(rc), rc);
     rc = take_batches(job, to, value, true);
     job->reader->filled += value->size;
     return rc == STORE_ECORRUPT ? corrupt(job, env, value->index) : rc;
@@ -170,7 +170,7 @@ static int read_whole(struct read_job *job, const struct env *env, const struct 
         return STORE_ENOMEM;
     int rc = env_pread(env, scratch, value->size, value->position);
     if (rc != 0)
-        return read_failed(job, env, value->index, STORE_EIO, rc);
+        return read_failed(job, env, value->index, env_code(rc), rc);
     rc = take_batches(job, scratch, value, false);
     return rc == STORE_ECORRUPT ? corrupt(job, env, value->index) : rc;
 }
@@ -184,7 +184,7 @@ static int read_batch(struct read_job *job, const struct env *env, const struct 
         return STORE_ENOMEM;
     int rc = env_pread(env, to, part->payload.size, position);
     if (rc != 0)
-        return read_failed(job, env, header->index, STORE_EIO, rc);
+        return read_failed(job, env, header->index, env_code(rc), rc);
     part->payload.data = to;
     if (crc != entry_envelope_crc(envelope, to, part->payload.size) || entry_payload_check(part) < 0)
         return corrupt(job, env, header->index);
@@ -201,11 +201,11 @@ struct envelope_walk {
     struct entry_part part; /* payload: its size only */
 };
 
-/* The envelope at walk->at; then walk->at is its payload. 0, STORE_ECORRUPT, or an errno (positive). */
+/* The envelope at walk->at; then walk->at is its payload. 0 or an LMDB code. */
 static int envelope_next(struct envelope_walk *walk, const struct env *env, const struct env_value *value)
 {
     if (walk->at + ENTRY_ENVELOPE_SIZE > value->size)
-        return STORE_ECORRUPT;
+        return MDB_CORRUPTED;
     int rc = env_pread(env, walk->bytes, sizeof(walk->bytes), value->position + walk->at);
     if (rc != 0)
         return rc;
@@ -213,7 +213,7 @@ static int envelope_next(struct envelope_walk *walk, const struct env *env, cons
     walk->at += ENTRY_ENVELOPE_SIZE;
     if (walk->part.payload.size > value->size - walk->at ||
         (walk->part.kind == PART_DATA && walk->part.payload.size < ENTRY_BATCH_SIZE_MIN))
-        return STORE_ECORRUPT;
+        return MDB_CORRUPTED;
     return 0;
 }
 
@@ -224,7 +224,7 @@ static int read_by_envelopes(struct read_job *job, const struct env *env, const 
     struct envelope_walk walk = {.at = ENTRY_HEADER_SIZE};
     for (uint32_t i = 0; rc == 0 && i < header.part_count && !read_job_done(job); i++) {
         if ((rc = envelope_next(&walk, env, value)) != 0)
-            return read_failed(job, env, value->index, rc < 0 ? rc : STORE_EIO, rc);
+            return read_failed(job, env, value->index, env_code(rc), rc);
         size_t size = walk.part.payload.size;
         if (wanted(job, &walk.part))
             rc = read_batch(job, env, &header, &walk.part, walk.bytes, walk.crc, value->position + walk.at);
@@ -250,10 +250,11 @@ int read_entry(struct read_job *job, const struct env *env, const struct env_val
 /* A lookup has no job to fail; its errors are named the same way. */
 static int lookup_failed(struct reader *reader, const struct env *env, const struct env_value *value, int rc)
 {
-    if (rc != 0) {
+    int code = env_code(rc);
+    if (code == STORE_EIO)
         health_fail(reader->health, "read", env->path, rc);
-        return STORE_EIO;
-    }
+    if (code != STORE_ECORRUPT)
+        return code;
     atomic_fetch_add(&reader->health->errors, 1);
     LOG_ERROR(reader->health->log, "STORE-CORRUPT", "entry %" PRIu64 " in %s is damaged", value->index,
               env->path);
@@ -271,7 +272,7 @@ int read_entry_header(struct reader *reader, const struct env *env, const struct
             return lookup_failed(reader, env, value, rc);
         data = bytes;
     }
-    return header_of(data, value, ret_header) == 0 ? 0 : lookup_failed(reader, env, value, 0);
+    return header_of(data, value, ret_header) == 0 ? 0 : lookup_failed(reader, env, value, MDB_CORRUPTED);
 }
 
 static int find_in_file(struct reader *reader, const struct env *env, const struct env_value *value,
@@ -284,7 +285,7 @@ static int find_in_file(struct reader *reader, const struct env *env, const stru
     struct envelope_walk walk = {.at = ENTRY_HEADER_SIZE};
     for (uint32_t i = 0; i < header.part_count; i++, walk.at += walk.part.payload.size) {
         if ((rc = envelope_next(&walk, env, value)) != 0)
-            return lookup_failed(reader, env, value, rc < 0 ? 0 : rc);
+            return lookup_failed(reader, env, value, rc);
         if (walk.part.kind == PART_DATA && walk.part.partition == partition) {
             *ret_offset = walk.part.base_offset;
             return 0;
@@ -300,13 +301,13 @@ int read_entry_offset(struct reader *reader, const struct env *env, const struct
         return find_in_file(reader, env, value, partition, ret_offset);
     struct entry_header header;
     if (header_of(value->data, value, &header) < 0)
-        return lookup_failed(reader, env, value, 0);
+        return lookup_failed(reader, env, value, MDB_CORRUPTED);
     size_t at = ENTRY_HEADER_SIZE;
     for (uint32_t i = 0; i < header.part_count; i++) {
         struct entry_part part;
         int64_t used = entry_part_decode(value->data + at, value->size - at, &part);
         if (used < 0)
-            return lookup_failed(reader, env, value, 0);
+            return lookup_failed(reader, env, value, MDB_CORRUPTED);
         if (part.kind == PART_DATA && part.partition == partition) {
             *ret_offset = part.base_offset;
             return 0;

@@ -108,6 +108,14 @@ static int remove_leftovers(const struct recovery *recovery)
 
 /* ---- opening ---- */
 
+static int read_header(const struct env_cursor *cursor, const struct env_value *value,
+                       struct entry_header *ret_header)
+{
+    uint8_t bytes[ENTRY_HEADER_SIZE];
+    int rc = env_value_head(cursor, value, bytes, sizeof(bytes));
+    return rc == 0 && entry_header_decode(bytes, sizeof(bytes), ret_header) < 0 ? MDB_CORRUPTED : rc;
+}
+
 /* Where the entries of an open segment begin and end; 0 and 0 without entries. 0 or an LMDB code. */
 static int read_ends(struct segment *segment)
 {
@@ -115,14 +123,12 @@ static int read_ends(struct segment *segment)
     int rc = env_cursor_begin(&cursor, segment->env);
     if (rc != 0)
         return rc;
-    struct env_value first, last;
+    struct env_value first = {0}, last = {0};
     struct entry_header first_header = {0}, last_header = {0};
-    if ((rc = env_cursor_seek(&cursor, 0, &first)) == 0 &&
-        entry_header_decode(first.data, first.size, &first_header) < 0)
-        rc = MDB_CORRUPTED;
-    if (rc == 0 && (rc = env_cursor_last(&cursor, &last)) == 0 &&
-        entry_header_decode(last.data, last.size, &last_header) < 0)
-        rc = MDB_CORRUPTED;
+    if ((rc = env_cursor_seek(&cursor, 0, &first)) == 0)
+        rc = read_header(&cursor, &first, &first_header);
+    if (rc == 0 && (rc = env_cursor_last(&cursor, &last)) == 0)
+        rc = read_header(&cursor, &last, &last_header);
     env_cursor_end(&cursor);
     if (rc == 0) {
         segment->first_index = first.index;
@@ -287,14 +293,14 @@ static int parts_reserve(struct replay *replay, uint32_t count)
     return 0;
 }
 
-static int replay_entry(struct replay *replay, const struct env_value *value)
+static int replay_entry(struct replay *replay, const struct env_value *value, const uint8_t *data)
 {
     struct entry_header header;
-    int rc = entry_header_decode(value->data, value->size, &header);
+    int rc = entry_header_decode(data, value->size, &header);
     if (rc == 0)
         rc = parts_reserve(replay, header.part_count);
     if (rc == 0)
-        rc = entry_decode(value->data, value->size, &header, replay->parts, replay->part_capacity);
+        rc = entry_decode(data, value->size, &header, replay->parts, replay->part_capacity);
     if (rc == 0 && (header.index != value->index || value->index != replay->expected))
         rc = STORE_ECORRUPT;
     if (rc < 0)
@@ -316,10 +322,15 @@ static int replay_segment(struct replay *replay, struct env *env, uint64_t last_
     if (rc != 0)
         return env_code(rc);
     struct env_value value;
+    const uint8_t *data = NULL;
     int code = 0;
     rc = env_cursor_seek(&cursor, replay->expected, &value);
-    while (rc == 0 && value.index <= last_index && (code = replay_entry(replay, &value)) == 0)
+    while (rc == 0 && value.index <= last_index) {
+        if ((rc = env_value_read(&cursor, &value, &data)) != 0 ||
+            (code = replay_entry(replay, &value, data)) < 0)
+            break;
         rc = env_cursor_next(&cursor, &value);
+    }
     env_cursor_end(&cursor);
     if (code == 0 && rc != 0 && rc != MDB_NOTFOUND)
         code = env_code(rc);

@@ -273,16 +273,16 @@ void segments_seal(struct segments *segments, struct segment *segment)
 
 /* ---- indexes ---- */
 
-static int index_entry(struct index *index, const struct env_value *value)
+static int index_entry(struct index *index, const struct env_value *value, const uint8_t *data)
 {
     struct entry_header header;
-    if (entry_header_decode(value->data, value->size, &header) < 0 || header.length != value->size ||
+    if (entry_header_decode(data, value->size, &header) < 0 || header.length != value->size ||
         header.index != value->index)
         return STORE_ECORRUPT;
     size_t at = ENTRY_HEADER_SIZE;
     for (uint32_t i = 0; i < header.part_count; i++) {
         struct entry_part part;
-        int64_t used = entry_part_decode(value->data + at, value->size - at, &part);
+        int64_t used = entry_part_decode(data + at, value->size - at, &part);
         if (used < 0)
             return STORE_ECORRUPT;
         if (index_reserve(index, &part, 1) < 0)
@@ -302,11 +302,17 @@ int segments_index_entries(struct env *env, struct index *index, uint64_t from, 
     if (rc != 0)
         return env_code(rc);
     struct env_value value;
+    const uint8_t *data = NULL;
     int code = 0;
+    *ret_bad_index = from;
     for (rc = env_cursor_seek(&cursor, from, &value); rc == 0 && value.index <= to && code == 0;
          rc = env_cursor_next(&cursor, &value)) {
-        code = index_entry(index, &value);
         *ret_bad_index = value.index;
+        if ((rc = env_value_read(&cursor, &value, &data)) != 0)
+            break;
+        code = index_entry(index, &value, data);
+        if (code == 0)
+            *ret_bad_index = value.index + 1;
     }
     env_cursor_end(&cursor);
     if (code == 0 && rc != 0 && rc != MDB_NOTFOUND)

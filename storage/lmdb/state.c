@@ -20,6 +20,7 @@
 
 #define STATE_MAP_SIZE   ((uint64_t)4 << 30) /* address space only */
 #define STATE_VERSION    1
+#define COPY_STEP        (256u << 10)
 #define STATE_COPIES_MAX 16 /* more than this in the folder: the oldest are not looked at */
 
 enum { CUT_SIZE = 20, CRC_SIZE = 4 };
@@ -78,7 +79,7 @@ static int check_rows(struct env *env, uint64_t *ret_flushed_index)
         return rc;
     bool found = false;
     MDB_val key, value;
-    while ((rc = mdb_cursor_get(cursor.cursor, &key, &value, MDB_NEXT)) == 0) {
+    for (rc = env_row_first(&cursor, &key, &value); rc == 0; rc = env_row_next(&cursor, &key, &value)) {
         if (!row_good(&key, &value)) {
             rc = MDB_CORRUPTED;
             break;
@@ -139,6 +140,21 @@ static int make_empty(const struct folder *folder, const struct path *path)
     return rc == 0 ? publish(folder, &draft, path) : rc;
 }
 
+/* The pages in use; nobody writes meanwhile. */
+static int write_pages(const struct env *env, int fd)
+{
+    uint64_t end = env_used_bytes(env);
+    uint8_t *bytes = malloc(COPY_STEP);
+    int rc = bytes ? 0 : ENOMEM;
+    for (uint64_t at = 0; rc == 0 && at < end; at += COPY_STEP) {
+        size_t size = end - at < COPY_STEP ? (size_t)(end - at) : COPY_STEP;
+        if ((rc = env_pread(env, bytes, size, at)) == 0)
+            rc = path_write_all(fd, bytes, size);
+    }
+    free(bytes);
+    return rc;
+}
+
 static int write_copy(const struct folder *folder, struct env *env, const struct path *path)
 {
     struct path draft = folder_shard_file(folder, "state.mdb.new");
@@ -146,7 +162,7 @@ static int write_copy(const struct folder *folder, struct env *env, const struct
     int fd = open(draft.text, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return errno;
-    int rc = mdb_env_copyfd2(env->mdb, fd, 0);
+    int rc = write_pages(env, fd);
     if (close(fd) < 0 && rc == 0)
         rc = errno;
     if (rc == 0)
@@ -270,7 +286,8 @@ int state_load(const struct state *state, store_row_fn *fn, void *ctx)
         return env_code(rc);
     MDB_val key, value;
     int code = 0;
-    while (code == 0 && (rc = mdb_cursor_get(cursor.cursor, &key, &value, MDB_NEXT)) == 0) {
+    for (rc = env_row_first(&cursor, &key, &value); rc == 0 && code == 0;
+         rc = env_row_next(&cursor, &key, &value)) {
         struct store_row row = {key.mv_data, key.mv_size, value.mv_data, value.mv_size - CRC_SIZE};
         if (!is_cut(&key))
             code = fn(ctx, &row);
