@@ -276,18 +276,22 @@ static void row_set(struct memory_rows *rows, const struct memory_row *row)
                                          .value_size = row->value_size};
 }
 
+static void rows_append(struct memory_rows *to, const struct store_row *row)
+{
+    CHECK(row->key_size > 0 && row->key_size <= STORE_KEY_SIZE_MAX && row->key[0] != 0);
+    to->list = grow(to->list, to->count, &to->capacity, sizeof(*to->list));
+    to->list[to->count++] =
+        (struct memory_row){.key = copy_bytes(row->key, row->key_size),
+                            .value = row->value ? copy_bytes(row->value, row->value_size) : NULL,
+                            .key_size = row->key_size,
+                            .value_size = row->value_size};
+}
+
 void memory_rows_copy(struct memory_rows *to, const struct store_flush *flush)
 {
-    for (size_t i = 0; i < flush->row_count; i++) {
-        const struct store_row *row = &flush->rows[i];
-        CHECK(row->key_size > 0 && row->key_size <= STORE_KEY_SIZE_MAX && row->key[0] != 0);
-        to->list = grow(to->list, to->count, &to->capacity, sizeof(*to->list));
-        to->list[to->count++] =
-            (struct memory_row){.key = copy_bytes(row->key, row->key_size),
-                                .value = row->value ? copy_bytes(row->value, row->value_size) : NULL,
-                                .key_size = row->key_size,
-                                .value_size = row->value_size};
-    }
+    for (const struct store_rows *some = flush->rows; some; some = some->next)
+        for (size_t i = 0; i < some->count; i++)
+            rows_append(to, &some->rows[i]);
 }
 
 void memory_rows_clear(struct memory_rows *rows)

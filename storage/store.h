@@ -116,14 +116,21 @@ struct store_row {
 };
 #define STORE_KEY_SIZE_MAX 500
 
+/* Some rows of a flush, in order: with a key that is there twice the later row counts. */
+struct store_rows {
+    const struct store_rows *next;
+    const struct store_row *rows;
+    size_t count;
+};
+
 struct store_flush {
     struct queue_node node;
     void (*done)(struct store_flush *flush, void *ctx);
     void *ctx;
-    uint64_t applied_index;       /* the cut: the rows are the state at exactly this index */
-    const struct store_row *rows; /* the caller's until done */
-    size_t row_count;
-    int status; /* result */
+    uint64_t applied_index;        /* the cut: the rows are the state at exactly this index */
+    const struct store_rows *rows; /* NULL: none; the caller's until done */
+    size_t row_count;              /* of all of them */
+    int status;                    /* result */
 };
 
 struct store_stats {

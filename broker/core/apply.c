@@ -12,10 +12,10 @@ static int apply_data(struct shard *shard, const struct store_entry *entry, cons
     if (!partition || part->base_offset < partition->next || part->span == 0 ||
         batch_header_decode(part->payload.data, part->payload.size, &header) != (int64_t)part->payload.size)
         return STORE_ECORRUPT;
+    shard_row_will_change(shard, &partition->row);
     partition->next = part->base_offset + part->span;
     if (partition->next_prepared < partition->next)
         partition->next_prepared = partition->next;
-    shard_row_dirty(shard, &partition->row);
     if (header.producer_id >= 0 && !(part->flags & PART_NO_SEQUENCE))
         producer_apply(shard, &header, part->partition, part->base_offset, entry->append_time_us);
     return 0;
@@ -36,10 +36,10 @@ static int apply_create_topic(struct shard *shard, const uint8_t *bytes, size_t 
     for (size_t i = 0; i < command->n_partitions; i++) {
         if (command->partitions[i] >= shard->self.next_partition_id)
             shard->self.next_partition_id = command->partitions[i] + 1;
-        shard_row_dirty(shard, &partition_find(shard, command->partitions[i])->row);
+        shard_row_will_change(shard, &partition_find(shard, command->partitions[i])->row);
     }
+    shard_row_will_change(shard, &topic->row);
     topic_applied(shard, topic);
-    shard_row_dirty(shard, &topic->row);
     rc = 0;
 out:
     if (command)
@@ -52,8 +52,8 @@ static struct group *group_stored(struct shard *shard, const char *name)
 {
     struct group *group = group_get(shard, name);
     if (!group->id) {
+        shard_row_will_change(shard, &group->row);
         group->id = shard->self.next_group_id++;
-        shard_row_dirty(shard, &group->row);
     }
     return group;
 }
@@ -62,6 +62,7 @@ static void apply_position(struct shard *shard, const State__CommitPosition *ite
 {
     struct group *group = group_stored(shard, item->group);
     struct group_position *position = position_get(shard, group, item->partition);
+    shard_row_will_change(shard, &position->row);
     if (!position->exists || item->offset > position->offset)
         position->offset = item->offset;
     position->exists = true;
@@ -69,7 +70,6 @@ static void apply_position(struct shard *shard, const State__CommitPosition *ite
         position->exists_prepared = true;
         position->offset_prepared = position->offset;
     }
-    shard_row_dirty(shard, &position->row);
 }
 
 static int apply_commit_positions(struct shard *shard, const uint8_t *bytes, size_t size)
@@ -92,10 +92,10 @@ static int apply_seek_positions(struct shard *shard, const uint8_t *bytes, size_
         const State__CommitPosition *item = command->positions[i];
         struct group *group = group_stored(shard, item->group);
         struct group_position *position = position_get(shard, group, item->partition);
+        shard_row_will_change(shard, &position->row);
         position->exists = position->exists_prepared = true;
         position->offset = position->offset_prepared = item->offset;
         group->entry = 0;
-        shard_row_dirty(shard, &position->row);
     }
     state__seek_positions__free_unpacked(command, NULL);
     return 0;
@@ -156,6 +156,7 @@ static int apply_command(struct shard *shard, const struct entry_part *part)
 
 int shard_apply(struct shard *shard, const struct store_entry *entry)
 {
+    shard_row_will_change(shard, &shard->self.row);
     for (uint32_t i = 0; i < entry->part_count; i++) {
         const struct entry_part *part = &entry->parts[i];
         int rc = part->kind == PART_DATA ? apply_data(shard, entry, part) : apply_command(shard, part);
@@ -167,6 +168,5 @@ int shard_apply(struct shard *shard, const struct store_entry *entry)
     if (entry->append_time_us > shard->self.time_us)
         shard->self.time_us = entry->append_time_us;
     shard->applied_index = entry->index;
-    shard_row_dirty(shard, &shard->self.row);
     return 0;
 }

@@ -28,6 +28,7 @@ struct core_config core_config_default(void)
                                 .idle_timeout_ms = 15000,
                                 .flush_interval_us = 1000000,
                                 .flush_log_bytes = 64u << 20,
+                                .flush_rows_per_turn = 2000,
                                 .software = "crierd"};
 }
 

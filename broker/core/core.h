@@ -43,18 +43,19 @@ struct core_ops {
 };
 
 struct core_config {
-    bool auto_create;           /* describe and listen may create topics; default true */
-    bool durability_memory;     /* new topics say "memory" to their emitters; default false: durable */
-    uint32_t event_size_max;    /* bytes; default 1 MiB */
-    size_t ingest_bytes_max;    /* sum of all producers' grants; default 16 MiB */
-    size_t producer_window_max; /* grant of one active producer; default 8 MiB */
-    size_t cache_bytes_max;     /* what the tail cache may pin; default 8 MiB */
-    uint32_t ping_interval_ms;  /* told to clients; default 5000 */
-    uint32_t idle_timeout_ms;   /* a silent connection is closed after this; default 15000 */
-    int64_t flush_interval_us;  /* state flush; default 1 s */
-    uint64_t flush_log_bytes;   /* or after so much log; default 64 MiB */
-    uint64_t seed;              /* for choices that need no secrecy */
-    const char *software;       /* told in WELCOME; borrowed */
+    bool auto_create;             /* describe and listen may create topics; default true */
+    bool durability_memory;       /* new topics say "memory" to their emitters; default false: durable */
+    uint32_t event_size_max;      /* bytes; default 1 MiB */
+    size_t ingest_bytes_max;      /* sum of all producers' grants; default 16 MiB */
+    size_t producer_window_max;   /* grant of one active producer; default 8 MiB */
+    size_t cache_bytes_max;       /* what the tail cache may pin; default 8 MiB */
+    uint32_t ping_interval_ms;    /* told to clients; default 5000 */
+    uint32_t idle_timeout_ms;     /* a silent connection is closed after this; default 15000 */
+    int64_t flush_interval_us;    /* state flush; default 1 s */
+    uint64_t flush_log_bytes;     /* or after so much log; default 64 MiB */
+    uint32_t flush_rows_per_turn; /* how many are put into bytes at a time; default 2000, about 1 ms */
+    uint64_t seed;                /* for choices that need no secrecy */
+    const char *software;         /* told in WELCOME; borrowed */
 };
 
 struct core_config core_config_default(void);

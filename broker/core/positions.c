@@ -121,13 +121,13 @@ void group_delete(struct shard *shard, struct group *group)
 {
     struct group_position *position, *next;
     DL_FOREACH_SAFE (group->positions, position, next) {
+        shard_row_will_change(shard, &position->row);
         HASH_DEL(shard->positions, position);
         position->deleted = true;
-        shard_row_dirty(shard, &position->row);
     }
+    shard_row_will_change(shard, &group->row);
     HASH_DEL(shard->groups, group);
     group->deleted = true;
-    shard_row_dirty(shard, &group->row);
 }
 
 static void position_free(struct group_position *position)

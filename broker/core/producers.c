@@ -106,7 +106,7 @@ void producer_prepare(struct producer *producer, const struct emit_part *part, u
 
 static void producer_drop(struct shard *shard, struct producer *producer)
 {
-    CHECK(!producer->state.exists && !producer->row.dirty);
+    CHECK(!producer->state.exists && !producer->row.flush);
     HASH_DEL(shard->producers, producer);
     free(producer);
 }
@@ -119,7 +119,7 @@ void producer_set_back(struct shard *shard, int64_t producer_id, uint64_t partit
         return;
     producer->prepared = producer->state;
     producer->entry = 0; /* nothing prepared is left, so there is nothing to wait for */
-    if (!producer->state.exists && !producer->row.dirty)
+    if (!producer->state.exists && !producer->row.flush)
         producer_drop(shard, producer);
 }
 
@@ -128,6 +128,7 @@ void producer_apply(struct shard *shard, const struct batch_header *header, uint
 {
     struct producer *producer =
         producer_get(shard, &(struct producer_key){(uint64_t)header->producer_id, partition});
+    shard_row_will_change(shard, &producer->row);
     if (producer->state.exists)
         DL_DELETE(shard->producers_lru, producer);
     producer->state = state_after(header, base_offset);
@@ -135,7 +136,6 @@ void producer_apply(struct shard *shard, const struct batch_header *header, uint
     DL_APPEND(shard->producers_lru, producer);
     if (producer->entry <= shard->entry_done)
         producer->prepared = producer->state;
-    shard_row_dirty(shard, &producer->row);
 }
 
 struct producer *producer_load(struct shard *shard, const struct producer_key *key)
@@ -161,11 +161,11 @@ void producers_expire(struct shard *shard, int64_t time_us)
 {
     while (shard->producers_lru && shard->producers_lru->used_us < time_us - PRODUCER_EXPIRY_US) {
         struct producer *producer = shard->producers_lru;
+        shard_row_will_change(shard, &producer->row); /* the flush deletes the row, and then this */
         DL_DELETE(shard->producers_lru, producer);
         producer->state = (struct producer_state){0};
         if (producer->entry <= shard->entry_done)
             producer->prepared = producer->state;
-        shard_row_dirty(shard, &producer->row); /* the flush deletes the row, and then this */
     }
 }
 

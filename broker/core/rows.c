@@ -1,51 +1,64 @@
 /* rows.c: the state as rows of state.mdb: keys, values, loading, and what a flush writes.
  *
  * Key: one byte of table, then numbers big-endian (docs/disk-format.md); never a name. Tables are numbered so that what
- * others refer to is loaded before them. A flush takes every dirty row as it is now, which is the state at exactly the
- * applied index: the exact cut. Rows are serialised into one block that lives until the store is done with it. */
+ * others refer to is loaded before them.
+ *
+ * A flush is an exact cut: the state at one applied index. With a million dirty rows, putting them into bytes takes longer
+ * than a turn may, so all that is dirty is frozen at once, which costs nothing, and put into bytes some rows a turn. A frozen
+ * row that is about to change is put into bytes first (shard_row_will_change). The bytes lie in blocks that do not move. If
+ * the store refuses them they stay and go with the next flush, in front of what changed since: the later row counts. */
 #include "base/bytes.h"
 #include "broker/core/shard_internal.h"
 #include "proto/state.pb-c.h"
 
+enum { BLOCK_ROWS = 512, BLOCK_BYTES = 48 << 10 };
+
+struct block {
+    struct store_rows base; /* first */
+    size_t size, capacity;
+    struct store_row rows[BLOCK_ROWS];
+    uint8_t bytes[];
+};
+
 struct rows {
-    struct store_row *array;
-    size_t count, capacity;
-    uint8_t *bytes;
-    size_t size, byte_capacity;
-    /* while building, offsets instead of pointers: the block may move */
-    struct row_place {
-        size_t key, key_size, value, value_size;
-        bool deleted;
-    } * places;
-    size_t place_capacity;
+    struct block *first, *last;
+    size_t count;
     struct row *graves; /* deleted groups and positions: freed when the store has forgotten them too */
 };
 
 /* ---- writing ---- */
 
-static uint8_t *rows_bytes(struct rows *rows, size_t size)
+static struct block *block_with_room(struct rows *rows, size_t size)
 {
-    while (rows->size + size > rows->byte_capacity) {
-        rows->byte_capacity = rows->byte_capacity ? rows->byte_capacity * 2 : 4096;
-        rows->bytes = realloc(rows->bytes, rows->byte_capacity);
-        CHECK(rows->bytes);
-    }
-    rows->size += size;
-    return rows->bytes + rows->size - size;
+    struct block *last = rows->last;
+    if (last && last->base.count < BLOCK_ROWS && last->capacity - last->size >= size)
+        return last;
+    size_t capacity = size > BLOCK_BYTES ? size : BLOCK_BYTES;
+    struct block *block = malloc(sizeof(*block) + capacity); /* touched as it fills */
+    CHECK(block);
+    block->base = (struct store_rows){.rows = block->rows};
+    block->size = 0;
+    block->capacity = capacity;
+    if (last)
+        last->base.next = &block->base;
+    else
+        rows->first = block;
+    return rows->last = block;
 }
 
 /* value NULL: the row is deleted. */
 static void rows_add(struct rows *rows, const uint8_t *key, size_t key_size, const ProtobufCMessage *value)
 {
-    struct row_place place = {.key = rows->size, .key_size = key_size, .deleted = !value};
-    memcpy(rows_bytes(rows, key_size), key, key_size);
-    place.value = rows->size;
-    if (value) {
-        place.value_size = protobuf_c_message_get_packed_size(value);
-        protobuf_c_message_pack(value, rows_bytes(rows, place.value_size));
-    }
-    rows->places = core_grow(rows->places, rows->count, &rows->place_capacity, sizeof(rows->places[0]));
-    rows->places[rows->count++] = place;
+    size_t value_size = value ? protobuf_c_message_get_packed_size(value) : 0;
+    struct block *block = block_with_room(rows, key_size + value_size);
+    uint8_t *at = block->bytes + block->size;
+    memcpy(at, key, key_size);
+    if (value)
+        protobuf_c_message_pack(value, at + key_size);
+    block->rows[block->base.count++] = (struct store_row){
+        .key = at, .key_size = key_size, .value = value ? at + key_size : NULL, .value_size = value_size};
+    block->size += key_size + value_size;
+    rows->count++;
 }
 
 static void row_shard(struct rows *rows, const struct shard_row *self)
@@ -142,40 +155,74 @@ static void row_write(struct rows *rows, const struct row *row)
     }
 }
 
-static void dirty_everything(struct shard *shard)
-{
-    shard_row_dirty(shard, &shard->self.row);
-    for (size_t i = 0; i < shard->topics_sorted_count; i++)
-        shard_row_dirty(shard, &shard->topics_sorted[i]->row);
-    for (size_t id = 0; id < shard->partition_capacity; id++)
-        if (shard->partitions[id] && shard->partitions[id]->topic->applied)
-            shard_row_dirty(shard, &shard->partitions[id]->row);
-    for (struct producer *producer = shard->producers; producer; producer = producer->hh.next)
-        shard_row_dirty(shard, &producer->row);
-    for (struct group *group = shard->groups; group; group = group->hh.next)
-        if (group->id)
-            shard_row_dirty(shard, &group->row);
-    for (struct group_position *position = shard->positions; position; position = position->hh.next)
-        if (position->exists)
-            shard_row_dirty(shard, &position->row);
-}
-
 static bool row_deleted(const struct row *row)
 {
     return (row->kind == ROW_GROUP && ((const struct group *)row)->deleted) ||
            (row->kind == ROW_POSITION && ((const struct group_position *)row)->deleted);
 }
 
-void rows_done(struct shard *shard, struct rows *rows, bool stored)
+/* What is deleted is kept until the store has forgotten it; a producer is forgotten as soon as that is in bytes. */
+static void pack(struct shard *shard, struct row *row)
+{
+    struct rows *rows = shard->flush_rows;
+    DL_DELETE(shard->frozen, row);
+    row->flush = 0;
+    row_write(rows, row);
+    if (row->kind == ROW_PRODUCER) {
+        producer_flushed_away(shard, (struct producer *)row); /* may free it */
+    } else if (row_deleted(row)) {
+        row->next = rows->graves;
+        rows->graves = row;
+    }
+}
+
+void shard_row_will_change(struct shard *shard, struct row *row)
+{
+    if (row->flush == shard->next_flush)
+        return;
+    CHECK(!row_deleted(row));
+    if (row->flush > 0) {
+        DL_DELETE(shard->frozen, row);
+        row_write(shard->flush_rows, row);
+    }
+    row->flush = shard->next_flush;
+    DL_APPEND(shard->dirty, row);
+}
+
+/* One step, however long the list: a row's number says which list it is in. */
+void rows_freeze(struct shard *shard)
+{
+    CHECK(!shard->frozen);
+    if (!shard->flush_rows)
+        shard->flush_rows = core_alloc(sizeof(*shard->flush_rows));
+    shard->frozen = shard->dirty;
+    shard->dirty = NULL;
+    shard->next_flush++;
+}
+
+bool rows_pack(struct shard *shard, uint32_t count)
+{
+    for (; shard->frozen && count > 0; count--)
+        pack(shard, shard->frozen);
+    return !shard->frozen;
+}
+
+const struct store_rows *rows_packed(const struct shard *shard, size_t *ret_count)
+{
+    const struct rows *rows = shard->flush_rows;
+    *ret_count = rows->count;
+    return rows->first ? &rows->first->base : NULL;
+}
+
+/* Positions name their group, so groups go last. */
+static void bury(struct row *graves)
 {
     struct row *groups = NULL;
-    while (rows->graves) {
-        struct row *row = rows->graves;
-        rows->graves = row->next_dirty;
-        if (!stored) {
-            shard_row_dirty(shard, row);
-        } else if (row->kind == ROW_GROUP) { /* after its positions, which name it */
-            row->next_dirty = groups;
+    while (graves) {
+        struct row *row = graves;
+        graves = row->next;
+        if (row->kind == ROW_GROUP) {
+            row->next = groups;
             groups = row;
         } else {
             group_bury(row);
@@ -183,50 +230,31 @@ void rows_done(struct shard *shard, struct rows *rows, bool stored)
     }
     while (groups) {
         struct row *row = groups;
-        groups = row->next_dirty;
+        groups = row->next;
         group_bury(row);
     }
-    free(rows->array);
-    free(rows->places);
-    free(rows->bytes);
+}
+
+void rows_stored(struct shard *shard)
+{
+    struct rows *rows = shard->flush_rows;
+    shard->flush_rows = NULL;
+    bury(rows->graves);
+    for (struct block *block = rows->first, *next; block; block = next) {
+        next = (struct block *)(uintptr_t)block->base.next;
+        free(block);
+    }
     free(rows);
 }
 
-struct rows *rows_take_dirty(struct shard *shard)
+void rows_free_all(struct shard *shard)
 {
-    struct rows *rows = core_alloc(sizeof(*rows));
-    if (shard->all_dirty)
-        dirty_everything(shard);
-    shard->all_dirty = false;
-    struct row *row = shard->dirty;
-    shard->dirty = NULL;
-    while (row) {
-        struct row *next = row->next_dirty;
-        row->dirty = false;
-        row_write(rows, row);
-        if (row->kind == ROW_PRODUCER) {
-            producer_flushed_away(shard, (struct producer *)row); /* may free it */
-        } else if (row_deleted(row)) {
-            row->next_dirty = rows->graves;
-            rows->graves = row;
-        }
-        row = next;
-    }
-    rows->array = core_alloc((rows->count + 1) * sizeof(rows->array[0]));
-    for (size_t i = 0; i < rows->count; i++) {
-        const struct row_place *place = &rows->places[i];
-        rows->array[i] = (struct store_row){.key = rows->bytes + place->key,
-                                            .key_size = place->key_size,
-                                            .value = place->deleted ? NULL : rows->bytes + place->value,
-                                            .value_size = place->value_size};
-    }
-    return rows;
-}
-
-const struct store_row *rows_array(const struct rows *rows, size_t *ret_count)
-{
-    *ret_count = rows->count;
-    return rows->array;
+    if (!shard->frozen)
+        rows_freeze(shard);
+    (void)rows_pack(shard, UINT32_MAX);
+    rows_freeze(shard);
+    (void)rows_pack(shard, UINT32_MAX);
+    rows_stored(shard);
 }
 
 /* ---- loading ---- */

@@ -20,15 +20,6 @@ void shard_log(struct shard *shard, enum log_level level, const char *id, const 
     shard->ops->log(shard->ops_ctx, level, id, text);
 }
 
-void shard_row_dirty(struct shard *shard, struct row *row)
-{
-    if (row->dirty)
-        return;
-    row->dirty = true;
-    row->next_dirty = shard->dirty;
-    shard->dirty = row;
-}
-
 /* ---- requests ---- */
 
 void shard_reply_code(struct shard *shard, const struct shard_request *request, int code)
@@ -101,40 +92,62 @@ void shard_turn_begin(struct shard *shard, int64_t mono_us, int64_t wall_us)
 static void flush_done(struct store_flush *flush, void *ctx)
 {
     struct shard *shard = ctx;
-    if (flush->status != STORE_OK && !shard->all_dirty) {
-        shard->all_dirty = true; /* these rows are due again, with everything else: rare, simple, right */
+    shard->flushing = FLUSH_NONE;
+    if (flush->status == STORE_OK) {
+        shard->flush_failed = false;
+        rows_stored(shard);
+        return;
+    }
+    if (!shard->flush_failed)
         shard_log(shard, LOG_LEVEL_WARN, "STATE-FLUSH", "writing the state failed (%d); it is tried again",
                   flush->status);
-    }
-    rows_done(shard, shard->flush_rows, flush->status == STORE_OK);
-    shard->flush_rows = NULL;
+    shard->flush_failed = true;
+}
+
+static bool flush_wanted(const struct shard *shard)
+{
+    return shard->flushing == FLUSH_NONE && !shard->read_only && (shard->dirty || shard->flush_rows);
 }
 
 static bool flush_due(const struct shard *shard)
 {
-    if (shard->flush_rows || shard->read_only || (!shard->dirty && !shard->all_dirty))
-        return false;
     return shard->bytes_since_flush >= shard->config.flush_log_bytes ||
            shard->mono_us - shard->flushed_at_us >= shard->config.flush_interval_us;
 }
 
-static void flush_start(struct shard *shard)
+/* The cut is made here. */
+static void flush_begin(struct shard *shard)
 {
-    shard->flush_rows = rows_take_dirty(shard);
-    size_t count = 0;
-    const struct store_row *rows = rows_array(shard->flush_rows, &count);
-    shard->flush = (struct store_flush){.done = flush_done,
-                                        .ctx = shard,
-                                        .applied_index = shard->applied_index,
-                                        .rows = rows,
-                                        .row_count = count};
+    rows_freeze(shard);
+    shard->flushing = FLUSH_FREEZING;
+    shard->flush =
+        (struct store_flush){.done = flush_done, .ctx = shard, .applied_index = shard->applied_index};
     shard->bytes_since_flush = 0;
     shard->flushed_at_us = shard->mono_us;
+}
+
+static void flush_write(struct shard *shard)
+{
+    shard->flush.rows = rows_packed(shard, &shard->flush.row_count);
+    shard->flushing = FLUSH_WRITING;
     int rc = shard->store->ops->flush(shard->store, &shard->flush);
     if (rc < 0) {
         shard->flush.status = rc;
         flush_done(&shard->flush, shard);
     }
+}
+
+/* Returns when it wants the next turn. */
+static int64_t flush_turn(struct shard *shard)
+{
+    if (flush_wanted(shard) && flush_due(shard))
+        flush_begin(shard);
+    if (shard->flushing == FLUSH_FREEZING) {
+        if (!rows_pack(shard, shard->config.flush_rows_per_turn))
+            return shard->mono_us; /* the rest in the next turn, at once */
+        flush_write(shard);
+    }
+    return flush_wanted(shard) ? shard->flushed_at_us + shard->config.flush_interval_us : INT64_MAX;
 }
 
 #define READY_RETRY_US 1000000
@@ -153,11 +166,7 @@ int64_t shard_turn_end(struct shard *shard)
         life_begin(shard);
         entry_seal(shard);
     }
-    if (flush_due(shard))
-        flush_start(shard);
-    if (shard->dirty || shard->all_dirty)
-        return shard->flushed_at_us + shard->config.flush_interval_us;
-    return INT64_MAX;
+    return flush_turn(shard);
 }
 
 /* ---- life ---- */
@@ -175,6 +184,7 @@ struct shard *shard_create(const struct core_config *config, const struct core_o
     shard->output = output;
     shard->output_ctx = output_ctx;
     shard->epoch = 1;
+    shard->next_flush = 1;
     shard->self = (struct shard_row){.row.kind = ROW_SHARD,
                                      .next_partition_id = 1,
                                      .next_partition_id_prepared = 1,
@@ -219,9 +229,7 @@ void shard_destroy(struct shard *shard)
         shard->waiting = emit->next;
         emit_destroy(emit);
     }
-    if (shard->flush_rows)
-        rows_done(shard, shard->flush_rows, true);
-    rows_done(shard, rows_take_dirty(shard), true); /* frees what is deleted and waited for a flush */
+    rows_free_all(shard);
     group_free_all(shard);
     producer_free_all(shard);
     topic_free_all(shard);

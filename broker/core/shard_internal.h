@@ -27,7 +27,13 @@ enum command {
     COMMAND_DELETE_GROUP = 6
 };
 
-/* Everything that has a state row starts with this; dirty ones are in the shard's list. */
+/* Everything that has a state row starts with this. Its life between two flushes:
+ *
+ *   CLEAN ──will change──▶ DIRTY ──a flush begins──▶ FROZEN ──put into bytes──▶ CLEAN
+ *                            ▲                          │
+ *                            └──put into bytes at once──┘  will change
+ *
+ * so that what a flush writes is the state at the moment it began, however many turns it takes to put it into bytes. */
 enum row_kind {
     ROW_SHARD = 1,
     ROW_TOPIC = 2,
@@ -38,8 +44,10 @@ enum row_kind {
 };
 struct row {
     enum row_kind kind;
-    bool dirty;
-    struct row *next_dirty;
+    uint64_t
+        flush; /* the number of the flush that is to write it: the next one (DIRTY), this one (FROZEN); 0: CLEAN */
+    struct row *prev,
+        *next; /* DIRTY or FROZEN: in that list of the shard's; CLEAN and deleted: in the graves */
 };
 
 struct topic {
@@ -176,6 +184,12 @@ struct shard_row {
     int64_t time_us;
 };
 
+enum shard_flushing {
+    FLUSH_NONE,
+    FLUSH_FREEZING, /* rows are put into bytes, some a turn */
+    FLUSH_WRITING   /* the store has them */
+};
+
 struct shard {
     struct core_config config;
     const struct core_ops *ops;
@@ -217,12 +231,16 @@ struct shard {
     bool ready, read_only;
 
     uint64_t applied_index;
-    struct row *dirty;
-    bool all_dirty; /* a flush failed: write every row again */
+    struct row *dirty;   /* changed since the last flush began */
+    struct row *frozen;  /* of the flush that has begun: not in bytes yet */
+    uint64_t next_flush; /* the number of the flush that begins next; from 1 */
     uint64_t bytes_since_flush;
     int64_t flushed_at_us;
     struct store_flush flush;
-    struct rows *flush_rows; /* NULL: no flush is running */
+    enum shard_flushing flushing;
+    bool flush_failed; /* the last one */
+    struct rows
+        *flush_rows; /* in bytes, in order; those of a flush that failed are written with the next one */
 
     uint64_t count_emits, count_events, count_bytes, count_refused, count_duplicates;
 };
@@ -232,7 +250,9 @@ void shard_request_run(struct shard *shard, const struct shard_request *request)
 void shard_reply_code(struct shard *shard, const struct shard_request *request, int code);
 void shard_log(struct shard *shard, enum log_level level, const char *id, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-void shard_row_dirty(struct shard *shard, struct row *row);
+/* To be called BEFORE the row changes, or its object is marked as deleted: a flush that has begun still wants it as it is.
+ * The object may be freed only when its row is CLEAN and the flush that removes it is stored (rows.c calls for that). */
+void shard_row_will_change(struct shard *shard, struct row *row);
 
 /* ---- entry.c ---- */
 struct shard_entry *shard_gather(struct shard *shard); /* the open entry */
@@ -338,10 +358,14 @@ void group_admin_request(struct shard *shard, const struct shard_request *reques
 
 /* ---- rows.c ---- */
 int rows_load(struct shard *shard, const struct store_row *row);
-/* The rows of everything dirty, in one block of memory. */
-struct rows *rows_take_dirty(struct shard *shard);
-const struct store_row *rows_array(const struct rows *rows, size_t *ret_count);
-/* The flush is over: stored or not. Frees the rows. */
-void rows_done(struct shard *shard, struct rows *rows, bool stored);
+/* A flush begins: everything dirty is frozen. */
+void rows_freeze(struct shard *shard);
+/* Puts up to so many frozen rows into bytes. True: none is left. */
+bool rows_pack(struct shard *shard, uint32_t count);
+/* Everything in bytes, as the store takes it. */
+const struct store_rows *rows_packed(const struct shard *shard, size_t *ret_count);
+void rows_stored(struct shard *shard); /* the flush is over: frees the bytes, and what was deleted */
+void rows_free_all(
+    struct shard *shard); /* the core ends: also frees what is deleted and waited for a flush */
 
 #endif

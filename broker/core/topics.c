@@ -117,7 +117,7 @@ static void topic_free(struct shard *shard, struct topic *topic)
 
 void topic_remove(struct shard *shard, struct topic *topic)
 {
-    CHECK(!topic->applied && !topic->row.dirty);
+    CHECK(!topic->applied && topic->row.flush == 0);
     topic_free(shard, topic);
 }
 

@@ -310,29 +310,31 @@ static uint64_t worst_case(const struct state *state, const struct store_flush *
     if (touched > flush->row_count * 2)
         touched = flush->row_count * 2;
     uint64_t bytes = 0;
-    for (size_t i = 0; i < flush->row_count; i++) {
-        bytes += (flush->rows[i].key_size + flush->rows[i].value_size + 32) * 2;
-        if (flush->rows[i].value_size > state->env->inline_max)
-            bytes += 2 * state->env->page_size;
-    }
+    for (const struct store_rows *some = flush->rows; some; some = some->next)
+        for (size_t i = 0; i < some->count; i++) {
+            bytes += (some->rows[i].key_size + some->rows[i].value_size + 32) * 2;
+            if (some->rows[i].value_size > state->env->inline_max)
+                bytes += 2 * state->env->page_size;
+        }
     return bytes + (touched + 32) * state->env->page_size;
+}
+
+static int write_row(MDB_txn *txn, MDB_dbi table, const struct store_row *row)
+{
+    CHECK(row->key_size > 0 && row->key_size <= STORE_KEY_SIZE_MAX && row->key[0] != key_cut[0]);
+    if (row->value)
+        return put_row(txn, table, row->key, row->key_size, row->value, row->value_size);
+    MDB_val key = {row->key_size, (void *)(uintptr_t)row->key};
+    int rc = mdb_del(txn, table, &key, NULL);
+    return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
 static int write_rows(MDB_txn *txn, MDB_dbi table, const struct store_flush *flush)
 {
     int rc = 0;
-    for (size_t i = 0; i < flush->row_count && rc == 0; i++) {
-        const struct store_row *row = &flush->rows[i];
-        CHECK(row->key_size > 0 && row->key_size <= STORE_KEY_SIZE_MAX && row->key[0] != key_cut[0]);
-        if (row->value) {
-            rc = put_row(txn, table, row->key, row->key_size, row->value, row->value_size);
-        } else {
-            MDB_val key = {row->key_size, (void *)(uintptr_t)row->key};
-            rc = mdb_del(txn, table, &key, NULL);
-            if (rc == MDB_NOTFOUND)
-                rc = 0;
-        }
-    }
+    for (const struct store_rows *some = flush->rows; some && rc == 0; some = some->next)
+        for (size_t i = 0; i < some->count && rc == 0; i++)
+            rc = write_row(txn, table, &some->rows[i]);
     return rc == 0 ? put_cut(txn, table, flush->applied_index) : rc;
 }
 

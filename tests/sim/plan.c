@@ -81,6 +81,7 @@ static void plan_broker(struct sim *sim)
     config->idle_timeout_ms = 3 * config->ping_interval_ms;
     config->flush_interval_us = (int64_t)PICK(sim, 5000, 50000, 1000000);
     config->flush_log_bytes = PICK(sim, 4096, 64u << 20);
+    config->flush_rows_per_turn = (uint32_t)PICK(sim, 1, 3, 2000);
     *store = store_memory_options_default(0);
     store->commit.us_max = (int64_t)PICK(sim, 200, 2000, 20000);
     store->flush.us_max = (int64_t)PICK(sim, 300, 5000, 50000);

@@ -450,8 +450,9 @@ int fixture_flush(struct fixture *f, uint64_t applied_index, const char *const *
         }
     }
     bool done = false;
+    const struct store_rows all = {.rows = rows, .count = count};
     struct store_flush flush = {
-        .done = flush_done, .ctx = &done, .applied_index = applied_index, .rows = rows, .row_count = count};
+        .done = flush_done, .ctx = &done, .applied_index = applied_index, .rows = &all, .row_count = count};
     REQUIRE(f->store->ops->flush(f->store, &flush) == 0);
     fixture_wait(f, &done);
     return flush.status;

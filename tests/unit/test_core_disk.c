@@ -256,3 +256,34 @@ Test(disk, damage_met_while_reading_ends_that_listener_only)
     peer_delivered(p, &first, &next);
     fixture_destroy(f);
 }
+
+/* One row a turn, while each turn changes rows: what is written is the state where the flush began, or a new life would meet
+ * entries above the cut that are in the state already. */
+Test(disk, a_flush_of_many_turns_is_the_state_at_its_first_one)
+{
+    struct fixture *f = fixture_create();
+    f->config.flush_rows_per_turn = 1;
+    f->config.flush_log_bytes = 1200; /* about once a round */
+    fixture_start(f);
+    enum { PARTITIONS = 16, ROUNDS = 20 };
+    struct peer *p = peer_welcome(f);
+    uint64_t first = peer_topic(p, "orders", PARTITIONS);
+    for (int32_t round = 0; round < ROUNDS; round++)
+        for (uint64_t i = 0; i < PARTITIONS;
+             i++) /* there and back: the row that waits longest changes next */
+            assert_stored(
+                peer_emit_one(p,
+                              (struct batch_spec){.partition = first + (round % 2 ? PARTITIONS - 1 - i : i),
+                                                  .producer_id = (int64_t)p->producer_id,
+                                                  .sequence = round}),
+                round);
+    struct store_stats stats;
+    f->store->ops->stats(f->store, &stats);
+    cr_assert(stats.flushed_index > PARTITIONS && stats.flushed_index < stats.last_index, "%d of %d",
+              (int)stats.flushed_index, (int)stats.last_index);
+    fixture_crash(f);
+    p = peer_welcome(f);
+    for (uint64_t i = 0; i < PARTITIONS; i++)
+        assert_stored(peer_emit_one(p, (struct batch_spec){.partition = first + i}), ROUNDS);
+    fixture_destroy(f);
+}

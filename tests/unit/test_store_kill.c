@@ -83,6 +83,7 @@ struct child {
     bool flushing;
     struct store_flush flush;
     struct store_row rows[PARTITIONS];
+    struct store_rows all;
     char keys[PARTITIONS][8], values[PARTITIONS][24];
 };
 
@@ -145,10 +146,11 @@ static void child_flush(struct child *child)
         child->rows[i] = (struct store_row){(uint8_t *)child->keys[i], (size_t)key,
                                             (uint8_t *)child->values[i], (size_t)value};
     }
+    child->all = (struct store_rows){.rows = child->rows, .count = PARTITIONS};
     child->flush = (struct store_flush){.done = child_flushed,
                                         .ctx = child,
                                         .applied_index = child->applied,
-                                        .rows = child->rows,
+                                        .rows = &child->all,
                                         .row_count = PARTITIONS};
     child->flushing = true;
     REQUIRE(child->f->store->ops->flush(child->f->store, &child->flush) == 0);

@@ -160,6 +160,7 @@ static void run(struct load *load)
 {
     struct store_flush flush;
     struct store_row row = {(const uint8_t *)"trow", 4, (const uint8_t *)"value", 5};
+    struct store_rows rows = {.rows = &row, .count = 1};
     while (load->finished < APPENDS || load->reads_under_way > 0 || load->flushing) {
         while (load->submitted < APPENDS && load->appends_under_way < APPENDS_AHEAD)
             start_append(load);
@@ -171,7 +172,7 @@ static void run(struct load *load)
             flush = (struct store_flush){.done = flush_done,
                                          .ctx = load,
                                          .applied_index = load->last_index,
-                                         .rows = &row,
+                                         .rows = &rows,
                                          .row_count = 1};
             load->flushing = load->f->store->ops->flush(load->f->store, &flush) == 0;
             REQUIRE(load->flushing);
