@@ -128,6 +128,8 @@ struct bench_workload {
 
 /* Fills in what is not an option (run, topic, samples), runs it, reports. Returns an enum exit_status. */
 int bench_run(struct bench_options *options, const struct bench_workload *workload);
+/* For prepare(): what the producers of this run would have emitted, emitted before it, off the clock. */
+int bench_fill(struct bench *bench, bench_worker *producer);
 /* What is wrong with the options, or NULL. */
 const char *bench_complaint(const struct bench_options *options);
 /* A command's run() is this: parse, complain, run. The rows fill a struct bench_options. */

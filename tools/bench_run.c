@@ -136,6 +136,34 @@ static double children_cpu_s(void)
 
 /* ---- a run ---- */
 
+static bool keep_waiting(void *ctx)
+{
+    (void)ctx;
+    return true;
+}
+
+int bench_fill(struct bench *bench, bench_worker *producer)
+{
+    const struct bench_workload filling = {.producer = producer};
+    struct run run = {.bench = bench, .workload = &filling};
+    struct workers workers;
+
+    bench->sample_interval = 0; /* how old an event is says nothing here */
+    int rc = workers_init(&workers, bench->options->producers);
+    for (uint64_t i = 0; i < bench->options->producers && rc == 0; i++)
+        rc = workers_fork(&workers, producer_main, &run, i);
+    if (rc < 0)
+        return command_failed("cannot start a process: %s", strerror(-rc));
+    bool ok = workers_wait_ready(&workers, keep_waiting, NULL);
+    if (ok) {
+        workers_go(&workers);
+        ok = workers_wait_end(&workers, keep_waiting, NULL);
+    }
+    workers_finish(&workers);
+    memset(bench->results->producers, 0, sizeof(bench->results->producers)); /* the clock starts with the replay */
+    return ok ? STATUS_DONE : command_failed("the topic could not be filled");
+}
+
 /* Asks the broker what it holds, once all is over. */
 static int count_stored(struct run *run, struct bench_summary *sum)
 {

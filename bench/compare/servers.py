@@ -1,0 +1,183 @@
+"""Servers to be measured: how each is started on a free port of the loopback, in a folder of its own, and ended.
+
+Every configuration is written out here and printed with the results, so that anybody can object to it. A server is ended
+by its process id; nothing of it outlives the run, epmd of RabbitMQ included.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+
+START_TIMEOUT_S = 60
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port, process):
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError("it ended at once; see its log")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise RuntimeError("it does not listen")
+
+
+class Server:
+    """One process on one port. Subclasses say what to run; `settings` is shown beside the results."""
+
+    program = None
+    settings = ""
+
+    def __init__(self, folder, build):
+        self.folder, self.build = folder, build
+        self.port = free_port()
+        os.makedirs(folder, exist_ok=True)
+
+    def command(self):
+        raise NotImplementedError
+
+    def environment(self):
+        return dict(os.environ)
+
+    def start(self):
+        with open(os.path.join(self.folder, "server.log"), "wb") as log:
+            self.process = subprocess.Popen(
+                self.command(), cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL,
+                stdout=log, stderr=subprocess.STDOUT)
+        wait_for_port(self.port, self.process)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    @property
+    def url(self):
+        return f"127.0.0.1:{self.port}"
+
+    def _pids(self):
+        """The server's process and its descendants."""
+        parents = {}
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{name}/stat") as stat:
+                    parents[int(name)] = int(stat.read().rsplit(")", 1)[1].split()[1])
+            except OSError:
+                pass  # it has just ended
+        found = [self.process.pid]
+        for pid in found:
+            found += [child for child, parent in parents.items() if parent == pid]
+        return found
+
+    def usage(self):
+        """CPU seconds and bytes written so far."""
+        cpu_s, written = 0.0, 0
+        for pid in self._pids():
+            try:
+                with open(f"/proc/{pid}/stat") as stat:
+                    fields = stat.read().rsplit(")", 1)[1].split()
+                cpu_s += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                with open(f"/proc/{pid}/io") as io:
+                    written += next(int(line.split()[1]) for line in io if line.startswith("write_bytes"))
+            except OSError:
+                pass
+        return cpu_s, written
+
+
+class Crier(Server):
+    settings = "defaults"
+
+    def command(self):
+        return [f"{self.build}/bin/crierd", "--data", "data", "--listen", self.url]
+
+
+class Redis(Server):
+    program = "redis-server"
+    appendfsync = "always"
+
+    def command(self):
+        return ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--dir", self.folder, "--save", "",
+                "--appendonly", "yes", "--appendfsync", self.appendfsync, "--daemonize", "no"]
+
+    settings = "appendonly yes, appendfsync always, save ''"
+
+
+class RedisEverysec(Redis):
+    appendfsync = "everysec"
+    settings = "appendonly yes, appendfsync everysec (its default), save ''"
+
+
+class RedisNo(Redis):
+    appendfsync = "no"
+    settings = "appendonly yes, appendfsync no, save ''"
+
+
+class Nats(Server):
+    program = "nats-server"
+    settings = "core, no JetStream"
+
+    def command(self):
+        return ["nats-server", "-a", "127.0.0.1", "-p", str(self.port)]
+
+
+class JetStream(Server):
+    program = "nats-server"
+    settings = "file storage, one replica, sync_interval at its default (2 minutes)"
+
+    def command(self):
+        return ["nats-server", "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", os.path.join(self.folder, "js")]
+
+
+class Mosquitto(Server):
+    program = "mosquitto"
+    settings = "max_inflight_messages 0, max_queued_messages 0 (no limits: it would drop), no persistence"
+
+    def command(self):
+        path = os.path.join(self.folder, "mosquitto.conf")
+        with open(path, "w") as config:
+            config.write(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n"
+                         "max_inflight_messages 0\nmax_queued_messages 0\n")
+        return ["mosquitto", "-c", path]
+
+
+class RabbitMQ(Server):
+    program = "rabbitmq-server"
+    settings = "quorum queue, publisher confirms, prefetch 2000, no plugins"
+
+    def environment(self):
+        self.epmd_port, config = free_port(), os.path.join(self.folder, "rabbitmq.conf")
+        with open(config, "w") as file:
+            file.write(f"listeners.tcp.default = {self.url}\n")
+        return dict(
+            os.environ, HOME=self.folder, ERL_EPMD_PORT=str(self.epmd_port),
+            RABBITMQ_NODENAME=f"bench{self.port}@localhost", RABBITMQ_CONFIG_FILE=config,
+            RABBITMQ_DIST_PORT=str(free_port()), RABBITMQ_MNESIA_BASE=os.path.join(self.folder, "mnesia"),
+            RABBITMQ_LOG_BASE=os.path.join(self.folder, "log"), RABBITMQ_PID_FILE=os.path.join(self.folder, "pid"),
+            RABBITMQ_ENABLED_PLUGINS_FILE=os.path.join(self.folder, "plugins"))
+
+    def command(self):
+        return ["/usr/lib/rabbitmq/bin/rabbitmq-server"]
+
+    def start(self):
+        environment = self.environment()
+        self.environment = lambda: environment  # the same ports for both
+        self.epmd = subprocess.Popen(["epmd", "-port", str(self.epmd_port), "-address", "127.0.0.1"],
+                                     stdin=subprocess.DEVNULL)
+        super().start()
+
+    def stop(self):
+        super().stop()
+        self.epmd.terminate()
+        self.epmd.wait()
