@@ -160,7 +160,8 @@ int bench_fill(struct bench *bench, bench_worker *producer)
         ok = workers_wait_end(&workers, keep_waiting, NULL);
     }
     workers_finish(&workers);
-    memset(bench->results->producers, 0, sizeof(bench->results->producers)); /* the clock starts with the replay */
+    memset(bench->results->producers, 0,
+           sizeof(bench->results->producers)); /* the clock starts with the replay */
     return ok ? STATUS_DONE : command_failed("the topic could not be filled");
 }
 
