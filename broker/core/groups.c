@@ -107,7 +107,8 @@ static void join(struct shard *shard, const struct shard_request *request)
     }
     struct crew *crew = crew_get(shard, group, topic);
     struct member *member = crew_join(shard, crew, request);
-    uint64_t depends_on = first_positions(shard, request, group);
+    uint64_t depends_on = crew->positioned ? 0 : first_positions(shard, request, group);
+    crew->positioned = depends_on == 0;
     crew_rebalance(shard, crew);
     if (depends_on)
         settle_later(shard, member, depends_on);

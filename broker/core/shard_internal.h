@@ -125,6 +125,7 @@ struct crew {
     struct slot *free;
     struct member *members; /* in the order they came */
     uint32_t member_count;
+    bool positioned; /* every partition has a stored position: who joins now need not look */
 };
 struct member {
     UT_hash_handle hh; /* by generation */

@@ -8,3 +8,7 @@ if(TARGET crierd AND TARGET crier_static)
   crier_test(kill_rounds ${CMAKE_CURRENT_LIST_DIR}/kill_rounds.c PLAIN LIBS torture_parts broker_fixture
              LABELS torture integration tsan ARGS --rounds 5 --seed 1)
 endif()
+if(TARGET crierd AND TARGET crier_static)
+  crier_test(group_storm ${CMAKE_CURRENT_LIST_DIR}/group_storm.c PLAIN LIBS crier_static broker_fixture
+             LABELS torture integration ARGS --members 60 --partitions 100 --groups 200)
+endif()

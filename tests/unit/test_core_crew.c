@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-#define MEMBERS_MAX 128
+#define MEMBERS_MAX 1000
 
 struct member {
     struct peer *peer; /* NULL: not there */
@@ -395,5 +395,37 @@ Test(crew, a_hundred_members_of_a_hundred_partitions_settle_with_few_moves)
     assert_even(s);
     cr_assert_leq(s->moves - before, 60, "at least 50 partitions had to move: %llu did",
                   (unsigned long long)(s->moves - before));
+    stage_destroy(s);
+}
+
+/* The least that makes shares even again moved, whatever came or went: counted, not timed (tests/torture/group_storm.c
+ * does that, on real sockets). gain() sees to it that no partition has two owners. */
+Test(crew, a_thousand_members_of_a_thousand_partitions_move_no_more_than_they_must)
+{
+    struct stage *s = stage_make(1000);
+    for (int who = 0; who < 100; who++) { /* one by one */
+        uint64_t before = s->moves;
+        member_join(s, who);
+        settle(s);
+        cr_assert_eq(s->moves - before, 1000 / (unsigned)(who + 1), "only the newcomer's share moved");
+    }
+    for (int who = 100; who < 1000; who++) /* all at once */
+        member_join(s, who);
+    uint64_t before = s->moves;
+    settle(s);
+    assert_even(s);
+    cr_assert_eq(s->moves - before, 900, "each of 900 newcomers gets one");
+    before = s->moves;
+    for (int who = 0; who < 1000; who += 2)
+        member_leave(s, who);
+    settle(s);
+    assert_even(s);
+    cr_assert_eq(s->moves - before, 500, "what the leavers had");
+    before = s->moves;
+    for (int who = 0; who < 1000; who += 2)
+        member_join(s, who);
+    settle(s);
+    assert_even(s);
+    cr_assert_eq(s->moves - before, 500, "what the others have too much");
     stage_destroy(s);
 }
