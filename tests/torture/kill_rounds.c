@@ -126,6 +126,7 @@ static bool judge(struct torture *torture, struct verdict *ret_verdict)
         verdict_producer(&verdict, &truth, i, log, count);
         free(log);
     }
+    verdict_truth(&verdict, &truth);
     verdict_listener(&verdict, &truth, &torture->listener);
     witness_finish(&truth);
     *ret_verdict = verdict;
@@ -142,9 +143,9 @@ static void print_verdict(const struct torture *torture, const struct verdict *v
     printf("%" PRIu64 " kills, %" PRIu64 " emitted, %" PRIu64 " acknowledged, %" PRIu64 " stored\n",
            torture->rounds, verdict->emitted, verdict->acknowledged, verdict->stored);
     printf("%" PRIu64 " lost, %" PRIu64 " reordered, %" PRIu64 " duplicated, %" PRIu64 " phantom, %" PRIu64
-           " changed, %" PRIu64 " gaps\n",
+           " changed, %" PRIu64 " gaps, %" PRIu64 " missed\n",
            verdict->lost, verdict->reordered, verdict->duplicated, verdict->phantom, verdict->changed,
-           verdict->gaps);
+           verdict->gaps, verdict->missed);
 }
 
 /* The broker runs; everything else is started, and ended, here. */
@@ -152,7 +153,7 @@ static bool torture_broker(struct torture *torture, const char *directory)
 {
     struct verdict verdict;
     bool good = true;
-    int rc = producers_start(&torture->producers, broker_url(torture->broker), directory);
+    int rc = producers_start(&torture->producers, broker_url(torture->broker), directory, NULL);
     if (rc < 0)
         errx(1, "the producers: %s", strerror(-rc));
     rc = witness_start(&torture->listener, broker_url(torture->broker));

@@ -148,7 +148,8 @@ static int write_log(const struct producer *producer, const char *directory)
     return good ? 0 : -EIO;
 }
 
-static int produce(uint32_t index, const char *url, const char *directory, atomic_bool *stop)
+static int produce(uint32_t index, const char *url, const char *directory, atomic_bool *stop,
+                   const struct producers_hooks *hooks)
 {
     struct producer producer = {.index = index,
                                 .stop = stop,
@@ -164,15 +165,22 @@ static int produce(uint32_t index, const char *url, const char *directory, atomi
         fprintf(stderr, "%s: %s\n", name, crier_strerror(rc));
         return rc;
     }
-    rc = emit_until_stop(&producer);
+    if (hooks->begin)
+        rc = hooks->begin(producer.bus, index, hooks->ctx);
+    if (rc == 0)
+        rc = emit_until_stop(&producer);
+    if (rc == 0 && hooks->end)
+        rc = hooks->end(producer.bus, index, hooks->ctx);
     crier_close(producer.bus); /* what it could tell, flush has told */
     int written = write_log(&producer, directory);
     free(producer.log);
     return rc < 0 ? rc : written;
 }
 
-int producers_start(struct producers *producers, const char *url, const char *directory)
+int producers_start(struct producers *producers, const char *url, const char *directory,
+                    const struct producers_hooks *hooks)
 {
+    static const struct producers_hooks none;
     *producers = (struct producers){0};
     snprintf(producers->directory, sizeof(producers->directory), "%s", directory);
     producers->stop =
@@ -186,7 +194,8 @@ int producers_start(struct producers *producers, const char *url, const char *di
             return -errno;
         if (pid == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
-            _exit(getppid() == parent && produce(i, url, directory, producers->stop) == 0 ? 0 : 1);
+            int rc = produce(i, url, directory, producers->stop, hooks ? hooks : &none);
+            _exit(getppid() == parent && rc == 0 ? 0 : 1);
         }
         producers->pids[i] = pid;
     }

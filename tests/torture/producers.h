@@ -34,8 +34,17 @@ struct producers {
     atomic_bool *stop;   /* shared with the processes */
 };
 
-/* 0 or -errno. */
-int producers_start(struct producers *producers, const char *url, const char *directory);
+/* What a producer's process does besides; NULL: nothing. 0 or a CRIER_E code, which ends it. */
+struct producers_hooks {
+    int (*begin)(crier *bus, uint32_t producer, void *ctx); /* its bus is open, nothing was emitted */
+    int (*end)(crier *bus, uint32_t producer,
+               void *ctx); /* everything has an answer, its bus is still open */
+    void *ctx;
+};
+
+/* hooks: borrowed for the call (the processes have copies); NULL: none. 0 or -errno. */
+int producers_start(struct producers *producers, const char *url, const char *directory,
+                    const struct producers_hooks *hooks);
 /* Lets them flush and end. How many of them failed. */
 int producers_stop(struct producers *producers);
 void producers_kill(struct producers *producers); /* at once, on a way out */

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NUMBERS 8 /* of producer 0; even numbers are in partition 0, odd ones in partition 1 */
 
@@ -39,6 +40,7 @@ static struct verdict judge(struct story *story)
 {
     struct verdict verdict = {0};
     verdict_producer(&verdict, &story->truth, 0, story->log, NUMBERS);
+    verdict_truth(&verdict, &story->truth);
     verdict_listener(&verdict, &story->truth, &story->listener);
     for (int i = 0; i < PRODUCERS_PARTITIONS; i++) {
         free(story->truth.partitions[i].events);
@@ -96,6 +98,7 @@ Test(verdict, an_event_stored_twice_is_a_duplicate)
 {
     struct story story = good_story();
     show(&story.truth, 0, 4, 0, 6);
+    show(&story.listener, 0, 4, 0, 6);
     struct verdict verdict = judge(&story);
     cr_expect_eq(verdict.duplicated, 1);
     cr_expect_eq(verdict_offences(&verdict), 1);
@@ -121,6 +124,42 @@ Test(verdict, an_offset_that_is_shown_again_is_disorder)
     show(&story.listener, 1, 3, 0, 7);
     struct verdict verdict = judge(&story);
     cr_expect_eq(verdict.reordered, 1);
+}
+
+Test(verdict, an_event_that_the_listener_was_not_shown_is_missed)
+{
+    struct story story = good_story();
+    struct witness_partition *shown = &story.listener.partitions[0];
+    memmove(&shown->events[1], &shown->events[2], 2 * sizeof(shown->events[0])); /* in the middle */
+    shown->count--;
+    story.listener.partitions[1].count--; /* at the end */
+    struct verdict verdict = judge(&story);
+    cr_expect_eq(verdict.missed, 2);
+    cr_expect_eq(verdict_offences(&verdict), 2);
+}
+
+Test(verdict, what_a_witness_saw_survives_a_file)
+{
+    struct story story = good_story();
+    char path[] = "/tmp/crier-test-witness-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert(fd >= 0);
+    close(fd);
+    struct witness again;
+    story.listener.partitions[1].disorder = 3;
+    cr_assert_eq(witness_write(&story.listener, path), 0);
+    cr_assert_eq(witness_read(&again, path), 0);
+    cr_expect_eq(again.partitions[1].disorder, 3);
+    cr_expect_eq(again.partitions[0].count, NUMBERS / 2);
+    for (int i = 0; i < PRODUCERS_PARTITIONS; i++)
+        for (uint64_t at = 0; at < again.partitions[i].count; at++)
+            cr_expect_eq(again.partitions[i].events[at].number,
+                         story.listener.partitions[i].events[at].number);
+    witness_finish(&again);
+    cr_expect_lt(witness_read(&again, "/tmp/crier-no-such-file"), 0);
+    witness_finish(&again);
+    judge(&story);
+    unlink(path);
 }
 
 Test(verdict, a_refused_or_unheard_of_event_that_is_there_is_a_phantom)

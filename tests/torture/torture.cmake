@@ -7,6 +7,8 @@ if(TARGET crierd AND TARGET crier_static)
   crier_test(test_verdict ${CMAKE_CURRENT_LIST_DIR}/test_verdict.c LIBS torture_parts LABELS unit)
   crier_test(kill_rounds ${CMAKE_CURRENT_LIST_DIR}/kill_rounds.c PLAIN LIBS torture_parts broker_fixture
              LABELS torture integration tsan ARGS --rounds 5 --seed 1)
+  crier_test(restart_rounds ${CMAKE_CURRENT_LIST_DIR}/restart_rounds.c PLAIN LIBS torture_parts broker_fixture
+             LABELS torture integration tsan ARGS --restarts 6 --seed 1)
 endif()
 if(TARGET crierd AND TARGET crier_static)
   crier_test(group_storm ${CMAKE_CURRENT_LIST_DIR}/group_storm.c PLAIN LIBS crier_static broker_fixture

@@ -70,24 +70,35 @@ void verdict_producer(struct verdict *verdict, const struct witness *truth, uint
     free(there);
 }
 
+void verdict_truth(struct verdict *verdict, const struct witness *truth)
+{
+    for (int i = 0; i < PRODUCERS_PARTITIONS; i++) {
+        const struct witness_partition *stored = &truth->partitions[i];
+        verdict->stored += stored->count;
+        verdict->reordered += stored->disorder;
+        for (uint64_t at = 0; at < stored->count; at++)
+            verdict->phantom += stored->events[at].producer == PRODUCERS;
+    }
+}
+
 void verdict_listener(struct verdict *verdict, const struct witness *truth, const struct witness *listener)
 {
     for (int i = 0; i < PRODUCERS_PARTITIONS; i++) {
         const struct witness_partition *stored = &truth->partitions[i], *shown = &listener->partitions[i];
-        verdict->stored += stored->count;
-        verdict->reordered += stored->disorder + shown->disorder;
-        for (uint64_t at = 0; at < stored->count; at++)
-            verdict->phantom += stored->events[at].producer == PRODUCERS;
+        uint64_t right = 0;
+        verdict->reordered += shown->disorder;
         for (uint64_t at = 0; at < shown->count; at++) {
             const struct seen *seen = &shown->events[at], *truly = event_at(stored, seen->offset);
+            right += truly && (at == 0 || seen->offset > shown->events[at - 1].offset);
             if (truly == NULL || truly->producer != seen->producer || truly->number != seen->number)
                 verdict->changed++;
         }
+        verdict->missed += stored->count - right;
     }
 }
 
 uint64_t verdict_offences(const struct verdict *verdict)
 {
     return verdict->lost + verdict->phantom + verdict->changed + verdict->reordered + verdict->gaps +
-           verdict->duplicated;
+           verdict->duplicated + verdict->missed;
 }

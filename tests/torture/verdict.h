@@ -13,13 +13,16 @@ struct verdict {
     uint64_t reordered;  /* I4: behind a later event of the same producer, or offsets not ascending */
     uint64_t gaps;       /* I4: a later one is there, and this one neither there nor refused */
     uint64_t duplicated; /* I5: there twice */
+    uint64_t missed;     /* I8: there, and not shown to the listener, which read from the start to the end */
     uint64_t emitted, acknowledged, stored;
 };
 
 /* log: of one producer, by number. Adds to the verdict. */
 void verdict_producer(struct verdict *verdict, const struct witness *truth, uint32_t producer,
                       const struct completion *log, uint64_t count);
-/* What was stored and by nobody's hand, and what the listener saw. */
+/* What was stored, and by nobody's hand. Once. */
+void verdict_truth(struct verdict *verdict, const struct witness *truth);
+/* What a listener saw, from the start to the end. Adds to the verdict. */
 void verdict_listener(struct verdict *verdict, const struct witness *truth, const struct witness *listener);
 uint64_t verdict_offences(const struct verdict *verdict);
 

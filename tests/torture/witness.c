@@ -3,6 +3,8 @@
 
 #include "base/check.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -41,24 +43,39 @@ static void on_released(void *ctx, int code, const char *text)
     pthread_mutex_unlock(&witness->mutex);
 }
 
-int witness_start(struct witness *witness, const char *url)
+static void init(struct witness *witness)
 {
-    struct crier_options options = crier_options_default();
-    struct crier_listen_options listen = crier_listen_options_default();
     pthread_condattr_t attributes;
-
     *witness = (struct witness){.mutex = PTHREAD_MUTEX_INITIALIZER};
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&witness->news, &attributes);
     pthread_condattr_destroy(&attributes);
-    options.name = "witness";
-    int rc = crier_open(url, &options, &witness->bus);
-    if (rc < 0)
-        return rc;
+}
+
+static int listen_from_start(struct witness *witness)
+{
+    struct crier_listen_options listen = crier_listen_options_default();
     listen.from = CRIER_EARLIEST;
     listen.released = on_released;
     return crier_listen(witness->bus, PRODUCERS_TOPIC, &listen, on_event, witness, NULL);
+}
+
+int witness_start(struct witness *witness, const char *url)
+{
+    struct crier_options options = crier_options_default();
+    init(witness);
+    options.name = "witness";
+    int rc = crier_open(url, &options, &witness->bus);
+    witness->own_bus = rc == 0;
+    return rc < 0 ? rc : listen_from_start(witness);
+}
+
+int witness_listen(struct witness *witness, crier *bus)
+{
+    init(witness);
+    witness->bus = bus;
+    return listen_from_start(witness);
 }
 
 static uint64_t count_locked(const struct witness *witness)
@@ -128,9 +145,46 @@ bool witness_wait_end(struct witness *witness, int timeout_ms)
 
 void witness_stop(struct witness *witness)
 {
-    if (witness->bus)
+    if (witness->own_bus)
         crier_close(witness->bus);
     witness->bus = NULL;
+    witness->own_bus = false;
+}
+
+int witness_write(const struct witness *witness, const char *path)
+{
+    FILE *file = fopen(path, "we");
+    bool good = file != NULL;
+    for (int i = 0; good && i < PRODUCERS_PARTITIONS; i++) {
+        const struct witness_partition *partition = &witness->partitions[i];
+        good =
+            fwrite(&partition->count, sizeof(partition->count), 1, file) == 1 &&
+            fwrite(&partition->disorder, sizeof(partition->disorder), 1, file) == 1 &&
+            fwrite(partition->events, sizeof(*partition->events), partition->count, file) == partition->count;
+    }
+    if (file && fclose(file) != 0)
+        good = false;
+    return good ? 0 : -EIO;
+}
+
+int witness_read(struct witness *witness, const char *path)
+{
+    init(witness);
+    FILE *file = fopen(path, "re");
+    bool good = file != NULL;
+    for (int i = 0; good && i < PRODUCERS_PARTITIONS; i++) {
+        struct witness_partition *partition = &witness->partitions[i];
+        good =
+            fread(&partition->count, sizeof(partition->count), 1, file) == 1 &&
+            fread(&partition->disorder, sizeof(partition->disorder), 1, file) == 1 &&
+            (partition->events = malloc((partition->count + 1) * sizeof(*partition->events))) != NULL &&
+            fread(partition->events, sizeof(*partition->events), partition->count, file) == partition->count;
+        if (!good)
+            partition->count = 0;
+    }
+    if (file)
+        fclose(file);
+    return good ? 0 : -EIO;
 }
 
 void witness_finish(struct witness *witness)
