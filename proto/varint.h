@@ -19,7 +19,7 @@ size_t varint64_size(int64_t value);
 const uint8_t *varint32_get(const uint8_t *at, const uint8_t *end, int32_t *ret_value);
 const uint8_t *varint64_get(const uint8_t *at, const uint8_t *end, int64_t *ret_value);
 
-/* ---- the same for the loops over records, where nearly every varint is one byte ---- */
+/* ---- the same for the loops over records, where nearly every varint is one or two bytes ---- */
 
 static inline uint32_t varint32_zigzag(int32_t value)
 {
@@ -41,10 +41,15 @@ static inline size_t varint_unsigned_size(uint64_t bits)
 static inline uint8_t *varint32_put_inline(uint8_t *to, int32_t value)
 {
     uint32_t bits = varint32_zigzag(value);
-    if (__builtin_expect(bits >= 0x80, 0))
+    if (bits < 0x80) {
+        *to = (uint8_t)bits;
+        return to + 1;
+    }
+    if (__builtin_expect(bits >= 0x4000, 0))
         return varint32_put(to, value);
-    *to = (uint8_t)bits;
-    return to + 1;
+    to[0] = (uint8_t)(bits | 0x80);
+    to[1] = (uint8_t)(bits >> 7);
+    return to + 2;
 }
 
 static inline uint8_t *varint64_put_inline(uint8_t *to, int64_t value)
@@ -58,10 +63,17 @@ static inline uint8_t *varint64_put_inline(uint8_t *to, int64_t value)
 
 static inline const uint8_t *varint32_get_inline(const uint8_t *at, const uint8_t *end, int32_t *ret_value)
 {
-    if (__builtin_expect(at >= end || *at >= 0x80, 0))
+    uint32_t bits;
+    if (at < end && *at < 0x80) {
+        bits = *at++;
+    } else if (end - at >= 2 && at[1] < 0x80) {
+        bits = (at[0] & 0x7fu) | (uint32_t)at[1] << 7;
+        at += 2;
+    } else {
         return varint32_get(at, end, ret_value);
-    *ret_value = (int32_t)(*at >> 1) ^ -(int32_t)(*at & 1);
-    return at + 1;
+    }
+    *ret_value = (int32_t)(bits >> 1) ^ -(int32_t)(bits & 1);
+    return at;
 }
 
 static inline const uint8_t *varint64_get_inline(const uint8_t *at, const uint8_t *end, int64_t *ret_value)
