@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# guard.sh [BUILD]: has the hot path grown? Counts, never times, so that it means the same on every machine.
+#
+#   instructions  of one event in a client's emit, in the broker's check of a batch, in a listener's walk: callgrind, twice,
+#                 so that what is paid once falls out of the difference
+#   system calls  of the broker per million events of 100 B, producer to consumer: strace
+#   bytes         that the broker writes per byte of payload, in a flood of 1 KiB events: /proc/PID/io
+#
+# A limit is what was measured when it was set, and a tenth more (instructions) or twice as much (what depends on how the
+# load falls into batches). Getting better is a reason to lower it.
+set -euo pipefail
+build=${1:-build/release}
+folder=$(mktemp -d "${TMPDIR:-/tmp}/crier-guard.XXXXXX")
+broker='' tracer='' bad=0
+# shellcheck disable=SC2317 # the trap calls it
+finish() {
+    [ -z "$tracer" ] || kill "$tracer" 2>/dev/null || true
+    [ -z "$broker" ] || kill "$broker" 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap finish EXIT
+
+expect() { # WHAT MEASURED LIMIT
+    local verdict=ok
+    [ "$2" -le "$3" ] || verdict='MORE THAN THE LIMIT' bad=1
+    printf '%-52s %8d   limit %8d   %s\n' "$1" "$2" "$3" "$verdict"
+}
+
+collected() { # PART EVENTS -> instructions
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$build/bench/crier_hot" "$1" "$2" 2>&1 |
+        sed -n 's/.*Collected : //p'
+}
+
+instructions() { # PART LIMIT WHAT
+    local few many
+    few=$(collected "$1" 20000) many=$(collected "$1" 120000)
+    expect "instructions per event, $3" $(((many - few) / 100000)) "$2"
+}
+
+start_broker() { # sets broker and url
+    local line
+    rm -rf "$folder/data"
+    mkfifo "$folder/says"
+    "$build/bin/crierd" --data "$folder/data" --listen 127.0.0.1:0 >"$folder/says" 2>"$folder/log" &
+    broker=$!
+    exec 3<"$folder/says"
+    rm "$folder/says"
+    url=
+    while read -r -t 10 -u 3 line; do
+        case $line in *"listening on "*) url=crier://${line##*listening on } && break ;; esac
+    done
+    [ -n "$url" ] || {
+        cat "$folder/log" >&2
+        exit 1
+    }
+}
+
+stop_broker() {
+    kill "$broker"
+    wait "$broker" || true
+    exec 3<&-
+    broker=
+}
+
+system_calls() { # LIMIT
+    start_broker
+    strace -f -c -S calls -U calls,name -o "$folder/calls" -p "$broker" 2>"$folder/strace" &
+    tracer=$!
+    while ! grep -q attached "$folder/strace"; do
+        kill -0 "$tracer" # it says why it cannot
+        read -r -t 0.05 <> <(:) || true
+    done
+    "$build/bin/crier" --url "$url" bench e2e --size 100 --events 1000000 --dir "$folder" --json >/dev/null
+    stop_broker
+    wait "$tracer" || true
+    tracer=
+    expect "system calls of the broker per million events" "$(awk '$2 == "total" { print $1 }' "$folder/calls")" "$1"
+}
+
+written() { # LIMIT, in hundredths of a byte
+    local before after
+    start_broker
+    before=$(awk '/^write_bytes/ { print $2 }' "/proc/$broker/io")
+    "$build/bin/crier" --url "$url" bench emit --size 1K --in-flight 8000 --events 300000 --dir "$folder" --json >/dev/null
+    after=$(awk '/^write_bytes/ { print $2 }' "/proc/$broker/io")
+    stop_broker
+    expect "bytes written per 100 bytes of payload, 1 KiB" $(((after - before) * 100 / (300000 * 1024))) "$1"
+}
+
+instructions emit 465 "a client's emit"
+instructions validate 235 "the broker's check"
+instructions iterate 230 "a listener's walk"
+system_calls 10000
+written 150
+exit $bad
