@@ -13,17 +13,14 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/random.h"
-#include "client/topic_name.h"
+#include "client/scheme.h"
+#include "client/struct_size.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#define NAME_MAX_BYTES   255
-#define BATCH_SIZE_LEAST 1024
-#define BATCH_SIZE_MOST  (8u * 1024 * 1024)
 
 /* ---- threads ---- */
 
@@ -88,35 +85,6 @@ static int64_t deadline_after_ms(int timeout_ms)
 
 /* ---- opening ---- */
 
-static struct crier_options options_copy(const struct crier_options *options)
-{
-    struct crier_options copy = crier_options_default();
-
-    if (options) { /* an older program knows fewer fields, a newer one more */
-        memcpy(&copy, options, options->struct_size < sizeof(copy) ? options->struct_size : sizeof(copy));
-        copy.struct_size = sizeof(copy);
-    }
-    return copy;
-}
-
-static bool options_are_valid(const struct crier_options *options)
-{
-    if (options->name && !text_is_valid(options->name, NAME_MAX_BYTES))
-        return false;
-    if (options->connect_timeout_ms < 0 || options->request_timeout_ms <= 0 ||
-        options->close_timeout_ms < 0 || options->linger_us < 0 || options->commit_interval_ms < 0)
-        return false;
-    if (options->reconnect_delay_ms_min <= 0 ||
-        options->reconnect_delay_ms_max < options->reconnect_delay_ms_min)
-        return false;
-    if (options->batch_size_max < BATCH_SIZE_LEAST || options->batch_size_max > BATCH_SIZE_MOST)
-        return false;
-    if (options->buffer_size_max < options->batch_size_max || options->listen_credit == 0)
-        return false;
-    return options->compression == CRIER_COMPRESSION_NONE || options->compression == CRIER_COMPRESSION_LZ4 ||
-           options->compression == CRIER_COMPRESSION_ZSTD;
-}
-
 static int lock_init(crier *bus)
 {
     pthread_condattr_t attributes;
@@ -148,29 +116,41 @@ static int engine_make(crier *bus)
     return bus->engine ? 0 : CRIER_ENOMEM;
 }
 
+static void transport_release(const struct bus_transport *transport)
+{
+    if (transport && transport->release)
+        transport->release(transport->ctx);
+}
+
 static void bus_free(crier *bus)
 {
+    struct bus_transport transport = bus->transport;
+
     loop_close(bus);
     engine_destroy(bus->engine);
     pthread_cond_destroy(&bus->changed);
     pthread_mutex_destroy(&bus->lock);
     free(bus->listeners);
     free(bus);
+    transport_release(&transport); /* last: it may end what the bus was connected to */
 }
 
-static int bus_create(const struct url *url, const struct crier_options *options, crier **ret_bus)
+static int bus_create(const struct url *url, const struct bus_transport *transport,
+                      const struct crier_options *options, crier **ret_bus)
 {
     crier *bus = calloc(1, sizeof(*bus));
-    int rc;
+    int rc = CRIER_ENOMEM;
 
-    if (!bus)
-        return CRIER_ENOMEM;
-    if ((rc = lock_init(bus)) < 0) {
+    if (!bus || (rc = lock_init(bus)) < 0) {
         free(bus);
+        transport_release(transport);
         return rc;
     }
     bus->options = *options;
+    bus->options.error_text = NULL; /* borrowed for the call of crier_open() */
     bus->url = *url;
+    if (transport)
+        bus->transport = *transport;
     bus->own_thread = !options->base;
     bus->wake_fd = -1;
     bus->changes_end = &bus->changes;
@@ -208,7 +188,7 @@ static bool connect_is_decided(crier *bus, const void *ctx)
     return bus->was_connected || bus->connect_error == CRIER_EVERSION;
 }
 
-static int connect_wait(crier *bus)
+static int connect_wait(crier *bus, const struct crier_options *options)
 {
     int rc;
 
@@ -218,6 +198,8 @@ static int connect_wait(crier *bus)
         rc = CRIER_ECONNECT;
     else if (rc == 0 && !bus->was_connected)
         rc = bus->connect_error;
+    if (rc < 0 && bus->connect_text[0] != '\0')
+        open_error(options, "%s", bus->connect_text);
     pthread_mutex_unlock(&bus->lock);
     return rc;
 }
@@ -247,18 +229,13 @@ static void bus_stop(crier *bus)
     bus_free(bus);
 }
 
-int crier_open(const char *url, const struct crier_options *options, crier **ret_bus)
+int bus_start(const struct url *url, const struct bus_transport *transport,
+              const struct crier_options *options, crier **ret_bus)
 {
-    struct crier_options copy = options_copy(options);
-    struct url parsed;
     crier *bus;
-    int rc;
+    int rc = bus_create(url, transport, options, &bus);
 
-    if (!url || !ret_bus || (options && options->struct_size == 0) || !options_are_valid(&copy))
-        return CRIER_EINVAL;
-    if ((rc = url_parse(url, &parsed)) < 0)
-        return rc;
-    if ((rc = bus_create(&parsed, &copy, &bus)) < 0)
+    if (rc < 0)
         return rc;
     atomic_store(&bus->loop_thread, pthread_self());
     engine_start(bus->engine, clock_monotonic_us());
@@ -270,13 +247,26 @@ int crier_open(const char *url, const struct crier_options *options, crier **ret
     } else {
         loop_turn(bus);
     }
-    if (copy.connect_timeout_ms > 0 && (rc = connect_wait(bus)) < 0) {
+    if (options->connect_timeout_ms > 0 && (rc = connect_wait(bus, options)) < 0) {
         bus_stop(bus);
         return rc;
     }
     *ret_bus = bus;
     return 0;
 }
+
+static int network_open(const char *text, const struct crier_options *options, crier **ret_bus)
+{
+    struct url url;
+    int rc = url_parse(text, &url);
+
+    if (rc < 0)
+        open_error(options, "\"%s\" is not crier://HOST:PORT[,HOST2:PORT2...] or unix:/PATH", text);
+    return rc < 0 ? rc : bus_start(&url, NULL, options, ret_bus);
+}
+
+const struct bus_scheme bus_scheme_crier = {.prefix = "crier://", .open = network_open};
+const struct bus_scheme bus_scheme_unix = {.prefix = "unix:", .open = network_open};
 
 /* ---- closing ---- */
 
@@ -339,11 +329,12 @@ int crier_emit_with(crier *bus, const char *topic, const void *value, size_t val
     bool wake;
     int rc;
 
-    if (!bus || !topic || (options && options->struct_size == 0))
+    if (!bus || !topic)
         return CRIER_EINVAL;
-    if (options && options->struct_size < sizeof(copy)) { /* made for an older library */
+    if (options && options->struct_size != sizeof(copy)) { /* made for another version */
         copy = crier_emit_options_default();
-        memcpy(&copy, options, options->struct_size);
+        if (!struct_take(&copy, sizeof(copy), options))
+            return CRIER_EINVAL;
         options = &copy;
     }
     now_ms = options && options->timestamp_ms ? options->timestamp_ms : timestamp_ms();

@@ -4,6 +4,7 @@
  * Owns:     struct group_copy, as a part of its request. See bus_request.c for how a question travels. */
 #include "client/bus_request.h"
 
+#include "client/struct_size.h"
 #include "client/topic_name.h"
 
 #include <stdlib.h>
@@ -156,17 +157,15 @@ int crier_group_describe(crier *bus, const char *name, const char *topic,
 int crier_group_seek(crier *bus, const char *name, const char *topic,
                      const struct crier_group_seek_options *options)
 {
+    struct crier_group_seek_options copy = crier_group_seek_options_default();
     struct bus_request *request;
     int rc;
 
-    if (!bus || !name || !topic || (options && options->struct_size == 0))
+    if (!bus || !name || !topic || !struct_take(&copy, sizeof(copy), options))
         return CRIER_EINVAL;
     if (!(request = topic_request_make(bus, BUS_GROUP_SEEK, name, topic)))
         return CRIER_ENOMEM;
-    request->seek = crier_group_seek_options_default();
-    if (options) /* an older program knows fewer fields, a newer one more */
-        memcpy(&request->seek, options,
-               options->struct_size < sizeof(*options) ? options->struct_size : sizeof(*options));
+    request->seek = copy;
     if ((rc = bus_request_run(bus, request)) == 0)
         bus_request_free(request);
     return rc;

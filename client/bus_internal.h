@@ -32,11 +32,20 @@ struct bus_socket {
     size_t address_count, address_next; /* to be tried */
 };
 
+/* How a bus comes by its connection, where that is not the network's: a broker in this process. */
+struct bus_transport {
+    /* A connected, nonblocking stream socket, taken by the bus; or -errno. I/O thread; must not block. */
+    int (*connect)(void *ctx);
+    void (*release)(void *ctx); /* the bus is gone; in crier_close(), or in crier_open() when that fails */
+    void *ctx;
+};
+
 struct crier {
     /* fixed after crier_open */
     struct engine *engine;
     struct crier_options options;
     struct url url;
+    struct bus_transport transport; /* connect NULL: the network */
     bool own_thread;
     struct event_base *base;
     int wake_fd; /* eventfd: there is something for the I/O thread */
@@ -48,6 +57,7 @@ struct crier {
     struct engine_progress progress;
     int error;                  /* the first nobody heard */
     int connect_error;          /* of the last attempt */
+    char connect_text[128];     /* and in words */
     bool was_connected;         /* once */
     bool closing;               /* crier_close was called */
     bool settled;               /* everything emitted and committed has its outcome */
@@ -78,6 +88,10 @@ struct crier {
 
 /* ---- bus.c ---- */
 
+/* Opens a bus and waits as options.connect_timeout_ms says. url: copied; with a transport (copied; NULL: the network) only
+ * its one endpoint's place counts. options: checked. On failure the transport is released. */
+int bus_start(const struct url *url, const struct bus_transport *transport,
+              const struct crier_options *options, crier **ret_bus);
 bool bus_in_callback(crier *bus); /* does the caller stand in a callback of this bus? */
 void bus_wake(crier *bus);        /* any thread, without the lock */
 /* Waits, with the lock held, until done(bus, ctx) or the deadline (ENGINE_NEVER: none). On a caller's loop this runs the

@@ -6,6 +6,7 @@
 #include "client/bus_request.h"
 
 #include "base/clock.h"
+#include "client/struct_size.h"
 #include "client/topic_name.h"
 
 #include <stdlib.h>
@@ -184,18 +185,16 @@ struct bus_request *bus_request_make(crier *bus, enum bus_request_kind kind, con
 
 int crier_topic_create(crier *bus, const char *name, const struct crier_topic_options *options)
 {
+    struct crier_topic_options copy = {.struct_size = sizeof(copy)};
     struct bus_request *request;
     int rc;
 
-    if (!bus || !name || (options && options->struct_size == 0))
+    if (!bus || !name || !struct_take(&copy, sizeof(copy), options))
         return CRIER_EINVAL;
     if (!(request = bus_request_make(bus, BUS_TOPIC_CREATE, name)))
         return CRIER_ENOMEM;
-    if (options) {
-        size_t size = options->struct_size < sizeof(*options) ? options->struct_size : sizeof(*options);
-        memcpy(&request->options, options, size);
-        request->has_options = true;
-    }
+    request->options = copy;
+    request->has_options = options != NULL;
     if ((rc = bus_request_run(bus, request)) == 0)
         bus_request_free(request);
     return rc;

@@ -12,6 +12,7 @@
 #include "client/engine_internal.h"
 
 #include "base/check.h"
+#include "client/struct_size.h"
 #include "client/topic_name.h"
 #include "proto/error.h"
 
@@ -29,15 +30,6 @@
 
 /* ---- making one ---- */
 
-static struct crier_listen_options options_copy(const struct crier_listen_options *options)
-{
-    struct crier_listen_options copy = crier_listen_options_default();
-
-    if (options) /* an older program knows fewer fields, a newer one more */
-        memcpy(&copy, options, options->struct_size < sizeof(copy) ? options->struct_size : sizeof(copy));
-    return copy;
-}
-
 static bool options_are_valid(const struct crier_listen_options *options)
 {
     if (options->group && !text_is_valid(options->group, GROUP_NAME_MAX))
@@ -51,11 +43,11 @@ int engine_listener_create(const struct engine *engine, const char *topic,
                            const struct crier_listen_options *options, crier_handler *handler, void *ctx,
                            crier_listener **ret_listener)
 {
-    struct crier_listen_options copy = options_copy(options);
+    struct crier_listen_options copy = crier_listen_options_default();
     bool local = topic && strcmp(topic, ERROR_TOPIC) == 0;
     struct crier_listener *listener;
 
-    if (!handler || (options && options->struct_size == 0) || (!local && !topic_name_is_valid(topic)) ||
+    if (!handler || !struct_take(&copy, sizeof(copy), options) || (!local && !topic_name_is_valid(topic)) ||
         !options_are_valid(&copy) || (local && copy.group))
         return CRIER_EINVAL;
     if (!(listener = calloc(1, sizeof(*listener))))

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 
 #include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -50,6 +51,7 @@ static void on_connection(void *ctx, bool connected, int code, const char *text)
     pthread_mutex_lock(&bus->lock);
     bus->was_connected |= connected;
     bus->connect_error = code;
+    snprintf(bus->connect_text, sizeof(bus->connect_text), "%s", text ? text : "");
     pthread_mutex_unlock(&bus->lock);
     if (bus->connected == connected)
         return;

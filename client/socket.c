@@ -183,21 +183,29 @@ static void on_writable(evutil_socket_t fd, short what, void *ctx)
     loop_turn(bus);
 }
 
+/* Watches a socket for the connection it is about to have, or has already. 0, or the errno. */
+static int socket_watch(crier *bus, int fd)
+{
+    struct bus_socket *sock = &bus->socket;
+
+    sock->fd = fd;
+    sock->readable = event_new(bus->base, fd, EV_READ | EV_PERSIST, on_readable, bus);
+    sock->writable = event_new(bus->base, fd, EV_WRITE | EV_PERSIST, on_writable, bus);
+    return sock->readable && sock->writable ? 0 : ENOMEM;
+}
+
 /* Starts connecting to one address. 0, or the errno. */
 static int address_connect(crier *bus, const struct address *address)
 {
     struct bus_socket *sock = &bus->socket;
-    int one = 1;
+    int one = 1, fd = socket(address->socket.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
 
-    sock->fd = socket(address->socket.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (sock->fd < 0)
+    if (fd < 0)
         return errno;
+    if ((error = socket_watch(bus, fd)) != 0)
+        return error;
     if (address->socket.ss_family != AF_UNIX) /* batches are made here, the kernel need not wait for more */
         setsockopt(sock->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    sock->readable = event_new(bus->base, sock->fd, EV_READ | EV_PERSIST, on_readable, bus);
-    sock->writable = event_new(bus->base, sock->fd, EV_WRITE | EV_PERSIST, on_writable, bus);
-    if (!sock->readable || !sock->writable)
-        return ENOMEM;
     if (connect(sock->fd, (const struct sockaddr *)&address->socket, address->size) < 0 &&
         errno != EINPROGRESS)
         return errno;
@@ -246,7 +254,20 @@ static void on_resolved(evutil_socket_t fd, short what, void *ctx)
     loop_turn(bus);
 }
 
-void socket_open(crier *bus, unsigned endpoint)
+/* The connection comes from the transport, whole. */
+static void transport_connect(crier *bus)
+{
+    int fd = bus->transport.connect(bus->transport.ctx), error = fd < 0 ? -fd : socket_watch(bus, fd);
+
+    if (error != 0) {
+        connection_lost(bus, CRIER_ECONNECT, strerror(error));
+        return;
+    }
+    event_add(bus->socket.readable, NULL);
+    engine_connected(bus->engine, clock_monotonic_us());
+}
+
+static void host_connect(crier *bus, unsigned endpoint)
 {
     struct bus_socket *sock = &bus->socket;
     int rc = resolve_start(&bus->url.endpoints[endpoint], &sock->resolve), fd;
@@ -262,4 +283,12 @@ void socket_open(crier *bus, unsigned endpoint)
     sock->readable = event_new(bus->base, fd, EV_READ, on_resolved, bus);
     if (!sock->readable || event_add(sock->readable, NULL) < 0)
         connection_lost(bus, CRIER_ENOMEM, "out of memory to look a name up");
+}
+
+void socket_open(crier *bus, unsigned endpoint)
+{
+    if (bus->transport.connect)
+        transport_connect(bus);
+    else
+        host_connect(bus, endpoint);
 }

@@ -87,7 +87,5 @@ int url_parse(const char *text, struct url *ret_url)
         return hosts_parse(text + 8, ret_url);
     if (strncmp(text, "unix:", 5) == 0)
         return path_parse(text + 5, ret_url);
-    if (strncmp(text, "local:", 6) == 0 || strncmp(text, "embed:", 6) == 0)
-        return CRIER_ENOTSUP;
     return CRIER_EINVAL;
 }

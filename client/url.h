@@ -17,7 +17,7 @@ struct url {
     unsigned endpoint_count;
 };
 
-/* 0, CRIER_EINVAL (not a URL of ours, or a part of it is too long) or CRIER_ENOTSUP (local: and embed: are to come). */
+/* 0, or CRIER_EINVAL: neither of the two, or a part of it is too long. */
 int url_parse(const char *text, struct url *ret_url);
 
 #endif

@@ -387,6 +387,27 @@ Test(client, opening_fails_clearly)
     cr_assert_null(bus);
 }
 
+static bool failure_says(const char *url, int code, const char *text)
+{
+    struct crier_options options = crier_options_default();
+    char said[200] = "?";
+    crier *bus;
+    options.connect_timeout_ms = 200;
+    options.error_text = said;
+    options.error_text_size = sizeof(said);
+    int rc = crier_open(url, &options, &bus);
+    return rc == code && strstr(said, text) != NULL;
+}
+
+Test(client, opening_says_in_words_why_it_failed)
+{
+    cr_assert(failure_says("http://x", CRIER_EINVAL, "http://x"));
+    cr_assert(failure_says("crier://:", CRIER_EINVAL, "HOST:PORT"));
+    cr_assert(failure_says("embed:./x", CRIER_ENOTSUP, "crier-embed"));
+    cr_assert(failure_says("crier://127.0.0.1:1", CRIER_ECONNECT, "refused"));
+    cr_assert(failure_says("unix:/no/such/socket", CRIER_ECONNECT, "No such file"));
+}
+
 Test(client, a_host_name_is_looked_up_and_other_endpoints_are_tried)
 {
     struct broker *broker = broker_start(NULL);

@@ -3,6 +3,7 @@
 #include "client/input.h"
 #include "client/list.h"
 #include "client/output.h"
+#include "client/struct_size.h"
 #include "client/topic_name.h"
 #include "client/url.h"
 #include "crier/crier.h"
@@ -70,8 +71,8 @@ Test(url, what_is_none_is_refused)
     strcpy(text, "crier://");
     memset(text + 8, 'x', 300);
     cr_assert_eq(url_parse(text, &url), CRIER_EINVAL);
-    cr_assert_eq(url_parse("local:", &url), CRIER_ENOTSUP);
-    cr_assert_eq(url_parse("embed:./data", &url), CRIER_ENOTSUP);
+    cr_assert_eq(url_parse("local:", &url), CRIER_EINVAL);
+    cr_assert_eq(url_parse("embed:./data", &url), CRIER_EINVAL);
 }
 
 Test(topic_name, utf8_and_levels_are_checked)
@@ -231,4 +232,48 @@ Test(input, a_frame_beyond_the_limit_is_refused_before_memory_is_taken_for_it)
     cr_assert_eq(input_space(&input, FRAME_SIZE_MAX, &space), 0);
     cr_assert_leq(input.buffer->capacity, 64 * 1024);
     input_clear(&input);
+}
+
+/* ---- options structs ---- */
+
+struct known {
+    size_t struct_size;
+    int first;
+    int second;
+};
+
+struct newer {
+    struct known known;
+    int third;
+};
+
+Test(struct_size, an_older_programs_struct_leaves_the_defaults)
+{
+    struct known to = {.struct_size = sizeof(to), .first = 1, .second = 2};
+    struct known older = {.struct_size = offsetof(struct known, second), .first = 7, .second = 77};
+    cr_assert(struct_take(&to, sizeof(to), &older));
+    cr_assert_eq(to.first, 7);
+    cr_assert_eq(to.second, 2);
+    cr_assert_eq(to.struct_size, sizeof(to));
+}
+
+Test(struct_size, a_newer_programs_struct_may_not_ask_for_the_unknown)
+{
+    struct known to = {.struct_size = sizeof(to)};
+    struct newer newer = {.known = {.struct_size = sizeof(newer), .first = 7, .second = 8}};
+    cr_assert(struct_take(&to, sizeof(to), &newer));
+    cr_assert_eq(to.second, 8);
+    cr_assert_eq(to.struct_size, sizeof(to));
+    newer.third = 1;
+    newer.known.first = 9;
+    cr_assert_not(struct_take(&to, sizeof(to), &newer));
+    cr_assert_eq(to.first, 7);
+}
+
+Test(struct_size, what_no_initializer_made_is_refused)
+{
+    struct known to = {.struct_size = sizeof(to)}, zero = {0}, tiny = {.struct_size = 1};
+    cr_assert_not(struct_take(&to, sizeof(to), &zero));
+    cr_assert_not(struct_take(&to, sizeof(to), &tiny));
+    cr_assert(struct_take(&to, sizeof(to), NULL));
 }

@@ -154,6 +154,10 @@ struct crier_options {
     void (*connection)(crier *bus, bool connected, const char *text,
                        void *ctx); /* state changes; default NULL */
     void *ctx;                     /* for drain and connection */
+    /* Where crier_open() puts one sentence that says why it failed, NUL-terminated and cut to the size in bytes; borrowed
+     * for the call; default NULL: nowhere */
+    char *error_text;
+    size_t error_text_size;
 };
 
 static inline struct crier_options crier_options_default(void)
@@ -180,7 +184,7 @@ static inline struct crier_options crier_options_default(void)
  * options  copied; NULL: the defaults
  *
  * Returns 0, or CRIER_EINVAL (URL or options), CRIER_ECONNECT (nobody answered in connect_timeout_ms), CRIER_EVERSION,
- * CRIER_ENOTSUP (a scheme that is not there yet), CRIER_ENOMEM. *ret_bus is written on success only. Blocking.
+ * CRIER_ENOTSUP (a kind of bus this library does not have), CRIER_ENOMEM. *ret_bus is written on success only. Blocking.
  */
 CRIER_API int crier_open(const char *url, const struct crier_options *options, crier **ret_bus);
 
