@@ -135,6 +135,14 @@ static void check_ranges(struct loading *loading)
     }
 }
 
+/* Values that are right each for itself, and not together. */
+static void check_together(struct loading *loading)
+{
+    if (!loading->failed && loading->config.idle_us < 2 * loading->config.ping_us)
+        fail(loading, "idle-timeout ",
+             "is at least twice ping-interval: a quiet connection must have time to answer");
+}
+
 static int load(struct loading *loading, int argc, char **argv)
 {
     char error[256] = "", asked = 0;
@@ -163,6 +171,8 @@ static int load(struct loading *loading, int argc, char **argv)
         fail(loading, "", error);
     else
         check_ranges(loading);
+    if (rc >= 0)
+        check_together(loading);
     return loading->failed ? -EINVAL : 0;
 }
 

@@ -128,6 +128,11 @@ static const struct option_row rows[] = {
      "memory for the newest events, for listeners that keep up", options_uint64, FIELD(cache_bytes_max)},
     {"segment-size", 0, "CRIERD_SEGMENT_SIZE", "SIZE", "256M", "one file of the log", options_uint64,
      FIELD(segment_bytes)},
+    {"ping-interval", 0, "CRIERD_PING_INTERVAL", "DURATION", "5s",
+     "a connection that is silent so long is pinged, by both ends", options_duration, FIELD(ping_us)},
+    {"idle-timeout", 0, "CRIERD_IDLE_TIMEOUT", "DURATION", "15s",
+     "one that is silent so long is closed, by both ends; at least twice --ping-interval", options_duration,
+     FIELD(idle_us)},
     {"drain", 0, "CRIERD_DRAIN", "DURATION", "10s", "how long SIGTERM waits for what is in flight",
      options_duration, FIELD(drain_us)},
 };
@@ -142,6 +147,8 @@ static const struct range {
     {FIELD(ingest_bytes_max), 1u << 20, UINT64_C(4) << 30, "1M to 4G"},
     {FIELD(cache_bytes_max), 0, UINT64_C(64) << 30, "at most 64G"},
     {FIELD(segment_bytes), 64u << 20, UINT64_C(16) << 30, "64M to 16G"},
+    {FIELD(ping_us), 100000, UINT64_C(3600000000), "100ms to 1h"},
+    {FIELD(idle_us), 200000, UINT64_C(7200000000), "200ms to 2h"},
     {FIELD(drain_us), 0, UINT64_C(3600000000), "at most 1h"},
 };
 

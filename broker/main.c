@@ -40,6 +40,8 @@ static struct reactor_options reactor_options_from(const struct config *config)
     options.core.event_size_max = (uint32_t)config->event_bytes_max;
     options.core.ingest_bytes_max = config->ingest_bytes_max;
     options.core.cache_bytes_max = config->cache_bytes_max;
+    options.core.ping_interval_ms = (uint32_t)(config->ping_us / 1000);
+    options.core.idle_timeout_ms = (uint32_t)(config->idle_us / 1000);
     if (options.core.producer_window_max > config->ingest_bytes_max)
         options.core.producer_window_max = config->ingest_bytes_max;
     options.core.software = "crierd " CRIER_VERSION_TEXT;

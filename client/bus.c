@@ -182,10 +182,16 @@ static int thread_start(crier *bus)
     return rc == 0 ? 0 : CRIER_ENOMEM;
 }
 
+/* Somebody is there, and trying again will not make it a broker that understands. */
+static bool is_no_broker(int code)
+{
+    return code == CRIER_EVERSION || code == CRIER_EPROTO;
+}
+
 static bool connect_is_decided(crier *bus, const void *ctx)
 {
     (void)ctx;
-    return bus->was_connected || bus->connect_error == CRIER_EVERSION;
+    return bus->was_connected || (bus->url.endpoint_count == 1 && is_no_broker(bus->connect_error));
 }
 
 static int connect_wait(crier *bus, const struct crier_options *options)
@@ -195,7 +201,7 @@ static int connect_wait(crier *bus, const struct crier_options *options)
     pthread_mutex_lock(&bus->lock);
     rc = bus_wait(bus, connect_is_decided, NULL, deadline_after_ms(bus->options.connect_timeout_ms));
     if (rc == CRIER_ETIMEDOUT)
-        rc = CRIER_ECONNECT;
+        rc = is_no_broker(bus->connect_error) ? bus->connect_error : CRIER_ECONNECT;
     else if (rc == 0 && !bus->was_connected)
         rc = bus->connect_error;
     if (rc < 0 && bus->connect_text[0] != '\0')

@@ -73,11 +73,12 @@ struct crier {
     atomic_bool in_turn;            /* it is running one: callbacks are made from inside */
 
     /* I/O thread only */
-    pthread_t thread; /* own_thread */
-    bool connected;   /* as the user was told */
-    bool again;       /* another turn right away */
-    bool close_begun; /* engine_close was called */
-    bool down;        /* stop was done */
+    pthread_t thread;       /* own_thread */
+    bool connected;         /* as the user was told */
+    size_t attempts_failed; /* before the first connection */
+    bool again;             /* another turn right away */
+    bool close_begun;       /* engine_close was called */
+    bool down;              /* stop was done */
     size_t dispatch_budget;
     struct event *wake_event, *timer;
     int64_t timer_due;

@@ -258,6 +258,17 @@ int engine_input(struct engine *engine, struct iovec *ret_space)
     return input_space(&engine->input, engine->frame_size_max, ret_space);
 }
 
+/* Before WELCOME it is most likely somebody else's port. */
+static void input_refuse(struct engine *engine, int code)
+{
+    if (engine->state != ENGINE_GREETING)
+        engine_fail(engine, code, "the broker sent bytes that are no frame");
+    else if (input_starts_with(&engine->input, "HTTP/"))
+        engine_fail(engine, CRIER_EPROTO, "an HTTP server answers there, not a crier broker");
+    else
+        engine_fail(engine, CRIER_EPROTO, "what answers there is no crier broker");
+}
+
 void engine_received(struct engine *engine, size_t size, int64_t now_us)
 {
     struct frame frame;
@@ -270,7 +281,7 @@ void engine_received(struct engine *engine, size_t size, int64_t now_us)
         if (used > 0)
             engine_frame(engine, &frame);
         else
-            engine_fail(engine, (int)used, "the broker sent bytes that are no frame");
+            input_refuse(engine, (int)used);
     }
     engine_settle(engine);
 }

@@ -76,6 +76,12 @@ int64_t input_frame(struct input *input, size_t frame_size_max, struct frame *re
     return used;
 }
 
+bool input_starts_with(const struct input *input, const char *text)
+{
+    size_t size = strlen(text);
+    return input->end - input->start >= size && memcmp(input->buffer->data + input->start, text, size) == 0;
+}
+
 void input_trim(struct input *input)
 {
     if (input->start == input->end)

@@ -12,6 +12,7 @@
 #include "base/buffer.h"
 #include "proto/frame.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -31,6 +32,7 @@ int input_space(struct input *input, size_t frame_size_max, struct iovec *ret_sp
 void input_received(struct input *input, size_t size);
 /* As frame_decode. The frame is borrowed until the next call; to keep it, reference input->buffer. */
 int64_t input_frame(struct input *input, size_t frame_size_max, struct frame *ret_frame);
+bool input_starts_with(const struct input *input, const char *text); /* what was not taken yet */
 void input_trim(struct input *input);  /* gives the buffer back if nothing is in it; begins small again */
 void input_clear(struct input *input); /* forgets everything */
 

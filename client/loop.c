@@ -44,6 +44,14 @@ static void on_disconnect(void *ctx)
     bus->again = true;
 }
 
+/* A change; or that no endpoint has answered ever since the bus was opened: once. */
+static bool connection_is_news(crier *bus, bool connected, bool ever)
+{
+    if (bus->connected != connected)
+        return true;
+    return !connected && !ever && ++bus->attempts_failed == bus->url.endpoint_count;
+}
+
 static void on_connection(void *ctx, bool connected, int code, const char *text)
 {
     crier *bus = ctx;
@@ -52,8 +60,9 @@ static void on_connection(void *ctx, bool connected, int code, const char *text)
     bus->was_connected |= connected;
     bus->connect_error = code;
     snprintf(bus->connect_text, sizeof(bus->connect_text), "%s", text ? text : "");
+    bool ever = bus->was_connected;
     pthread_mutex_unlock(&bus->lock);
-    if (bus->connected == connected)
+    if (!connection_is_news(bus, connected, ever))
         return;
     bus->connected = connected;
     if (bus->options.connection)

@@ -50,10 +50,16 @@ void socket_close(crier *bus)
     bus->socket.address_count = bus->socket.address_next = 0;
 }
 
+/* "localhost:27437: Connection refused" */
 static void connection_lost(crier *bus, int code, const char *reason)
 {
+    const struct endpoint *endpoint = &bus->url.endpoints[bus->connect_endpoint];
+    char text[URL_HOST_MAX + 128];
+
+    snprintf(text, sizeof(text), "%s%s%s: %s", endpoint->host, endpoint->port[0] ? ":" : "", endpoint->port,
+             reason);
     socket_close(bus);
-    engine_disconnected(bus->engine, clock_monotonic_us(), code, reason);
+    engine_disconnected(bus->engine, clock_monotonic_us(), code, text);
     bus->again = true;
 }
 

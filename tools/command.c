@@ -95,6 +95,8 @@ int command_open(const char *url, const struct crier_options *options, crier **r
     case CRIER_ECONNECT:
     case CRIER_ETIMEDOUT:
         return command_failed("no broker answers at %s; start one with: crierd --data ./data", url);
+    case CRIER_EPROTO:
+        return command_failed("what answers at %s is no crier broker; is the port right?", url);
     case CRIER_EINVAL:
         command_failed("'%s' is not the URL of a broker; write crier://HOST:PORT or unix:/PATH", url);
         return STATUS_USAGE;

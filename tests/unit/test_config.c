@@ -223,12 +223,19 @@ Test(config, misuse_names_the_option_or_the_variable)
     cr_assert_str_eq(problems, "$CRIERD_CONNECTIONS_MAX is 1 to 1000000\n--drain is at most 1h\n");
 }
 
+Test(config, values_that_make_no_sense_together_are_refused)
+{
+    cr_assert_eq(LOAD("--ping-interval", "10s"), -EINVAL);
+    cr_assert_not_null(strstr(problems, "idle-timeout is at least twice ping-interval"), "%s", problems);
+    cr_assert_eq(LOAD("--ping-interval", "10s", "--idle-timeout", "20s"), 0, "%s", problems);
+}
+
 /* What config_row_text() writes, the file takes, and means the same: SIGHUP compares by it. */
 Test(config, every_value_survives_being_written_and_read)
 {
     static const char *const samples[] = {"/srv/data", "a:1, unix:/x", "memory", "yes", "/var/log/x",
                                           "json",      "debug",        "12345",  "3M",  "1G",
-                                          "1025K",     "64M",          "1500ms"};
+                                          "1025K",     "64M",          "250ms",  "1m",  "1500ms"};
     size_t count, sample = 0;
     const struct option_row *rows = config_rows(&count);
     for (size_t i = 0; i < count; i++) {

@@ -52,16 +52,19 @@ Test(handshake, a_producer_id_nobody_gave_out_is_replaced)
     fixture_destroy(f);
 }
 
-Test(handshake, another_version_is_refused_by_name)
+Test(handshake, an_older_and_a_newer_version_are_refused_by_name)
 {
-    struct fixture *f = fixture_create();
-    fixture_start(f);
-    struct peer *p = peer_open(f);
-    Wire__Hello hello = WIRE__HELLO__INIT;
-    hello.version = 2;
-    peer_send(p, FRAME_HELLO, &hello.base);
-    peer_expect_error(p, WIRE_CRIER_EVERSION);
-    fixture_destroy(f);
+    static const uint32_t others[] = {0, 2};
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture *f = fixture_create();
+        fixture_start(f);
+        struct peer *p = peer_open(f);
+        Wire__Hello hello = WIRE__HELLO__INIT;
+        hello.version = others[i];
+        peer_send(p, FRAME_HELLO, &hello.base);
+        peer_expect_error(p, WIRE_CRIER_EVERSION);
+        fixture_destroy(f);
+    }
 }
 
 Test(handshake, frames_before_welcome_are_out_of_place)

@@ -88,17 +88,20 @@ Test(engine_connection, a_broker_that_does_not_answer_hello_is_given_up)
     rig_finish(&rig);
 }
 
-Test(engine_connection, another_protocol_version_is_refused)
+Test(engine_connection, an_older_and_a_newer_protocol_version_are_refused)
 {
-    struct rig rig;
-    Wire__Welcome welcome = WIRE__WELCOME__INIT;
-    rig_init(&rig, NULL);
-    rig_connect(&rig);
-    welcome.version = ENGINE_PROTOCOL_VERSION + 1;
-    rig_receive(&rig, FRAME_WELCOME, &welcome, NULL, 0);
-    cr_assert_eq(rig.disconnects, 1);
-    cr_assert_eq(rig.connection_code, CRIER_EVERSION);
-    rig_finish(&rig);
+    static const int others[] = {-1, +1};
+    for (size_t i = 0; i < 2; i++) {
+        struct rig rig;
+        Wire__Welcome welcome = WIRE__WELCOME__INIT;
+        rig_init(&rig, NULL);
+        rig_connect(&rig);
+        welcome.version = (uint32_t)(ENGINE_PROTOCOL_VERSION + others[i]);
+        rig_receive(&rig, FRAME_WELCOME, &welcome, NULL, 0);
+        cr_assert_eq(rig.disconnects, 1);
+        cr_assert_eq(rig.connection_code, CRIER_EVERSION);
+        rig_finish(&rig);
+    }
 }
 
 Test(engine_connection, frames_arriving_byte_by_byte_are_understood)

@@ -151,9 +151,9 @@ struct crier_options {
     enum crier_compression compression; /* default none */
     bool emit_blocks; /* true: emit waits for room (never on the I/O thread); default false: CRIER_EAGAIN */
     void (*drain)(crier *bus, void *ctx); /* after CRIER_EAGAIN: there is room again; default NULL */
-    void (*connection)(crier *bus, bool connected, const char *text,
-                       void *ctx); /* state changes; default NULL */
-    void *ctx;                     /* for drain and connection */
+    /* The connection is there, or is gone, and why; also once if no endpoint answers at first. default NULL */
+    void (*connection)(crier *bus, bool connected, const char *text, void *ctx);
+    void *ctx; /* for drain and connection */
     /* Where crier_open() puts one sentence that says why it failed, NUL-terminated and cut to the size in bytes; borrowed
      * for the call; default NULL: nowhere */
     char *error_text;
@@ -183,8 +183,9 @@ static inline struct crier_options crier_options_default(void)
  * url      copied; "crier://HOST:PORT[,HOST2:PORT2...]" or "unix:/PATH"; the port defaults to 27437
  * options  copied; NULL: the defaults
  *
- * Returns 0, or CRIER_EINVAL (URL or options), CRIER_ECONNECT (nobody answered in connect_timeout_ms), CRIER_EVERSION,
- * CRIER_ENOTSUP (a kind of bus this library does not have), CRIER_ENOMEM. *ret_bus is written on success only. Blocking.
+ * Returns 0, or CRIER_EINVAL (URL or options), CRIER_ECONNECT (nobody answered in connect_timeout_ms), CRIER_EPROTO
+ * (whoever answers is no broker), CRIER_EVERSION, CRIER_ENOTSUP (a kind of bus this library does not have), CRIER_ENOMEM.
+ * *ret_bus is written on success only. Blocking.
  */
 CRIER_API int crier_open(const char *url, const struct crier_options *options, crier **ret_bus);
 
