@@ -26,8 +26,10 @@
 #include <unistd.h>
 
 struct log {
-    int fd;               /* constant for the life of the log */
-    char *path;           /* NULL: standard error */
+    int fd;         /* constant for the life of the log */
+    char *path;     /* NULL: standard error */
+    log_sink *sink; /* not NULL: lines go there */
+    void *sink_ctx;
     atomic_int format;    /* enum log_format; may change while others write: a line has one or the other */
     atomic_int level_min; /* enum log_level */
 };
@@ -69,6 +71,17 @@ int log_open(const char *path, enum log_format format, enum log_level level_min,
 free_log:
     free(log->path);
     free(log);
+    return rc;
+}
+
+int log_open_sink(log_sink *sink, void *ctx, enum log_format format, enum log_level level_min,
+                  struct log **ret_log)
+{
+    int rc = log_open(NULL, format, level_min, ret_log);
+    if (rc == 0) {
+        (*ret_log)->sink = sink;
+        (*ret_log)->sink_ctx = ctx;
+    }
     return rc;
 }
 
@@ -222,6 +235,11 @@ void log_line(struct log *log, enum log_level level, const char *id, const char 
     const char *end = form == LOG_FORMAT_JSON ? "\"}\n" : "\n";
     memcpy(line.bytes + line.size, end, strlen(end));
     line.size += strlen(end);
+    if (log->sink) {
+        line.bytes[line.size - 1] = '\0';
+        log->sink(log->sink_ctx, level, line.bytes);
+        return;
+    }
 
     ssize_t written;
     do

@@ -21,6 +21,11 @@ struct log;
 
 /* path NULL: standard error. Returns 0 or -errno. */
 int log_open(const char *path, enum log_format format, enum log_level level_min, struct log **ret_log);
+/* Lines go to sink(ctx, level, line) instead, which is called on whatever thread has something to say; the line is
+ * borrowed, NUL-terminated and without its end. For a broker in somebody else's process. 0 or -ENOMEM. */
+typedef void log_sink(void *ctx, enum log_level level, const char *line);
+int log_open_sink(log_sink *sink, void *ctx, enum log_format format, enum log_level level_min,
+                  struct log **ret_log);
 void log_close(struct log *log); /* accepts NULL */
 int log_reopen(
     struct log *log); /* opens the path anew (after rotation); 0 or -errno, the old file stays on error */

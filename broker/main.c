@@ -1,16 +1,19 @@
-/* main.c: crierd: configuration, log, data folder, reactor; and what is said when one of them is not there.
+/* main.c: crierd: configuration, log, signals, and a broker; and what is said when one of them is not there.
  *
- * Exit status: 0 stopped as asked, 1 failed (one clear sentence on standard error), 2 wrong use. */
-#include "broker/config.h"
-#include "broker/reactor.h"
+ * Exit status: 0 stopped as asked, 1 failed (one clear sentence on standard error), 2 wrong use. A second SIGTERM or
+ * SIGINT exits at once, as after a crash; the next start recovers. */
+#include "base/shutdown.h"
+#include "broker/broker.h"
 
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-static void announce(const char *address)
+static void announce(void *ctx, const char *address)
 {
+    (void)ctx;
     printf("listening on %s\n", address);
     fflush(stdout);
 }
@@ -30,109 +33,112 @@ static void say(void *ctx, const char *sentence)
     fprintf(stderr, "crierd: %s\n", sentence);
 }
 
-static struct reactor_options reactor_options_from(const struct config *config)
-{
-    struct reactor_options options = {.core = core_config_default(),
-                                      .connections_max = (uint32_t)config->connections_max,
-                                      .drain_ms = (uint32_t)(config->drain_us / 1000)};
-    options.core.auto_create = !config->no_auto_create;
-    options.core.durability_memory = config->durability_memory;
-    options.core.event_size_max = (uint32_t)config->event_bytes_max;
-    options.core.ingest_bytes_max = config->ingest_bytes_max;
-    options.core.cache_bytes_max = config->cache_bytes_max;
-    options.core.ping_interval_ms = (uint32_t)(config->ping_us / 1000);
-    options.core.idle_timeout_ms = (uint32_t)(config->idle_us / 1000);
-    if (options.core.producer_window_max > config->ingest_bytes_max)
-        options.core.producer_window_max = config->ingest_bytes_max;
-    options.core.software = "crierd " CRIER_VERSION_TEXT;
-    return options;
-}
+/* ---- signals ---- */
 
-/* ---- SIGHUP ---- */
-
-struct reloading {
+struct crierd {
     int argc;
     char **argv;
     struct config *config; /* what crierd runs with */
     struct log *log;
-    struct reactor *reactor;
+    struct shutdown shutdown;
+    bool stop_asked;
 };
 
 static void log_problem(void *ctx, const char *sentence)
 {
-    const struct reloading *reloading = ctx;
-    LOG_ERROR(reloading->log, "CONFIG-INVALID", "%s", sentence);
+    const struct crierd *crierd = ctx;
+    LOG_ERROR(crierd->log, "CONFIG-INVALID", "%s", sentence);
 }
 
 /* Reads one small local file on the reactor's thread, when an operator asks for it. */
-static void reload(void *ctx)
+static void reload(struct crierd *crierd, struct broker *broker)
 {
-    struct reloading *reloading = ctx;
     struct config wanted;
-    if (!reloading->config->config_path)
+    if (!crierd->config->config_path)
         return;
-    if (config_load(reloading->argc, reloading->argv, log_problem, reloading, &wanted) < 0) {
-        LOG_ERROR(reloading->log, "CONFIG-KEPT", "nothing was changed; mend the file and send SIGHUP again");
+    if (config_load(crierd->argc, crierd->argv, log_problem, crierd, &wanted) < 0) {
+        LOG_ERROR(crierd->log, "CONFIG-KEPT", "nothing was changed; mend the file and send SIGHUP again");
         return;
     }
-    config_change(reloading->config, &wanted, reloading->log);
+    config_change(crierd->config, &wanted, crierd->log);
     config_finish(&wanted);
-    struct reactor_options options = reactor_options_from(reloading->config);
-    reactor_reconfigure(reloading->reactor, &options);
+    broker_reconfigure(broker, crierd->config);
+}
+
+static void hang_up(struct crierd *crierd, struct broker *broker)
+{
+    int rc = log_reopen(crierd->log);
+    if (rc < 0)
+        LOG_ERROR(crierd->log, "LOG-REOPEN", "the log file could not be reopened: %s; the old one is kept",
+                  strerror(-rc));
+    else
+        LOG_INFO(crierd->log, "LOG-REOPEN", "log file reopened");
+    reload(crierd, broker);
+}
+
+static void stop(struct crierd *crierd, struct broker *broker, const char *signal_name)
+{
+    if (crierd->stop_asked) {
+        LOG_WARN(crierd->log, "STOP-NOW", "second %s: exiting at once; the next start recovers", signal_name);
+        _exit(1);
+    }
+    crierd->stop_asked = true;
+    broker_stop(broker, signal_name);
+}
+
+/* On the reactor's thread, which is the only one of crierd's that looks at signals. */
+static void on_signals(struct broker *broker, void *ctx)
+{
+    struct crierd *crierd = ctx;
+    int signal;
+    while ((signal = shutdown_next(&crierd->shutdown)) > 0) {
+        if (signal == SIGHUP)
+            hang_up(crierd, broker);
+        else
+            stop(crierd, broker, signal == SIGINT ? "SIGINT" : "SIGTERM");
+    }
 }
 
 /* ---- serving ---- */
 
-static int serve(struct reloading *reloading, struct shutdown *shutdown, struct store *store)
+static int serve(struct crierd *crierd)
 {
     char error[512] = "";
-    const struct config *config = reloading->config;
-    struct reactor_options options = reactor_options_from(config);
-    options.reload = reload;
-    options.reload_ctx = reloading;
-    int rc =
-        reactor_create(&options, store, shutdown, reloading->log, &reloading->reactor, error, sizeof(error));
-    for (unsigned i = 0; rc == 0 && i < config->listen.count; i++)
-        rc = reactor_listen(reloading->reactor, config->listen.address[i], error, sizeof(error));
-    int status = 1;
-    if (rc < 0)
-        fprintf(stderr, "crierd: %s\n", error);
-    else
-        status = reactor_run(reloading->reactor, announce);
-    reactor_destroy(reloading->reactor);
-    return status;
+    struct broker *broker;
+    struct broker_options options = {.config = crierd->config,
+                                     .software = "crierd " CRIER_VERSION_TEXT,
+                                     .log = crierd->log,
+                                     .control_fd = crierd->shutdown.fd,
+                                     .control = on_signals,
+                                     .ctx = crierd};
+    if (broker_open(&options, &broker, error, sizeof(error)) < 0) {
+        if (error[0] != '\0')
+            say(NULL, error);
+        return 1;
+    }
+    broker_addresses(broker, announce, NULL);
+    broker_serve(broker);
+    broker_close(broker);
+    return 0;
 }
 
-static int run(struct reloading *reloading)
+static int run(struct crierd *crierd)
 {
-    const struct config *config = reloading->config;
+    const struct config *config = crierd->config;
     malloc_setup();
-    struct shutdown shutdown;
-    int rc = shutdown_open(&shutdown, true);
+    int rc = shutdown_open(&crierd->shutdown, true);
     if (rc < 0) {
         fprintf(stderr, "crierd: signals: %s\n", strerror(-rc));
         return 1;
     }
-    rc = log_open(config->log_file, config->log_format, config->log_level, &reloading->log);
+    rc = log_open(config->log_file, config->log_format, config->log_level, &crierd->log);
     if (rc < 0) {
         fprintf(stderr, "crierd: the log file \"%s\" cannot be opened: %s\n", config->log_file,
                 strerror(-rc));
         return 1;
     }
-    struct store_options store_options = store_options_default();
-    store_options.path = config->data;
-    store_options.segment_size = config->segment_bytes;
-    store_options.log = reloading->log;
-    struct store *store = NULL;
-    char error[512] = "";
-    int status = 1;
-    if (store_lmdb_open(&store_options, &store, error, sizeof(error)) < 0)
-        fprintf(stderr, "crierd: %s\n", error);
-    else
-        status = serve(reloading, &shutdown, store);
-    if (store)
-        store->ops->close(store);
-    log_close(reloading->log);
+    int status = serve(crierd);
+    log_close(crierd->log);
     return status;
 }
 
@@ -142,12 +148,12 @@ int main(int argc, char **argv)
     int rc = config_load(argc, argv, say, NULL, &config);
     if (rc < 0)
         return rc == -ECANCELED ? 0 : 2;
-    struct reloading reloading = {.argc = argc, .argv = argv, .config = &config};
+    struct crierd crierd = {.argc = argc, .argv = argv, .config = &config};
     int status = 0;
     if (config.check)
         puts("ok");
     else
-        status = run(&reloading);
+        status = run(&crierd);
     config_finish(&config);
     return status;
 }

@@ -1,9 +1,8 @@
 /* reactor.c: the loop: libevent's callbacks, then the core's turn, then the writes.
  *
- * Happy path:  recover → first entry durable → sockets listen → turns → SIGTERM → GOAWAY, what is in flight ends →
- *              store stopped (clean-stop mark) → exit 0
- * Failures:    recovery refuses: one sentence, exit 1, nothing touched. The disk fails before the first entry: exit 1.
- *              A second signal: exit at once, as after a crash; the next start recovers. */
+ * Happy path:  recover → first entry durable → sockets listen → turns → told to stop → GOAWAY, what is in flight ends →
+ *              store stopped (clean-stop mark)
+ * Failures:    recovery refuses: one sentence, nothing touched. The disk fails before the first entry: likewise. */
 #include "broker/reactor_internal.h"
 
 #include "base/check.h"
@@ -41,41 +40,29 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
     (void)fd, (void)what, (void)ctx; /* waking up is all: the turn's end does the work */
 }
 
-static void stop_asked(struct reactor *reactor, int signal)
+void reactor_stop(struct reactor *reactor, const char *why)
 {
-    if (++reactor->stop_signals > 1) {
-        LOG_WARN(reactor->log, "STOP-NOW", "second %s: exiting at once; the next start recovers",
-                 signal == SIGINT ? "SIGINT" : "SIGTERM");
-        _exit(1);
-    }
-    LOG_INFO(reactor->log, "STOP", "%s: finishing what is in flight, %u ms at the longest",
-             signal == SIGINT ? "SIGINT" : "SIGTERM", reactor->options.drain_ms);
+    if (reactor->stopping)
+        return;
+    LOG_INFO(reactor->log, "STOP", "%s: finishing what is in flight, %u ms at the longest", why,
+             reactor->options.drain_ms);
     reactor->stopping = true;
     reactor->stop_by_us = clock_monotonic_us() + reactor->options.drain_ms * INT64_C(1000);
     acceptors_close(reactor);
     core_drain(reactor->core, reactor->options.drain_ms);
 }
 
-static void on_signal(evutil_socket_t fd, short what, void *ctx)
+void reactor_adopt(struct reactor *reactor, int fd, const char *peer)
+{
+    connection_accept(reactor, fd, peer);
+}
+
+static void on_control(evutil_socket_t fd, short what, void *ctx)
 {
     (void)fd, (void)what;
     struct reactor *reactor = ctx;
-    int signal;
     reactor_turn_begin(reactor);
-    while ((signal = shutdown_next(reactor->shutdown)) > 0) {
-        if (signal != SIGHUP) {
-            stop_asked(reactor, signal);
-            continue;
-        }
-        int rc = log_reopen(reactor->log);
-        if (rc < 0)
-            LOG_ERROR(reactor->log, "LOG-REOPEN",
-                      "the log file could not be reopened: %s; the old one is kept", strerror(-rc));
-        else
-            LOG_INFO(reactor->log, "LOG-REOPEN", "log file reopened");
-        if (reactor->options.reload)
-            reactor->options.reload(reactor->options.reload_ctx);
-    }
+    reactor->options.control(reactor->options.control_ctx);
 }
 
 /* Writes what the turn produced; what that makes room for is produced and written too. Returns when to wake up. */
@@ -128,18 +115,22 @@ static int turn(struct reactor *reactor)
     return 0;
 }
 
-static int until_ready(struct reactor *reactor)
+static int until_ready(struct reactor *reactor, char *error, size_t error_size)
 {
     turn_finish(reactor);
     while (!core_ready(reactor->core)) {
         if (core_read_only(reactor->core)) {
-            LOG_ERROR(reactor->log, "START-FAILED", "the data folder cannot be written; see the lines above");
-            return -1;
+            snprintf(error, error_size, "the data folder cannot be written; the log has the reason");
+            return STORE_EREADONLY;
         }
-        if (reactor->stopping)
-            return -1;
-        if (turn(reactor) < 0)
-            return -1;
+        if (reactor->stopping) {
+            error[0] = '\0';
+            return STORE_EAGAIN;
+        }
+        if (turn(reactor) < 0) {
+            snprintf(error, error_size, "the event loop failed");
+            return STORE_EIO;
+        }
     }
     return 0;
 }
@@ -155,7 +146,7 @@ static bool drained(const struct reactor *reactor)
     return core_drained(reactor->core) || clock_monotonic_us() >= reactor->stop_by_us;
 }
 
-static void serve(struct reactor *reactor)
+static void serve_until_drained(struct reactor *reactor)
 {
     while (!reactor->stopping || !drained(reactor)) {
         if (turn(reactor) < 0)
@@ -170,39 +161,49 @@ static void serve(struct reactor *reactor)
                  "not everything was answered in time; clients will ask again");
 }
 
-int reactor_run(struct reactor *reactor, void (*announce)(const char *address))
+static void reactor_end(struct reactor *reactor)
 {
-    char error[512] = "";
-    int64_t begun_us = clock_monotonic_us();
-    reactor->mono_us = begun_us;
-    if (core_recover(reactor->core, begun_us, clock_wall_us(), error, sizeof(error)) < 0) {
-        fprintf(stderr, "crierd: %s\n", error);
-        return 1;
-    }
-    event_assign(&reactor->store_event, reactor->base, reactor->store->ops->completion_fd(reactor->store),
-                 EV_READ | EV_PERSIST, on_store, reactor);
-    event_add(&reactor->store_event, NULL);
-    int status = 1;
-    if (until_ready(reactor) == 0) {
-        acceptors_start(reactor);
-        struct store_stats stats;
-        reactor->store->ops->stats(reactor->store, &stats);
-        LOG_INFO(reactor->log, "START", "serving after %lld ms: last entry %llu, %llu segments",
-                 (long long)(clock_monotonic_us() - begun_us) / 1000, (unsigned long long)stats.last_index,
-                 (unsigned long long)stats.segments);
-        for (struct acceptor *acceptor = reactor->acceptors; acceptor; acceptor = acceptor->next)
-            announce(acceptor->address);
-        serve(reactor);
-        status = 0;
-    }
     connections_close(reactor);
     acceptors_close(reactor);
     event_del(&reactor->store_event);
     event_del(&reactor->timer);
     reactor->store->ops->stop(reactor->store);
-    if (status == 0)
-        LOG_INFO(reactor->log, "STOPPED", "clean stop");
-    return status;
+}
+
+int reactor_start(struct reactor *reactor, char *error, size_t error_size)
+{
+    int64_t begun_us = clock_monotonic_us();
+    reactor->mono_us = begun_us;
+    int rc = core_recover(reactor->core, begun_us, clock_wall_us(), error, error_size);
+    if (rc < 0)
+        return rc;
+    event_assign(&reactor->store_event, reactor->base, reactor->store->ops->completion_fd(reactor->store),
+                 EV_READ | EV_PERSIST, on_store, reactor);
+    event_add(&reactor->store_event, NULL);
+    if ((rc = until_ready(reactor, error, error_size)) < 0) {
+        reactor_end(reactor);
+        return rc;
+    }
+    acceptors_start(reactor);
+    struct store_stats stats;
+    reactor->store->ops->stats(reactor->store, &stats);
+    LOG_INFO(reactor->log, "START", "serving after %lld ms: last entry %llu, %llu segments",
+             (long long)(clock_monotonic_us() - begun_us) / 1000, (unsigned long long)stats.last_index,
+             (unsigned long long)stats.segments);
+    return 0;
+}
+
+void reactor_addresses(const struct reactor *reactor, void (*each)(void *ctx, const char *address), void *ctx)
+{
+    for (const struct acceptor *acceptor = reactor->acceptors; acceptor; acceptor = acceptor->next)
+        each(ctx, acceptor->address);
+}
+
+void reactor_serve(struct reactor *reactor)
+{
+    serve_until_drained(reactor);
+    reactor_end(reactor);
+    LOG_INFO(reactor->log, "STOPPED", "clean stop");
 }
 
 int reactor_listen(struct reactor *reactor, const char *address, char *error, size_t error_size)
@@ -217,15 +218,14 @@ void reactor_reconfigure(struct reactor *reactor, const struct reactor_options *
     core_reconfigure(reactor->core, &options->core);
 }
 
-int reactor_create(const struct reactor_options *options, struct store *store, struct shutdown *shutdown,
-                   struct log *log, struct reactor **ret_reactor, char *error, size_t error_size)
+int reactor_create(const struct reactor_options *options, struct store *store, struct log *log,
+                   struct reactor **ret_reactor, char *error, size_t error_size)
 {
     struct reactor *reactor = calloc(1, sizeof(*reactor));
     if (!reactor)
         goto no_memory;
     reactor->options = *options;
     reactor->store = store;
-    reactor->shutdown = shutdown;
     reactor->log = log;
     struct event_config *config = event_config_new();
     if (config) {
@@ -240,15 +240,17 @@ int reactor_create(const struct reactor_options *options, struct store *store, s
     if (!reactor->base || !reactor->slabs || !reactor->controls || !reactor->core)
         goto no_memory;
     event_assign(&reactor->timer, reactor->base, -1, 0, on_timer, reactor);
-    event_assign(&reactor->signal_event, reactor->base, shutdown->fd, EV_READ | EV_PERSIST, on_signal,
-                 reactor);
-    event_add(&reactor->signal_event, NULL);
+    if (options->control_fd >= 0) {
+        event_assign(&reactor->control_event, reactor->base, options->control_fd, EV_READ | EV_PERSIST,
+                     on_control, reactor);
+        event_add(&reactor->control_event, NULL);
+    }
     *ret_reactor = reactor;
     return 0;
 no_memory:
     snprintf(error, error_size, "out of memory");
     reactor_destroy(reactor);
-    return -ENOMEM;
+    return STORE_ENOMEM;
 }
 
 void reactor_destroy(struct reactor *reactor)
@@ -261,7 +263,8 @@ void reactor_destroy(struct reactor *reactor)
         core_destroy(reactor->core);
     }
     if (reactor->base) {
-        event_del(&reactor->signal_event);
+        if (reactor->control_event.ev_base)
+            event_del(&reactor->control_event);
         event_base_free(reactor->base);
     }
     buffer_unref(reactor->slab);

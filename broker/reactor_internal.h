@@ -54,9 +54,7 @@ struct reactor {
     struct store *store;
     struct core *core;
     struct log *log;
-    struct shutdown *shutdown;
-    struct event store_event, signal_event, timer;
-    bool store_armed, signal_armed;
+    struct event store_event, control_event, timer;
     struct acceptor *acceptors;
     struct connection *connections;
     struct connection *dirty;
@@ -67,7 +65,6 @@ struct reactor {
     int64_t mono_us;
     bool in_turn; /* core_turn_begin has been called */
     bool stopping;
-    int stop_signals;
     int64_t stop_by_us;
 };
 

@@ -13,10 +13,10 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "base/thread.h"
 #include "client/scheme.h"
 #include "client/struct_size.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -169,19 +169,6 @@ static void *thread_run(void *argument)
     return NULL;
 }
 
-/* The I/O thread takes no signals: they are the host program's. */
-static int thread_start(crier *bus)
-{
-    sigset_t all, before;
-    int rc;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&bus->thread, NULL, thread_run, bus);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc == 0 ? 0 : CRIER_ENOMEM;
-}
-
 /* Somebody is there, and trying again will not make it a broker that understands. */
 static bool is_no_broker(int code)
 {
@@ -246,9 +233,9 @@ int bus_start(const struct url *url, const struct bus_transport *transport,
     atomic_store(&bus->loop_thread, pthread_self());
     engine_start(bus->engine, clock_monotonic_us());
     if (bus->own_thread) {
-        if ((rc = thread_start(bus)) < 0) {
+        if (thread_start(&bus->thread, "crier", thread_run, bus) != 0) {
             bus_free(bus);
-            return rc;
+            return CRIER_ENOMEM;
         }
     } else {
         loop_turn(bus);

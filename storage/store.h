@@ -31,7 +31,8 @@ enum store_code {
     STORE_ENOMEM = -4,
     STORE_ECORRUPT = -10, /* a checksum or format error; named in the log */
     STORE_EFULL = -13,    /* refused: no space; nothing was stored, later attempts may succeed */
-    STORE_EIO = -14, /* outcome unknown: the write began and failed; the shard is read-only until restart */
+    STORE_EIO = -14,   /* outcome unknown: the write began and failed; the shard is read-only until restart */
+    STORE_EBUSY = -17, /* another process, or another broker of this one, has the folder */
     STORE_EREFUSED = -15, /* refused: an earlier entry of the same append epoch was refused */
     STORE_EREADONLY = -16 /* refused: the shard is read-only */
 };
@@ -204,6 +205,8 @@ static inline struct store_options store_options_default(void)
                                   .create = true};
 }
 
+/* Makes the folder, durably, unless it is there; what stands above it must be. 0 or STORE_EIO with a sentence. */
+int store_lmdb_make_folder(const char *path, char *error, size_t error_size);
 /* Opens the folder. 0, or a code with one clear sentence in error (in use, other version, unreadable, damaged);
  * nothing is touched then. */
 int store_lmdb_open(const struct store_options *options, struct store **ret_store, char *error,

@@ -6,7 +6,7 @@
 #include "storage/lmdb/background.h"
 
 #include "base/check.h"
-#include "storage/lmdb/thread.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -148,6 +148,14 @@ static int make_directory(const char *path)
     return errno == EEXIST ? 0 : errno;
 }
 
+int store_lmdb_make_folder(const char *path, char *error, size_t error_size)
+{
+    int rc = make_directory(path);
+    if (rc != 0)
+        (void)snprintf(error, error_size, "cannot make the data folder %s: %s", path, strerror(rc));
+    return rc == 0 ? 0 : STORE_EIO;
+}
+
 static void read_holder(int fd, char *to, size_t size)
 {
     ssize_t got = pread(fd, to, size - 1, 0);
@@ -170,7 +178,7 @@ static int take_lock(struct folder *folder, char *error, size_t error_size)
         (void)snprintf(error, error_size, "%s is in use by process %s", folder->path,
                        holder[0] ? holder : "?");
         close(folder->lock_fd);
-        return STORE_EIO;
+        return STORE_EBUSY;
     }
     char pid[32];
     int length = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());

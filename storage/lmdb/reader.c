@@ -7,8 +7,8 @@
 #include "storage/lmdb/reader.h"
 
 #include "base/check.h"
+#include "base/thread.h"
 #include "storage/lmdb/reader_entry.h"
-#include "storage/lmdb/thread.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -16,8 +16,8 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "storage/entry.h"
-#include "storage/lmdb/thread.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -256,3 +256,20 @@ Test(log, without_a_path_it_is_standard_error)
     close(fd);
     cr_assert_not_null(strstr(read_file(path), "to standard error\n"));
 }
+
+static void sink(void *ctx, enum log_level level, const char *line)
+{
+    snprintf(ctx, 256, "%d %s", (int)level, line + strlen("2026-01-31T12:00:00.123Z "));
+}
+
+Test(log, a_sink_gets_whole_lines_without_their_ends)
+{
+    char got[256] = "";
+    struct log *log;
+    cr_assert_eq(log_open_sink(sink, got, LOG_FORMAT_TEXT, LOG_LEVEL_INFO, &log), 0);
+    LOG_WARN(log, "A-LINE", "number %d", 7);
+    cr_assert_str_eq(got, "2 WARN A-LINE number 7");
+    LOG_DEBUG(log, "NOT-THIS", "below the level");
+    cr_assert_str_eq(got, "2 WARN A-LINE number 7");
+    log_close(log);
+}

@@ -462,7 +462,7 @@ Test(store_damage, a_folder_in_use_is_refused_with_the_holder)
     struct fixture *f = open_with(1);
     struct store *second;
     char error[256], pid[32];
-    cr_assert_eq(store_lmdb_open(&f->options, &second, error, sizeof(error)), STORE_EIO);
+    cr_assert_eq(store_lmdb_open(&f->options, &second, error, sizeof(error)), STORE_EBUSY);
     (void)snprintf(pid, sizeof(pid), "process %ld", (long)getpid());
     cr_assert_not_null(strstr(error, pid), "%s", error);
     cr_assert_eq(fixture_emit(f, 1, 1, 1, BATCH_SIZE), STORE_OK);

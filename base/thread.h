@@ -1,7 +1,7 @@
-/* thread.h: how the store starts its threads: named, with every signal blocked, so that signals stay with the program
- * the store lives in. */
-#ifndef CRIER_STORAGE_LMDB_THREAD_H
-#define CRIER_STORAGE_LMDB_THREAD_H
+/* thread.h: how our threads are started: named, with every signal blocked, so that signals stay with the program that
+ * libcrier or the broker lives in. */
+#ifndef CRIER_BASE_THREAD_H
+#define CRIER_BASE_THREAD_H
 
 #include <pthread.h>
 #include <signal.h>
