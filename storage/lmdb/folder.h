@@ -19,6 +19,12 @@ struct folder {
     struct log *log;
 };
 
+/* The end of a sentence about damage: what brings the folder back. A format and its arguments. */
+#define FOLDER_REPAIR                                                                                        \
+    ". All damage: crier verify %s; from a backup: crier restore BACKUP %s; without: crier verify --repair " \
+    "%s"
+#define FOLDER_REPAIR_OF(folder) (folder)->path, (folder)->path, (folder)->path
+
 /* A path inside the folder, by value. */
 struct path {
     char text[PATH_MAX + 512]; /* any name fits behind any folder; the system refuses what is too long */

@@ -82,9 +82,10 @@ static void close_cursor(struct env_cursor *cursor)
 static int read_run(struct read_job *job, struct env_cursor *cursor, const struct index_run *run)
 {
     struct env_value value;
-    int rc = env_cursor_seek(cursor, run->first_index, &value);
     for (uint64_t expected = run->first_index; expected <= run->last_index && !read_job_done(job);
          expected++) {
+        int rc = expected == run->first_index ? env_cursor_seek(cursor, expected, &value)
+                                              : env_cursor_next(cursor, &value);
         if (rc != 0)
             return read_failed(job, cursor->env, expected, env_code(rc), rc);
         if (value.index != expected)
@@ -92,7 +93,6 @@ static int read_run(struct read_job *job, struct env_cursor *cursor, const struc
         int code = read_entry(job, cursor->env, &value, run);
         if (code < 0)
             return code;
-        rc = env_cursor_next(cursor, &value);
     }
     return 0;
 }

@@ -21,6 +21,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define REOPEN_SIZE_MAX (64u << 20)
+
 /* ---- the manifest against the files ---- */
 
 static int check_files(const struct recovery *recovery, char *error, size_t error_size)
@@ -29,7 +31,8 @@ static int check_files(const struct recovery *recovery, char *error, size_t erro
         const struct segment_row *row = &recovery->manifest.rows[i];
         struct path path = folder_segment(recovery->folder, row->number, row->generation);
         if ((row->state == SEGMENT_ACTIVE || row->state == SEGMENT_SEALED) && !path_exists(&path)) {
-            (void)snprintf(error, error_size, "%s is missing: restore it from a backup", path.text);
+            (void)snprintf(error, error_size, "%s is missing" FOLDER_REPAIR, path.text,
+                           FOLDER_REPAIR_OF(recovery->folder));
             return STORE_ECORRUPT;
         }
     }
@@ -139,6 +142,26 @@ static int read_ends(struct segment *segment)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+/* Only what a clean stop left is written again, and only while checking every page of it takes no time to speak of (env.h:
+ * LMDB believes the pages it follows). All else is read like a sealed segment, and sealed. */
+static enum env_role role_of(const struct recovery *recovery, const struct env *env)
+{
+    bool goes_on = recovery->manifest.clean && env_used_bytes(env) <= REOPEN_SIZE_MAX;
+    return goes_on ? ENV_ACTIVE : ENV_SEALED;
+}
+
+static int open_synced(struct recovery *recovery, struct segment *segment, const struct path *path)
+{
+    int rc = path_sync(path);
+    if (rc == 0)
+        rc = env_open(path->text, ENV_SEALED, recovery->segments->map_size, &segment->env);
+    if (rc != 0 || role_of(recovery, segment->env) == ENV_SEALED)
+        return rc;
+    env_unref(segment->env);
+    segment->env = NULL;
+    return env_open(path->text, ENV_ACTIVE, recovery->segments->map_size, &segment->env);
+}
+
 static int open_active(struct recovery *recovery, struct segment *segment, char *error, size_t error_size)
 {
     struct path path = folder_segment(recovery->folder, segment->number, segment->generation);
@@ -146,14 +169,12 @@ static int open_active(struct recovery *recovery, struct segment *segment, char 
     size_t length = strlen(lock.text);
     (void)snprintf(lock.text + length, sizeof(lock.text) - length, "-lock");
     (void)unlink(lock.text); /* of an earlier life: the folder's lock says nobody uses it */
-    int rc = path_sync(&path);
-    if (rc == 0)
-        rc = env_open(path.text, ENV_ACTIVE, recovery->segments->map_size, &segment->env);
+    int rc = open_synced(recovery, segment, &path);
     if (rc == 0)
         rc = read_ends(segment);
     if (rc != 0) {
-        (void)snprintf(error, error_size, "%s is damaged: %s; restore it from a backup", path.text,
-                       env_text(rc));
+        (void)snprintf(error, error_size, "%s is damaged: %s" FOLDER_REPAIR, path.text, env_text(rc),
+                       FOLDER_REPAIR_OF(recovery->folder));
         return env_code(rc);
     }
     return 0;
@@ -231,8 +252,8 @@ static int load_indexes(struct recovery *recovery, char *error, size_t error_siz
         int rc = segments_index(recovery->segments, segment, &index);
         if (rc < 0) {
             (void)snprintf(error, error_size,
-                           "an entry in segment %" PRIu64 " of %s is damaged; the log names it",
-                           segment->number, recovery->folder->shard);
+                           "an entry in segment %" PRIu64 " of %s is damaged; the log names it" FOLDER_REPAIR,
+                           segment->number, recovery->folder->shard, FOLDER_REPAIR_OF(recovery->folder));
             return rc;
         }
         index_unref(index);
@@ -353,8 +374,12 @@ int recover_replay(struct recovery *recovery, uint64_t flushed_index, store_entr
         rc = replay_segment(&replay, env, segment->last_index);
         if (rc == STORE_ECORRUPT)
             LOG_ERROR(recovery->health->log, "STORE-CORRUPT",
-                      "entry %" PRIu64 " in %s is damaged or missing: restore the file from a backup",
-                      replay.expected, env->path);
+                      "entry %" PRIu64 " in %s is damaged or missing" FOLDER_REPAIR, replay.expected,
+                      env->path, FOLDER_REPAIR_OF(recovery->folder));
+        if (rc == STORE_EIO)
+            LOG_ERROR(recovery->health->log, "STORE-EIO",
+                      "entry %" PRIu64 " in %s cannot be read" FOLDER_REPAIR, replay.expected, env->path,
+                      FOLDER_REPAIR_OF(recovery->folder));
         env_unref(env);
     }
     free(replay.parts);
@@ -381,7 +406,7 @@ static void seal_files(struct recovery *recovery, size_t end)
         struct segment *segment = segments_at(recovery->segments, i);
         if (segment->sealed)
             continue;
-        if (ftruncate(segment->env->fd, (off_t)env_used_bytes(segment->env)) < 0)
+        if (truncate(segment->env->path, (off_t)env_used_bytes(segment->env)) < 0)
             LOG_WARN(recovery->health->log, "STORE-SEAL", "cannot cut %s: %s", segment->env->path,
                      strerror(errno));
         if (index_file_save(&segment->file, recovery->folder, segment->index, false) < 0)
@@ -460,7 +485,10 @@ static void drop_empty(struct recovery *recovery)
 static bool last_goes_on(const struct recovery *recovery)
 {
     size_t count = segments_count(recovery->segments);
-    return recovery->clean && count > 0 && !segments_at(recovery->segments, count - 1)->sealed;
+    if (!recovery->clean || count == 0)
+        return false;
+    const struct segment *last = segments_at(recovery->segments, count - 1);
+    return !last->sealed && last->env->role == ENV_ACTIVE;
 }
 
 /* How many segments from the front must be sealed, those that are already included. */

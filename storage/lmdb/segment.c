@@ -335,8 +335,9 @@ static int complete_index(struct segments *segments, struct segment *segment, st
     rc = segments_index_entries(env, index, from, range.last_index, &bad);
     if (rc < 0) {
         atomic_fetch_add(&segments->health->errors, 1);
-        LOG_ERROR(segments->health->log, "STORE-CORRUPT", "entry %" PRIu64 " in %s is damaged", bad,
-                  env->path);
+        LOG_ERROR(segments->health->log, rc == STORE_EIO ? "STORE-EIO" : "STORE-CORRUPT",
+                  "entry %" PRIu64 " in %s %s" FOLDER_REPAIR, bad, env->path,
+                  rc == STORE_EIO ? "cannot be read" : "is damaged", FOLDER_REPAIR_OF(segments->folder));
     } else if (index_file_save(&segment->file, segments->folder, index, false) < 0) {
         LOG_WARN(segments->health->log, "STORE-INDEX",
                  "cannot save the offset index of %s; it is made again when needed", env->path);

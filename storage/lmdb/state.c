@@ -282,8 +282,10 @@ int state_load(const struct state *state, store_row_fn *fn, void *ctx)
 {
     struct env_cursor cursor;
     int rc = env_cursor_begin(&cursor, state->env);
-    if (rc != 0)
+    if (rc != 0) {
+        LOG_ERROR(state->folder->log, "STORE-STATE", "cannot read %s: %s", state->env->path, env_text(rc));
         return env_code(rc);
+    }
     MDB_val key, value;
     int code = 0;
     for (rc = env_row_first(&cursor, &key, &value); rc == 0 && code == 0;
@@ -293,8 +295,10 @@ int state_load(const struct state *state, store_row_fn *fn, void *ctx)
             code = fn(ctx, &row);
     }
     env_cursor_end(&cursor);
-    if (code == 0 && rc != MDB_NOTFOUND)
+    if (code == 0 && rc != MDB_NOTFOUND) {
+        LOG_ERROR(state->folder->log, "STORE-STATE", "cannot read %s: %s", state->env->path, env_text(rc));
         code = env_code(rc);
+    }
     return code;
 }
 

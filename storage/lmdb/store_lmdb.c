@@ -320,8 +320,8 @@ static int check_reach(const struct store_lmdb *store, char *error, size_t error
     if (flushed > recovery->last_index) {
         (void)snprintf(error, error_size,
                        "the log in %s ends at entry %" PRIu64 ", but the state was written at entry %" PRIu64
-                       ": a segment was replaced by an older copy; restore it from a backup",
-                       store->folder.shard, recovery->last_index, flushed);
+                       ": a segment was replaced by an older copy" FOLDER_REPAIR,
+                       store->folder.shard, recovery->last_index, flushed, FOLDER_REPAIR_OF(&store->folder));
         return STORE_ECORRUPT;
     }
     if (recovery->first_index > flushed + 1) {

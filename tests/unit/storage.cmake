@@ -6,8 +6,10 @@ foreach(name test_store_contract test_store_damage test_store_fuzz test_store_ro
 endforeach()
 
 # This program's disk fails on demand: the functions of disk_faults.c take libc's place for LMDB too.
-crier_test(test_store_faults ${CMAKE_CURRENT_LIST_DIR}/test_store_faults.c ${STORE_FIXTURE}
-           ${CMAKE_SOURCE_DIR}/tests/support/disk_faults.c LIBS storage proto PkgConfig::LMDB LABELS unit)
+foreach(name test_store_faults test_store_sectors)
+  crier_test(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c ${STORE_FIXTURE}
+             ${CMAKE_SOURCE_DIR}/tests/support/disk_faults.c LIBS storage proto PkgConfig::LMDB LABELS unit)
+endforeach()
 
 crier_test(test_store_threads ${CMAKE_CURRENT_LIST_DIR}/test_store_threads.c ${STORE_FIXTURE} PLAIN LIBS storage proto
            LABELS unit tsan)
