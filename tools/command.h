@@ -37,6 +37,8 @@ extern const struct command group_list_command, group_describe_command, group_se
     group_delete_command;
 extern const struct command ping_command, bench_e2e_command, bench_emit_command, bench_replay_command;
 
+extern const struct command verify_command, backup_command, restore_command;
+
 /* The --url row of a command whose options struct has a field `const char *url`. */
 #define COMMAND_URL_ROW(type)                                                                                \
     {                                                                                                        \

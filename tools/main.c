@@ -23,6 +23,8 @@ static const struct command *const commands[] = {
     &group_seek_command, &group_delete_command,
     &ping_command,       &bench_e2e_command,
     &bench_emit_command, &bench_replay_command,
+    &verify_command,     &backup_command,
+    &restore_command,
 };
 
 struct global_options {

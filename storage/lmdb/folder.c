@@ -205,13 +205,13 @@ int folder_open(struct folder *folder, const char *path, bool create, struct log
     }
     if ((rc = take_lock(folder, error, error_size)) < 0)
         goto close_fd;
-    rc = make_directory(folder->shard);
+    rc = create ? make_directory(folder->shard) : 0;
     if (rc == 0)
         folder->shard_fd = open(folder->shard, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (rc == 0 && folder->shard_fd < 0)
         rc = errno;
     if (rc != 0) {
-        (void)snprintf(error, error_size, "cannot make %s: %s", folder->shard, strerror(rc));
+        (void)snprintf(error, error_size, "cannot open %s: %s", folder->shard, strerror(rc));
         folder_close(folder);
         return STORE_EIO;
     }

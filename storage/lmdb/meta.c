@@ -88,19 +88,21 @@ static bool get_segment(const MDB_val *key, const MDB_val *value, struct segment
 
 /* ---- making and opening ---- */
 
-static int write_format(struct env *env)
+static int write_first(struct env *env, const struct meta *meta, const struct segment_row *rows, size_t count)
 {
     uint8_t value[FORMAT_SIZE];
     le32_put(value, META_FORMAT_VERSION);
-    le32_put(value + 4, 0);
-    if (random_system(value + 8, 16) < 0)
-        return EIO;
-    le64_put(value + 24, (uint64_t)clock_wall_us());
+    le32_put(value + 4, meta->node_id);
+    memcpy(value + 8, meta->cluster_id, sizeof(meta->cluster_id));
+    le64_put(value + 24, (uint64_t)meta->created_us);
     MDB_txn *txn;
     int rc = mdb_txn_begin(env->mdb, NULL, 0, &txn);
     if (rc != 0)
         return rc;
-    if ((rc = put(txn, env->table, key_format, sizeof(key_format), value, sizeof(value))) != 0) {
+    rc = put(txn, env->table, key_format, sizeof(key_format), value, sizeof(value));
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = put_segment(txn, env->table, &rows[i]);
+    if (rc != 0) {
         mdb_txn_abort(txn);
         return rc;
     }
@@ -119,23 +121,32 @@ static bool shard_has_files(const struct folder *folder)
     return found;
 }
 
-static int make_file(const struct folder *folder, const struct path *path)
+int meta_replace(const struct folder *folder, const struct meta *like, const struct segment_row *rows,
+                 size_t count)
 {
-    struct path draft = folder_file(folder, "meta.mdb.new");
+    struct path draft = folder_file(folder, "meta.mdb.new"), path = folder_file(folder, "meta.mdb");
     (void)unlink(draft.text); /* from a start that did not come this far */
     struct env *env;
     int rc = env_open(draft.text, ENV_TABLE, META_MAP_SIZE, &env);
     if (rc != 0)
         return rc;
-    rc = write_format(env);
+    rc = write_first(env, like, rows, count);
     env_unref(env);
     if (rc == 0)
         rc = path_sync(&draft);
-    if (rc == 0 && rename(draft.text, path->text) < 0)
+    if (rc == 0 && rename(draft.text, path.text) < 0)
         rc = errno;
     if (rc == 0)
         rc = folder_sync(folder->fd);
     return rc;
+}
+
+static int make_file(const struct folder *folder)
+{
+    struct meta meta = {.created_us = clock_wall_us()};
+    if (random_system(meta.cluster_id, sizeof(meta.cluster_id)) < 0)
+        return EIO;
+    return meta_replace(folder, &meta, NULL, 0);
 }
 
 static int read_format(struct meta *meta, const struct path *path, char *error, size_t error_size)
@@ -163,6 +174,7 @@ static int read_format(struct meta *meta, const struct path *path, char *error, 
     } else {
         meta->node_id = le32_get(bytes + 4);
         memcpy(meta->cluster_id, bytes + 8, sizeof(meta->cluster_id));
+        meta->created_us = (int64_t)le64_get(bytes + 24);
     }
     env_cursor_end(&cursor);
     return rc;
@@ -179,7 +191,7 @@ int meta_open(struct meta *meta, const struct folder *folder, char *error, size_
                            path.text, folder->shard);
             return STORE_ECORRUPT;
         }
-        rc = make_file(folder, &path);
+        rc = make_file(folder);
     } else {
         rc = path_sync(&path); /* what a killed process wrote last may not be on the disk yet */
     }

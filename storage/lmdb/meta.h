@@ -32,6 +32,7 @@ struct meta {
     struct env *env;
     uint8_t cluster_id[16];
     uint32_t node_id;
+    int64_t created_us;
 };
 
 struct meta_manifest {
@@ -54,6 +55,10 @@ struct meta_change {
  * 0, or a store code with a sentence in error. */
 int meta_open(struct meta *meta, const struct folder *folder, char *error, size_t error_size);
 void meta_close(struct meta *meta);
+/* Makes DATA/meta.mdb, in the place of one that may be there, in one step: who `like` is (its created_us too), and these
+ * rows. 0 or an LMDB code. */
+int meta_replace(const struct folder *folder, const struct meta *like, const struct segment_row *rows,
+                 size_t count);
 /* 0 or a store code with a sentence in error. */
 int meta_load(const struct meta *meta, struct meta_manifest *ret_manifest, char *error, size_t error_size);
 void meta_manifest_finish(struct meta_manifest *manifest);

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "proto/crc32c.h"
+#include "storage/lmdb/pages.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -110,6 +111,17 @@ static int open_checked(const char *path, enum env_role role, struct env **ret_e
     }
     *ret_env = env;
     return 0;
+}
+
+int state_check(const struct path *path, uint64_t *ret_flushed_index)
+{
+    struct env *env;
+    int rc = path_exists(path) ? pages_check(path->text, true) : ENOENT;
+    if (rc == 0)
+        rc = open_checked(path->text, ENV_SEALED, &env, ret_flushed_index);
+    if (rc == 0)
+        env_unref(env);
+    return rc;
 }
 
 /* Gives a complete, synced draft its name. */

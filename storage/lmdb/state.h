@@ -19,6 +19,8 @@ struct state {
  * is replaced by the newest good copy, at worst by nothing (F = 0), loudly. 0, or a store code with a sentence in error. */
 int state_open(struct state *state, const struct folder *folder, bool log_is_empty, char *error,
                size_t error_size);
+/* Checks every page and every row of a state file that nobody writes. 0 and its F, or an LMDB code. */
+int state_check(const struct path *path, uint64_t *ret_flushed_index);
 bool state_owns(const char *name); /* is this file of shard-0 one of ours? */
 void state_close(struct state *state);
 int state_load(const struct state *state, store_row_fn *fn, void *ctx);

@@ -65,17 +65,16 @@ static int child_at(const struct tree_cursor *cursor, unsigned depth, uint64_t *
     return 0;
 }
 
-static int row_at(const struct tree_cursor *cursor, struct tree_row *ret_row)
+int tree_row_of(const uint8_t *data, size_t page_size, unsigned number, uint64_t pages,
+                struct tree_row *ret_row)
 {
-    unsigned leaf = cursor->rows.depth - 1u;
-    const uint8_t *data = page_of(cursor, leaf);
-    const uint8_t *node = page_node(data, cursor->page_size, cursor->levels[leaf].at);
+    const uint8_t *node = page_node(data, page_size, number);
     if (!node || page_u16(node + 6) == 0)
         return MDB_CORRUPTED;
     struct tree_row row = {
         .key = node + PAGE_NODE_SIZE, .key_size = page_u16(node + 6), .size = page_u32(node)};
     const uint8_t *value = row.key + row.key_size;
-    size_t room = (size_t)(data + cursor->page_size - value);
+    size_t room = (size_t)(data + page_size - value);
     switch (page_u16(node + 4)) {
     case 0:
         if (row.size > room)
@@ -84,10 +83,10 @@ static int row_at(const struct tree_cursor *cursor, struct tree_row *ret_row)
         break;
     case PAGE_NODE_LARGE: {
         uint64_t first = room >= sizeof(uint64_t) ? page_u64(value) : 0;
-        uint64_t count = page_large_count(row.size, cursor->page_size);
-        if (first < 2 || first >= cursor->pages || count > cursor->pages - first)
+        uint64_t count = page_large_count(row.size, page_size);
+        if (first < 2 || first >= pages || count > pages - first)
             return MDB_CORRUPTED;
-        row.position = first * cursor->page_size + PAGE_HEADER_SIZE;
+        row.position = first * page_size + PAGE_HEADER_SIZE;
         break;
     }
     default:
@@ -95,6 +94,13 @@ static int row_at(const struct tree_cursor *cursor, struct tree_row *ret_row)
     }
     *ret_row = row;
     return 0;
+}
+
+static int row_at(const struct tree_cursor *cursor, struct tree_row *ret_row)
+{
+    unsigned leaf = cursor->rows.depth - 1u;
+    return tree_row_of(page_of(cursor, leaf), cursor->page_size, cursor->levels[leaf].at, cursor->pages,
+                       ret_row);
 }
 
 /* Down from a level whose `at` is set, along the first nodes or (last) the last ones. */

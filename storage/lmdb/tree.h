@@ -46,4 +46,8 @@ int tree_last(struct tree_cursor *cursor, struct tree_row *ret_row);
 /* After one of those above succeeded. */
 int tree_next(struct tree_cursor *cursor, struct tree_row *ret_row);
 
+/* The row of a leaf page's node, in a file with so many pages in use. 0 or MDB_CORRUPTED. */
+int tree_row_of(const uint8_t *data, size_t page_size, unsigned node, uint64_t pages,
+                struct tree_row *ret_row);
+
 #endif

@@ -4,7 +4,8 @@
 #   base: nothing of ours but base          proto: base, proto           storage: base, storage, proto/crc32c.h
 #   broker/core: base, proto, itself, and storage/store.h (docs/decisions/0002); no I/O, clock, threads or random source
 #   broker: base, proto, storage, broker    client: base, proto, client  (client and broker: never each other)
-#   tools: the public header, base, tools   examples: the public header, themselves
+#   tools: the public header, base, tools, and for folders at rest storage/offline.h and the state rows (docs/decisions/0010)
+#   examples: the public header, themselves
 source "$(dirname "${BASH_SOURCE[0]}")/sources.sh"
 
 # "FILE LINE INCLUDED" for every include of the folder; INCLUDED with its quotes or angle brackets.
@@ -39,7 +40,7 @@ allow storage '(base|storage)/.*|proto/crc32c\.h'
 allow broker/core '(base|proto|broker/core)/.*|storage/store\.h'
 allow broker '(base|proto|storage|broker)/.*' broker/core
 allow client "(base|proto|client)/.*|$PUBLIC"
-allow tools "(base|tools)/.*|$PUBLIC"
+allow tools "(base|tools)/.*|storage/offline\.h|proto/state\.pb-c\.h|$PUBLIC"
 allow examples "$PUBLIC"
 
 # What the core must not know. Memory, strings and assertions are all it takes from the system; of stdio, snprintf.
