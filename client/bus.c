@@ -148,7 +148,10 @@ static int bus_create(const struct url *url, const struct bus_transport *transpo
     }
     bus->options = *options;
     bus->options.error_text = NULL; /* borrowed for the call of crier_open() */
-    bus->url = *url;
+    if (url)
+        bus->url = *url;
+    else
+        bus->url.endpoint_count = 1;
     if (transport)
         bus->transport = *transport;
     bus->own_thread = !options->base;

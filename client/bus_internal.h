@@ -11,6 +11,7 @@
 
 #include "client/engine.h"
 #include "client/resolve.h"
+#include "client/transport.h"
 #include "client/url.h"
 
 #include <pthread.h>
@@ -30,14 +31,6 @@ struct bus_socket {
     struct resolve *resolve; /* a look-up under way */
     struct address addresses[RESOLVE_ADDRESSES_MAX];
     size_t address_count, address_next; /* to be tried */
-};
-
-/* How a bus comes by its connection, where that is not the network's: a broker in this process. */
-struct bus_transport {
-    /* A connected, nonblocking stream socket, taken by the bus; or -errno. I/O thread; must not block. */
-    int (*connect)(void *ctx);
-    void (*release)(void *ctx); /* the bus is gone; in crier_close(), or in crier_open() when that fails */
-    void *ctx;
 };
 
 struct crier {
@@ -89,10 +82,6 @@ struct crier {
 
 /* ---- bus.c ---- */
 
-/* Opens a bus and waits as options.connect_timeout_ms says. url: copied; with a transport (copied; NULL: the network) only
- * its one endpoint's place counts. options: checked. On failure the transport is released. */
-int bus_start(const struct url *url, const struct bus_transport *transport,
-              const struct crier_options *options, crier **ret_bus);
 bool bus_in_callback(crier *bus); /* does the caller stand in a callback of this bus? */
 void bus_wake(crier *bus);        /* any thread, without the lock */
 /* Waits, with the lock held, until done(bus, ctx) or the deadline (ENGINE_NEVER: none). On a caller's loop this runs the

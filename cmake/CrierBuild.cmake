@@ -1,6 +1,7 @@
 # CrierBuild.cmake: what every target shares: the language, warnings, sanitizers, dependencies, and two helpers.
 #
 #   crier_library(NAME sources...)   a static, position-independent part of the tree (base, proto, storage, ...)
+#   crier_public_library(NAME FILE objects [system libraries])   what applications link: libFILE.so and libFILE.a
 #   crier_test(NAME sources... LIBS libs... [PLAIN] [LABELS l...])
 #                                    a Criterion test program (or, PLAIN, one with its own main) known to ctest
 
@@ -54,6 +55,31 @@ endif()
 function(crier_library name)
   add_library(${name} STATIC ${ARGN})
   target_link_libraries(${name} PUBLIC crier_flags)
+endfunction()
+
+# A library for applications, NAME_shared and NAME_static, made of the same objects, complete in itself but for the system's
+# libraries. Both show crier_* and nothing else: the archive holds one object in which everything but the API is local, so
+# that no name of ours meets one of the application's.
+function(crier_public_library name file objects)
+  set(system PkgConfig::LIBEVENT PkgConfig::PROTOBUF_C PkgConfig::LZ4 PkgConfig::ZSTD Threads::Threads ${ARGN})
+  set(map ${CMAKE_SOURCE_DIR}/client/crier.map)
+  add_library(${name}_shared SHARED ${objects})
+  target_link_libraries(${name}_shared PRIVATE crier_flags ${system})
+  target_link_options(${name}_shared PRIVATE -Wl,--version-script=${map})
+  set_target_properties(${name}_shared PROPERTIES LINK_DEPENDS ${map} VERSION ${PROJECT_VERSION} SOVERSION 0)
+
+  set(object ${CMAKE_CURRENT_BINARY_DIR}/${name}${CMAKE_C_OUTPUT_EXTENSION})
+  add_custom_command(OUTPUT ${object}
+    COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -o ${object} ${objects}
+    COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${object}
+    DEPENDS ${objects} COMMAND_EXPAND_LISTS VERBATIM)
+  add_library(${name}_static STATIC ${object})
+  target_link_libraries(${name}_static PUBLIC ${system} PRIVATE crier_flags)
+
+  foreach(library ${name}_shared ${name}_static)
+    set_target_properties(${library} PROPERTIES OUTPUT_NAME ${file} LINKER_LANGUAGE C)
+    target_include_directories(${library} INTERFACE $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/client/include>)
+  endforeach()
 endfunction()
 
 function(crier_test name)

@@ -26,7 +26,7 @@
     X(CRIER_EIO, -14, false, "the broker's disk failed; the shard is read-only until restart")               \
     X(CRIER_ESEQUENCE, -15, false, "a producer's sequence has a gap")                                        \
     X(CRIER_EFENCED, -16, false, "fenced: somebody newer holds this place")                                  \
-    X(CRIER_EBUSY, -17, true, "held by another member of the group")                                         \
+    X(CRIER_EBUSY, -17, true, "in use: by members of the group, or the folder by another broker")            \
     X(CRIER_EDEADLK, -18, false, "a blocking call on the loop's own thread")                                 \
     X(CRIER_ESHUTDOWN, -19, true, "the broker is shutting down")                                             \
     X(CRIER_ENOTSUP, -20, false, "not supported")                                                            \

@@ -87,8 +87,16 @@ struct crier_options command_bus_options(const char *name)
 
 int command_open(const char *url, const struct crier_options *options, crier **ret_bus)
 {
-    int rc = crier_open(url, options, ret_bus);
+    struct crier_options with_text = options ? *options : crier_options_default();
+    char text[512];
 
+    with_text.error_text = text;
+    with_text.error_text_size = sizeof(text);
+    int rc = crier_open(url, &with_text, ret_bus);
+    if (rc < 0 && strncmp(url, "embed:", 6) == 0) {
+        command_failed("%s", text);
+        return rc == CRIER_EINVAL ? STATUS_USAGE : STATUS_FAILED;
+    }
     switch (rc) {
     case CRIER_OK:
         return STATUS_DONE;
@@ -98,13 +106,14 @@ int command_open(const char *url, const struct crier_options *options, crier **r
     case CRIER_EPROTO:
         return command_failed("what answers at %s is no crier broker; is the port right?", url);
     case CRIER_EINVAL:
-        command_failed("'%s' is not the URL of a broker; write crier://HOST:PORT or unix:/PATH", url);
+        command_failed("'%s' is not the URL of a broker; write crier://HOST:PORT, unix:/PATH or embed:FOLDER",
+                       url);
         return STATUS_USAGE;
     case CRIER_ENOTSUP:
         command_failed("'%s' is not supported by this command; write crier://HOST:PORT or unix:/PATH", url);
         return STATUS_USAGE;
     default:
-        return command_failed("%s: %s", url, crier_strerror(rc));
+        return command_failed("%s: %s", url, text);
     }
 }
 

@@ -1,6 +1,6 @@
 /* test_client_install.c: libcrier is installed and used from outside the tree: with CMake, and with pkg-config both ways.
  *
- * Promise: what `cmake --install` leaves is enough to build and run an application, and both libraries show the public
+ * Promise: what `cmake --install` leaves is enough to build and run an application, and the libraries show the public
  * API only. */
 #include "tests/support/broker_fixture.h"
 
@@ -31,33 +31,64 @@ static bool hello_works(const char *folder, const char *binary, const char *libr
     return run(folder, "LD_LIBRARY_PATH=%s %s %s >out && grep -qx 'heard world' out", libraries, binary, url);
 }
 
-static bool all_ways_work(const char *folder, const char *url)
+static bool installs(const char *folder)
 {
-    char libraries[512], pkg_config[1024];
+    static const char *const components[] = {"libcrier", "libcrier-embed", "libcrier-dev"};
+    for (size_t i = 0; i < sizeof(components) / sizeof(components[0]); i++)
+        if (!run(folder, CMAKE " --install '" BUILD "' --prefix prefix --component %s", components[i]))
+            return false;
+    return true;
+}
 
-    snprintf(libraries, sizeof(libraries), "%s/prefix/" LIBDIR, folder);
+/* What the library shows is crier_* and nothing else, in both its forms; the shared one has its name. */
+static bool shows_the_api_only(const char *folder, const char *libraries, const char *name)
+{
+    return run(folder, "test \"$(nm -D --defined-only %s/lib%s.so | grep -vc ' crier_\\| CRIER_0')\" = 0",
+               libraries, name) &&
+           run(folder,
+               "test \"$(nm --defined-only %s/lib%s.a | grep ' [TDBRVW] ' | grep -vc ' crier_')\" = 0",
+               libraries, name) &&
+           run(folder, "nm -D --defined-only %s/lib%s.so | grep -q ' T crier_open'", libraries, name) &&
+           run(folder, "readelf -d %s/lib%s.so | grep -q 'SONAME.*lib%s.so.0'", libraries, name, name);
+}
+
+/* With pkg-config, shared and static. */
+static bool pkg_config_works(const char *folder, const char *libraries, const char *name, const char *url)
+{
+    char pkg_config[1024];
+
     snprintf(pkg_config, sizeof(pkg_config), "PKG_CONFIG_PATH=%s/pkgconfig pkg-config --define-prefix",
              libraries);
-    return run(folder, CMAKE " --install '" BUILD "' --prefix prefix --component libcrier") &&
-           run(folder, CMAKE " --install '" BUILD "' --prefix prefix --component libcrier-dev") &&
-           run(folder, "test \"$(nm -D --defined-only %s/libcrier.so | grep -vc ' crier_\\| CRIER_0')\" = 0",
-               libraries) &&
+    return run(folder, COMPILER " -o shared '" SOURCE "/hello.c' $(%s --cflags --libs %s)", pkg_config,
+               name) &&
+           hello_works(folder, "./shared", libraries, url) &&
            run(folder,
-               "test \"$(nm --defined-only %s/libcrier.a | grep ' [TDBRVW] ' | grep -vc ' crier_')\" = 0",
-               libraries) &&
-           run(folder, "readelf -d %s/libcrier.so | grep -q 'SONAME.*libcrier.so.0'", libraries) &&
-           run(folder,
+               COMPILER " -o static '" SOURCE "/hello.c' $(%s --cflags %s) %s/lib%s.a "
+                        "$(%s --static --libs %s | sed 's/-l%s//')",
+               pkg_config, name, libraries, name, pkg_config, name, name) &&
+           hello_works(folder, "./static", "/nonexistent", url);
+}
+
+static bool cmake_works(const char *folder, const char *libraries, const char *url)
+{
+    return run(folder,
                CMAKE " -S '" SOURCE "' -B cmake -DCMAKE_PREFIX_PATH=%s/prefix -DCMAKE_C_COMPILER=" COMPILER
                      " && " CMAKE " --build cmake",
                folder) &&
            hello_works(folder, "cmake/hello", libraries, url) &&
-           run(folder, COMPILER " -o shared '" SOURCE "/hello.c' $(%s --cflags --libs crier)", pkg_config) &&
-           hello_works(folder, "./shared", libraries, url) &&
-           run(folder,
-               COMPILER " -o static '" SOURCE "/hello.c' $(%s --cflags crier) %s/libcrier.a "
-                        "$(%s --static --libs crier | sed 's/-lcrier//')",
-               pkg_config, libraries, pkg_config) &&
-           hello_works(folder, "./static", "/nonexistent", url);
+           hello_works(folder, "cmake/hello_embed", libraries, "embed:cmake-data");
+}
+
+static bool all_ways_work(const char *folder, const char *url)
+{
+    char libraries[512];
+
+    snprintf(libraries, sizeof(libraries), "%s/prefix/" LIBDIR, folder);
+    return installs(folder) && shows_the_api_only(folder, libraries, "crier") &&
+           shows_the_api_only(folder, libraries, "crier-embed") && cmake_works(folder, libraries, url) &&
+           pkg_config_works(folder, libraries, "crier", url) &&
+           pkg_config_works(folder, libraries, "crier-embed", url) &&
+           pkg_config_works(folder, libraries, "crier-embed", "embed:data");
 }
 
 int main(void)

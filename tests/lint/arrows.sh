@@ -4,6 +4,7 @@
 #   base: nothing of ours but base          proto: base, proto           storage: base, storage, proto/crc32c.h
 #   broker/core: base, proto, itself, and storage/store.h (docs/decisions/0002); no I/O, clock, threads or random source
 #   broker: base, proto, storage, broker    client: base, proto, client  (client and broker: never each other)
+#   embed: base, proto, broker, client, storage/store.h: the broker as a library stands on top of both
 #   tools: the public header, base, tools, and for folders at rest storage/offline.h and the state rows (docs/decisions/0010)
 #   examples: the public header, themselves
 source "$(dirname "${BASH_SOURCE[0]}")/sources.sh"
@@ -27,7 +28,7 @@ allow() { # FOLDER PATTERN-OF-QUOTED-INCLUDES [FOLDERS TO LEAVE OUT]
         case $file in "$without"/*) continue ;; esac
         case $included in
         '"'*/*) [[ ${included//\"/} =~ ^($pattern)$ ]] || complain "$file" "$line" "$included" "points up or aside" ;;
-        '<broker/'* | '<client/'* | '<storage/'* | '<proto/'* | '<base/'*)
+        '<broker/'* | '<client/'* | '<embed/'* | '<storage/'* | '<proto/'* | '<base/'*)
             complain "$file" "$line" "$included" "is ours: quotes" ;;
         esac
     done < <(includes "$folder")
@@ -40,6 +41,7 @@ allow storage '(base|storage)/.*|proto/crc32c\.h'
 allow broker/core '(base|proto|broker/core)/.*|storage/store\.h'
 allow broker '(base|proto|storage|broker)/.*' broker/core
 allow client "(base|proto|client)/.*|$PUBLIC"
+allow embed "(base|proto|broker|client|embed)/.*|storage/store\.h|$PUBLIC"
 allow tools "(base|tools)/.*|storage/offline\.h|proto/state\.pb-c\.h|$PUBLIC"
 allow examples "$PUBLIC"
 

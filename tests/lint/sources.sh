@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 # shellcheck disable=SC2034 # used by those who read this
-FOLDERS=(base proto storage broker client tools examples bench tests)
+FOLDERS=(base proto storage broker client embed tools examples bench tests)
 
 c_files() { # [FOLDER...]: our .c and .h files, without generated ones
     local folder

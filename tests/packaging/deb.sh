@@ -20,7 +20,7 @@ build() {
     command -v dpkg-shlibdeps >/dev/null || skip "the Debian package tools (dpkg-dev) are not installed"
     cd "$source"
     cmake --preset package -B "$folder" >/dev/null
-    cmake --build "$folder" --target crierd crier crier_shared crier_static
+    cmake --build "$folder" --target crierd crier crier_shared crier_static crier_embed_shared crier_embed_static
     cd "$folder"
     rm -f ./*.deb
     cpack
@@ -49,6 +49,9 @@ look() {
         /usr/share/man/man8/crierd.8.gz /usr/share/bash-completion/completions/crierd
     has crier /usr/bin/crier /usr/share/man/man1/crier.1.gz /usr/share/bash-completion/completions/crier
     has libcrier0 "$libraries/libcrier.so.0"
+    has libcrier-embed0 "$libraries/libcrier-embed.so.0"
+    has libcrier-dev "$libraries/libcrier-embed.so" "$libraries/libcrier-embed.a" \
+        "$libraries/pkgconfig/crier-embed.pc"
     has libcrier-dev "$libraries/libcrier.so" "$libraries/libcrier.a" "$libraries/pkgconfig/crier.pc" \
         "$libraries/cmake/crier/crierConfig.cmake" /usr/include/crier/crier.h /usr/share/man/man3/libcrier.3.gz
     dpkg-deb -f "$(file_of crierd)" Depends | grep -q 'liblmdb0.*' || die "crierd does not depend on what it links"
@@ -59,7 +62,7 @@ look() {
 
 # ---- installing ----
 
-PACKAGES=(crierd crier libcrier0 libcrier-dev)
+PACKAGES=(crierd crier libcrier0 libcrier-embed0 libcrier-dev)
 broker=""
 
 clean_up() {

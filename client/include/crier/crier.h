@@ -6,6 +6,13 @@
  *     crier_emit(bus, "orders.placed", "hello", 5);
  *     crier_close(bus);
  *
+ * KINDS OF BUS. The URL decides: "crier://HOST:PORT" and "unix:/PATH" are a broker elsewhere; "embed:FOLDER" is a broker in
+ * this process, on the same files as crierd's. It needs the library crier-embed in the place of crier. All buses of a
+ * process on one folder share one broker, which starts with the first and stops, cleanly, with the last; a folder is one
+ * process's at a time (CRIER_EBUSY). "?OPTION=VALUE&..." after the folder sets crierd's options of those names, among
+ * them `listen`, with which others can connect; `create=no` refuses to make the folder. A process that exits without
+ * crier_close() has crashed as far as the broker is concerned: what was acknowledged is there. Not for use after fork().
+ *
  * CONNECTING. crier_open() waits up to options.connect_timeout_ms for a first connection; after that the bus
  * reconnects by itself, with growing, jittered delays, and listeners go on from their position.
  *
@@ -81,7 +88,7 @@ enum crier_error {
 /** What a code means and what to do about it. Static text, never NULL. Any thread. */
 CRIER_API const char *crier_strerror(int code);
 
-/** A bus: a connection to a broker (later also an emitter in this process, or an embedded broker). */
+/** A bus: a connection to a broker, on the network or in this process. */
 typedef struct crier crier;
 /** A subscription made by crier_listen(). */
 typedef struct crier_listener crier_listener;
@@ -158,6 +165,10 @@ struct crier_options {
      * for the call; default NULL: nowhere */
     char *error_text;
     size_t error_text_size;
+    /* embed: each line the broker in this process logs: borrowed, NUL-terminated, without line end. Called with the
+     * options' ctx on any of the broker's threads, until crier_close() returns; must not call crier_open or crier_close.
+     * default NULL: what it logs is dropped */
+    void (*log)(const char *line, void *ctx);
 };
 
 static inline struct crier_options crier_options_default(void)
@@ -180,11 +191,13 @@ static inline struct crier_options crier_options_default(void)
 /**
  * Open a bus.
  *
- * url      copied; "crier://HOST:PORT[,HOST2:PORT2...]" or "unix:/PATH"; the port defaults to 27437
+ * url      copied; "crier://HOST:PORT[,HOST2:PORT2...]", "unix:/PATH" or "embed:FOLDER[?OPTION=VALUE&...]"; the port
+ *          defaults to 27437
  * options  copied; NULL: the defaults
  *
  * Returns 0, or CRIER_EINVAL (URL or options), CRIER_ECONNECT (nobody answered in connect_timeout_ms), CRIER_EPROTO
- * (whoever answers is no broker), CRIER_EVERSION, CRIER_ENOTSUP (a kind of bus this library does not have), CRIER_ENOMEM.
+ * (whoever answers is no broker), CRIER_EVERSION, CRIER_ENOTSUP (a kind of bus this library does not have), CRIER_ENOMEM; for
+ * embed: also CRIER_EBUSY (the folder is another process's, or open here with other options), CRIER_EIO, CRIER_ECORRUPT.
  * *ret_bus is written on success only. Blocking.
  */
 CRIER_API int crier_open(const char *url, const struct crier_options *options, crier **ret_bus);
