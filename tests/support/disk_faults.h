@@ -1,7 +1,7 @@
-/* disk_faults.h: disks that fail where a test says so.
+/* disk_faults.h: disks that fail, or take their time, where a test says so.
  *
- * A test program that links disk_faults.c has its own pwrite, writev, write, pread, fdatasync, fsync and fallocate; the
- * dynamic linker gives them to every library in it, LMDB included. Nothing of this exists in the product.
+ * A test program that links disk_faults.c has its own open, pwrite, writev, write, pread, fdatasync, fsync and fallocate;
+ * the dynamic linker gives them to every library in it, LMDB included. Nothing of this exists in the product.
  *
  *   disk_fail("shard-0/0000000001-0.mdb", DISK_SYNC, 1, EIO);      the next sync of that file fails
  *   ...
@@ -18,6 +18,8 @@ enum disk_op {
     DISK_READ,     /* pread */
     DISK_SYNC,     /* fdatasync, fsync */
     DISK_ALLOCATE, /* fallocate */
+    DISK_OPEN,     /* open, of a file or folder */
+    DISK_WRITEV,   /* writev alone */
 };
 
 #define DISK_SHORT                                                                                           \
@@ -27,6 +29,13 @@ enum disk_op {
 void disk_fail(const char *part, enum disk_op op, unsigned nth, int error);
 /* The nth only. */
 void disk_fail_once(const char *part, enum disk_op op, unsigned nth, int error);
+/* So many from the next on. */
+void disk_fail_times(const char *part, enum disk_op op, unsigned times, int error);
+/* As disk_fail, on the file or folder with exactly this path. */
+void disk_fail_folder(const char *path, enum disk_op op, int error);
+/* The next call of this kind waits, and whoever makes it, until disk_heal() or until another fault is armed. */
+void disk_hold(const char *part, enum disk_op op);
+void disk_await_held(void); /* waits until one waits */
 void disk_heal(void);
 unsigned disk_struck(void); /* how many calls have failed since it was armed */
 

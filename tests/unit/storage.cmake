@@ -6,9 +6,17 @@ foreach(name test_store_contract test_store_damage test_store_fuzz test_store_of
 endforeach()
 
 # This program's disk fails on demand: the functions of disk_faults.c take libc's place for LMDB too.
-foreach(name test_store_faults test_store_sectors)
+foreach(name test_store_faults test_store_sectors test_store_disk)
   crier_test(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c ${STORE_FIXTURE}
              ${CMAKE_SOURCE_DIR}/tests/support/disk_faults.c LIBS storage proto PkgConfig::LMDB LABELS unit)
+endforeach()
+
+# And this one's LMDB answers as it is told.
+crier_test(test_store_lmdb ${CMAKE_CURRENT_LIST_DIR}/test_store_lmdb.c ${STORE_FIXTURE}
+           ${CMAKE_SOURCE_DIR}/tests/support/disk_faults.c ${CMAKE_SOURCE_DIR}/tests/support/lmdb_faults.c
+           LIBS storage proto PkgConfig::LMDB LABELS unit)
+foreach(call put del txn_commit txn_begin dbi_open env_set_mapsize)
+  target_link_options(test_store_lmdb PRIVATE -Wl,--wrap=mdb_${call})
 endforeach()
 
 crier_test(test_store_threads ${CMAKE_CURRENT_LIST_DIR}/test_store_threads.c ${STORE_FIXTURE} PLAIN LIBS storage proto

@@ -364,7 +364,7 @@ int fixture_emit(struct fixture *f, uint64_t partition, uint64_t offset, uint32_
     return status;
 }
 
-static void read_done(struct store_read *read, void *ctx)
+void fixture_read_done(struct store_read *read, void *ctx)
 {
     (void)read;
     *(bool *)ctx = true;
@@ -376,7 +376,7 @@ struct store_read *fixture_read(struct fixture *f, uint64_t partition, uint64_t 
     bool done = false;
     struct store_read *read = calloc(1, sizeof(*read));
     REQUIRE(read);
-    *read = (struct store_read){.done = read_done,
+    *read = (struct store_read){.done = fixture_read_done,
                                 .ctx = &done,
                                 .partition = partition,
                                 .offset = offset,
@@ -430,7 +430,7 @@ int64_t fixture_lookup(struct fixture *f, uint64_t partition, int64_t time_us)
     return found;
 }
 
-static void flush_done(struct store_flush *flush, void *ctx)
+void fixture_flush_done(struct store_flush *flush, void *ctx)
 {
     (void)flush;
     *(bool *)ctx = true;
@@ -451,8 +451,11 @@ int fixture_flush(struct fixture *f, uint64_t applied_index, const char *const *
     }
     bool done = false;
     const struct store_rows all = {.rows = rows, .count = count};
-    struct store_flush flush = {
-        .done = flush_done, .ctx = &done, .applied_index = applied_index, .rows = &all, .row_count = count};
+    struct store_flush flush = {.done = fixture_flush_done,
+                                .ctx = &done,
+                                .applied_index = applied_index,
+                                .rows = &all,
+                                .row_count = count};
     REQUIRE(f->store->ops->flush(f->store, &flush) == 0);
     fixture_wait(f, &done);
     return flush.status;

@@ -87,6 +87,8 @@ void fixture_submit(struct fixture *f, struct fixture_append *a); /* waits for r
 /* One batch, durable or refused on return: the status. */
 int fixture_emit(struct fixture *f, uint64_t partition, uint64_t offset, uint32_t span, size_t size);
 /* A finished read; its batches are released by fixture_read_destroy. */
+void fixture_read_done(struct store_read *read, void *ctx); /* set the bool that ctx points to */
+void fixture_flush_done(struct store_flush *flush, void *ctx);
 struct store_read *fixture_read(struct fixture *f, uint64_t partition, uint64_t offset, uint64_t until,
                                 size_t bytes_max);
 void fixture_read_destroy(struct store_read *read);
