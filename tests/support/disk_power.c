@@ -62,7 +62,8 @@ static struct file *files[FILES_MAX];
 static struct name names[NAMES_MAX], changes[NAMES_MAX];
 static unsigned file_count, name_count, change_count;
 static uint64_t calls;
-static void (*call_fn)(void *ctx, uint64_t number);
+static void (*call_fn)(void *ctx, const struct disk_power_call *call);
+static struct disk_power_losses losses;
 static void *call_ctx;
 
 /* ---- files ---- */
@@ -231,14 +232,20 @@ static void write_file(const char *path, const uint8_t *data, size_t size)
 static void apply_torn(struct file *copy, const struct change *change, struct random *random)
 {
     size_t at = 0;
+    unsigned kept = 0, dropped = 0;
     while (at < change->size) {
         size_t size = SECTOR - (change->at + at) % SECTOR;
         if (size > change->size - at)
             size = change->size - at;
-        if (random_below(random, 2))
+        if (random_below(random, 2)) {
             file_put(copy, change->at + at, change->data + at, size);
+            kept++;
+        } else {
+            dropped++;
+        }
         at += size;
     }
+    losses.torn += kept > 0 && dropped > 0;
 }
 
 /* Each write survives whole, torn or not at all; lengths survive up to some moment. */
@@ -253,6 +260,7 @@ static void write_image(const char *path, const struct file *file, struct random
         if (!change->data) {
             if (lengths)
                 file_apply(&copy, change);
+            losses.lengths += !lengths;
             continue;
         }
         switch (random_below(random, 3)) {
@@ -261,6 +269,9 @@ static void write_image(const char *path, const struct file *file, struct random
             break;
         case 1:
             apply_torn(&copy, change, random);
+            break;
+        default:
+            losses.lost++;
             break;
         }
     }
@@ -274,6 +285,7 @@ void disk_power_image(const char *image, struct random *random)
     unsigned count = name_count;
     memcpy(survivors, names, sizeof(names[0]) * name_count);
     unsigned up_to = (unsigned)random_below(random, change_count + 1);
+    losses.names += change_count - up_to;
     for (unsigned i = 0; i < up_to; i++)
         apply_name(survivors, &count, &changes[i]);
     REQUIRE(syscall(SYS_mkdirat, AT_FDCWD, image, 0700) == 0);
@@ -320,7 +332,13 @@ static void load(const char *folder, const char *prefix)
     closedir(dir);
 }
 
-void disk_power_begin(const char *folder, void (*on_call)(void *ctx, uint64_t number), void *ctx)
+struct disk_power_losses disk_power_losses(void)
+{
+    return losses;
+}
+
+void disk_power_begin(const char *folder, void (*on_call)(void *ctx, const struct disk_power_call *call),
+                      void *ctx)
 {
     pthread_mutex_lock(&lock);
     REQUIRE(realpath(folder, root));
@@ -347,11 +365,23 @@ uint64_t disk_power_end(void)
     return count;
 }
 
+/* The name a file has now. */
+static const char *name_of(const struct file *file)
+{
+    for (unsigned i = change_count; i-- > 0;)
+        if (changes[i].file == file)
+            return changes[i].path;
+    for (unsigned i = 0; i < name_count; i++)
+        if (names[i].file == file)
+            return names[i].path;
+    return "";
+}
+
 /* Before a call that changes something below the folder; with the lock. */
-static void announce(void)
+static void announce(const char *path, const char *name)
 {
     calls++;
-    call_fn(call_ctx, calls);
+    call_fn(call_ctx, &(struct disk_power_call){calls, path, name});
 }
 
 /* ---- the calls ---- */
@@ -366,7 +396,7 @@ PUBLIC int open(const char *path, int flags, ...)
     const char *name = flags & O_CREAT ? below(path) : NULL;
     bool creates = name && access(path, F_OK) != 0;
     if (creates)
-        announce();
+        announce(name, "create");
     int fd = (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
     struct stat stat;
     if (fd >= 0 && creates && fstat(fd, &stat) == 0)
@@ -380,7 +410,7 @@ PUBLIC int mkdir(const char *path, mode_t mode)
     pthread_mutex_lock(&lock);
     const char *name = below(path);
     if (name)
-        announce();
+        announce(name, "create");
     int rc = (int)syscall(SYS_mkdirat, AT_FDCWD, path, mode);
     struct stat stat_of;
     if (rc == 0 && name && stat(path, &stat_of) == 0)
@@ -396,7 +426,7 @@ PUBLIC int rename(const char *from, const char *to)
     struct stat stat_of;
     struct file *file = name && stat(from, &stat_of) == 0 ? file_of(&stat_of) : NULL;
     if (file)
-        announce();
+        announce(name, "rename");
     int rc = (int)syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
     if (rc == 0 && file)
         note_name(name, below(from), file);
@@ -410,7 +440,7 @@ PUBLIC int unlink(const char *path)
     const char *name = below(path);
     bool there = name && access(path, F_OK) == 0;
     if (there)
-        announce();
+        announce(name, "remove");
     int rc = (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
     if (rc == 0 && there)
         note_name(name, NULL, NULL);
@@ -423,11 +453,21 @@ PUBLIC int ftruncate(int fd, off_t size)
     pthread_mutex_lock(&lock);
     struct file *file = file_of_fd(fd);
     if (file)
-        announce();
+        announce(name_of(file), "truncate");
     int rc = (int)syscall(SYS_ftruncate, fd, size);
     if (rc == 0 && file)
         file_note(file, 0, NULL, (size_t)size);
     pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+PUBLIC int truncate(const char *path, off_t size)
+{
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    int rc = ftruncate(fd, size);
+    close(fd);
     return rc;
 }
 
@@ -436,7 +476,7 @@ PUBLIC int fallocate(int fd, int mode, off_t offset, off_t length)
     pthread_mutex_lock(&lock);
     struct file *file = file_of_fd(fd);
     if (file)
-        announce();
+        announce(name_of(file), "allocate");
     int rc = (int)syscall(SYS_fallocate, fd, mode, offset, length);
     if (rc == 0 && file)
         file_note(file, 0, NULL, (size_t)(offset + length)); /* ours only ever grow a file */
@@ -468,7 +508,7 @@ PUBLIC ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset)
     pthread_mutex_lock(&lock);
     struct file *file = file_of_fd(fd);
     if (file)
-        announce();
+        announce(name_of(file), "write");
     ssize_t put = syscall(SYS_pwrite64, fd, bytes, size, offset);
     note_write(file, fd, offset, bytes, put);
     pthread_mutex_unlock(&lock);
@@ -481,7 +521,7 @@ PUBLIC ssize_t write(int fd, const void *bytes, size_t size)
     struct file *file = file_of_fd(fd);
     off_t at = file ? lseek(fd, 0, SEEK_CUR) : 0;
     if (file)
-        announce();
+        announce(name_of(file), "write");
     ssize_t put = syscall(SYS_write, fd, bytes, size);
     note_write(file, fd, at, bytes, put);
     pthread_mutex_unlock(&lock);
@@ -494,7 +534,7 @@ PUBLIC ssize_t writev(int fd, const struct iovec *pieces, int count)
     struct file *file = file_of_fd(fd);
     off_t at = file ? lseek(fd, 0, SEEK_CUR) : 0;
     if (file)
-        announce();
+        announce(name_of(file), "write");
     ssize_t put = syscall(SYS_writev, fd, pieces, count);
     ssize_t left = put;
     for (int i = 0; file && i < count && left > 0; i++) {
@@ -515,7 +555,7 @@ static int sync_fd(int fd, long number)
     bool directory = recording && fstat(fd, &stat) == 0 && S_ISDIR(stat.st_mode);
     struct file *file = file_of_fd(fd);
     if (file || directory)
-        announce();
+        announce(file ? name_of(file) : "", "sync");
     if (directory)
         directory_sync(fd);
     else if (file)

@@ -20,11 +20,28 @@
 
 #include <stdint.h>
 
-/* Everything in the folder now is durable. on_call is called before each call that changes something there, with the
- * number of such calls so far, while all others wait; only there disk_power_image() may be called. */
-void disk_power_begin(const char *folder, void (*on_call)(void *ctx, uint64_t number), void *ctx);
+/* A call that changes something in the folder, before it is made. */
+struct disk_power_call {
+    uint64_t number;  /* how many there were, this one included */
+    const char *path; /* below the folder; "": the folder itself */
+    const char *name; /* "create", "write", "sync", "truncate", "allocate", "rename", "remove" */
+};
+
+/* What the images of a program had: a test whose power cuts tore nothing proves nothing. */
+struct disk_power_losses {
+    uint64_t torn;    /* writes of which some sectors survived and some did not */
+    uint64_t lost;    /* writes that did not survive */
+    uint64_t lengths; /* changes of a file's length that did not */
+    uint64_t names;   /* names created, renamed or removed whose change did not */
+};
+
+/* Everything in the folder now is durable. on_call is called before each such call, while all others wait; only there
+ * disk_power_image() may be called. */
+void disk_power_begin(const char *folder, void (*on_call)(void *ctx, const struct disk_power_call *call),
+                      void *ctx);
 /* Makes `image`, a folder that does not exist yet. What survives is drawn from `random`. */
 void disk_power_image(const char *image, struct random *random);
-uint64_t disk_power_end(void); /* forgets everything; returns the number of calls */
+struct disk_power_losses disk_power_losses(void); /* of all images so far */
+uint64_t disk_power_end(void);                    /* forgets everything; returns the number of calls */
 
 #endif
