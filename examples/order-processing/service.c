@@ -7,7 +7,6 @@
 
 #include <err.h>
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -50,31 +49,35 @@ void service_fail(struct service *service, int code, const char *text)
 
 /* ---- opening ---- */
 
+/* Where the value of an option goes; NULL: there is no such option, or it has no value. */
+static const char **option_place(struct service *service, const char *name)
+{
+    const struct {
+        const char *name, **place;
+    } rows[] = {{"--url", &service->url},
+                {"--dir", &service->directory},
+                {"--run", &service->run},
+                {"--data", &service->data}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (strcmp(rows[i].name, name) == 0)
+            return rows[i].place;
+    return NULL;
+}
+
+/* Without getopt, whose state is the process's: services may be threads of one program (in_one_process.c). */
 static void parse(struct service *service, int argc, char **argv)
 {
-    static const struct option rows[] = {{"url", required_argument, NULL, 'u'},
-                                         {"dir", required_argument, NULL, 'd'},
-                                         {"run", required_argument, NULL, 'r'},
-                                         {"data", required_argument, NULL, 'f'},
-                                         {"hold", no_argument, NULL, 'h'},
-                                         {"spread", required_argument, NULL, 's'},
-                                         {0}};
     service->url = "crier://127.0.0.1:27437";
     service->directory = ".";
     service->run = "";
-    for (int c; (c = getopt_long(argc, argv, "", rows, NULL)) != -1;) {
-        if (c == 'u')
-            service->url = optarg;
-        else if (c == 'd')
-            service->directory = optarg;
-        else if (c == 'r')
-            service->run = optarg;
-        else if (c == 'f')
-            service->data = optarg;
-        else if (c == 'h')
+    for (int i = 1; i < argc; i++) {
+        const char **place = option_place(service, argv[i]);
+        if (strcmp(argv[i], "--hold") == 0)
             service->held = true;
-        else if (c == 's')
-            service->spread_ms = atoi(optarg);
+        else if (place && i + 1 < argc)
+            *place = argv[++i];
+        else if (strcmp(argv[i], "--spread") == 0 && i + 1 < argc)
+            service->spread_ms = atoi(argv[++i]);
         else
             errx(2, "usage: %s [--url URL] [--dir DIR] [--run NAME] [--data FILE] [--hold] [--spread MS]",
                  argv[0]);
@@ -253,9 +256,11 @@ static void print_line(struct service *service, const char *state, json_t *total
                              (json_int_t)lag(service), "percent", service->percent);
     if (totals)
         json_object_set_new(line, "totals", totals);
+    flockfile(stdout); /* a line is one service's, also where several share a process */
     json_dumpf(line, stdout, JSON_COMPACT);
     putchar('\n');
     fflush(stdout);
+    funlockfile(stdout);
     json_decref(line);
     service->reported_ms = service_now_ms();
 }
