@@ -161,13 +161,12 @@ bool listen_tell_error(struct engine *engine, int code, const char *text)
 }
 
 /* The handler failed. Returns true if somebody on "error" took note, so that the listener may go on. */
-static bool failure_tell(struct engine *engine, const struct crier_listener *listener,
-                         const crier_event *event, int rc)
+static bool failure_tell(struct engine *engine, const crier_event *event, int rc)
 {
     bool heard = !list_is_empty(&engine->error_listeners);
 
     engine_error(engine, CRIER_EHANDLER, "a handler of %s returned %d for partition %u offset %llu",
-                 listener->topic, rc, event->partition, (unsigned long long)event->offset);
+                 event->topic, rc, event->partition, (unsigned long long)event->offset);
     return heard;
 }
 
@@ -183,7 +182,7 @@ static bool event_run(struct engine *engine, struct crier_listener *listener,
     engine->delivered++;
     if (__builtin_expect(rc < 0, 0)) {
         atomic_fetch_add_explicit(&listener->failed, 1, memory_order_relaxed);
-        if (!failure_tell(engine, listener, event, rc)) {
+        if (!failure_tell(engine, event, rc)) {
             listen_finish_one(engine, listener, CRIER_EHANDLER,
                               "its handler failed, and nobody listens to \"error\"");
             return false;
@@ -210,7 +209,7 @@ static void batch_is_corrupt(struct engine *engine, struct delivery *delivery, c
     }
     listener->corrupt_offset = offset;
     engine_fail(engine, CRIER_ECORRUPT, "%s arrived damaged (%s) at offset %llu: asking again",
-                listener->topic, what, (unsigned long long)offset);
+                delivery->partition->topic, what, (unsigned long long)offset);
 }
 
 /* Begins the next batch of the delivery that has something for the listener. false: there is none, or it is broken. */
@@ -263,9 +262,8 @@ static void skip_gap(struct engine *engine, struct delivery *delivery)
     if (delivery->skip_to <= partition->next)
         return;
     engine_error(engine, CRIER_ELIMIT,
-                 "%s: the events %llu to %llu are gone before they were heard (retention)",
-                 delivery->listener->topic, (unsigned long long)partition->next,
-                 (unsigned long long)delivery->skip_to - 1);
+                 "%s: the events %llu to %llu are gone before they were heard (retention)", partition->topic,
+                 (unsigned long long)partition->next, (unsigned long long)delivery->skip_to - 1);
     partition->next = delivery->skip_to;
 }
 
@@ -276,7 +274,7 @@ static size_t batch_run(struct engine *engine, struct delivery *delivery, size_t
     struct crier_listener *listener = delivery->listener;
     struct listen_partition *partition = delivery->partition;
     struct batch_record record;
-    crier_event event = {.topic = listener->topic,
+    crier_event event = {.topic = partition->topic,
                          .partition = partition->index,
                          .high_watermark = partition->high_watermark,
                          .internal = &record};

@@ -66,6 +66,7 @@ struct delivery {
 };
 
 struct listen_partition {
+    const char *topic; /* whose it is: the listener's own, or, of a pattern's listener, own_topic */
     uint64_t id;
     uint32_t index;          /* within the topic: what users call it */
     bool given;              /* `assigned` was told so */
@@ -74,6 +75,7 @@ struct listen_partition {
     uint64_t committed;      /* told to the broker; positions below need no COMMIT */
     uint64_t commit_sent;    /* in the COMMIT that is under way */
     uint64_t high_watermark; /* last heard */
+    char own_topic[];
 };
 
 enum listener_state {
@@ -92,7 +94,9 @@ struct crier_listener {
     enum listener_state state;
     uint32_t id; /* 0: none */
     char *topic;
-    char *group; /* NULL: none */
+    bool pattern; /* the topic is one */
+    bool again;   /* all of LISTENING has come once: what the broker names beyond `partitions` is new */
+    char *group;  /* NULL: none */
     enum crier_from from;
     int64_t from_value;
     uint64_t count; /* events to go; UINT64_MAX: no end */
@@ -107,7 +111,7 @@ struct crier_listener {
     bool probe;          /* asks where a seek leads: hears nothing, makes no topic; see engine_group.c */
     atomic_bool stopped; /* no handler call begins any more */
     struct listen_partition *
-        *partitions; /* its own now; over a reconnect those it had. A group's come and go */
+        *partitions; /* its own now; over a reconnect those it had. A group's come and go, a pattern's come */
     size_t partition_count, partition_capacity;
     uint64_t generation;      /* of a group's member: this one's, until it ends */
     uint64_t credit_received; /* attachment bytes received in this connection */

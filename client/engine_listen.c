@@ -45,16 +45,21 @@ int engine_listener_create(const struct engine *engine, const char *topic,
 {
     struct crier_listen_options copy = crier_listen_options_default();
     bool local = topic && strcmp(topic, ERROR_TOPIC) == 0;
+    bool pattern = topic && topic_is_pattern(topic);
     struct crier_listener *listener;
 
-    if (!handler || !struct_take(&copy, sizeof(copy), options) || (!local && !topic_name_is_valid(topic)) ||
-        !options_are_valid(&copy) || (local && copy.group))
+    if (!handler || !struct_take(&copy, sizeof(copy), options) || !options_are_valid(&copy))
+        return CRIER_EINVAL;
+    if (!local && !(pattern ? topic_pattern_is_valid(topic) : topic_name_is_valid(topic)))
+        return CRIER_EINVAL;
+    if ((local && copy.group) || (pattern && (copy.group || copy.from == CRIER_OFFSET)))
         return CRIER_EINVAL;
     if (!(listener = calloc(1, sizeof(*listener))))
         return CRIER_ENOMEM;
     list_init(&listener->link);
     listener->state = LISTENER_NEW;
     listener->topic = text_copy(topic);
+    listener->pattern = pattern;
     listener->group = copy.group ? text_copy(copy.group) : NULL;
     listener->from = copy.from;
     listener->from_value = copy.from_value;
@@ -301,6 +306,7 @@ static void listener_ask(struct engine *engine, struct crier_listener *listener)
         listen.credit = listener->credit;
         listen.create = !listener->probe;
         listen.session_timeout_ms = listener->session_timeout_ms;
+        listen.again = listener->again;
         listener->credit_received = listener->credit_handled = 0;
         listener->credit_told = listener->credit;
         listener->state = LISTENER_ASKED;
@@ -340,6 +346,7 @@ void listen_listening(struct engine *engine, const Wire__Listening *listening)
         return;
     }
     listener->generation = listening->generation;
+    listener->again = listener->pattern && !listening->more;
     listener->state = LISTENER_LIVE;
     if (!partitions_begin(listener, listening)) {
         engine_fail(engine, CRIER_ENOMEM, "out of memory for the partitions of %s", listener->topic);
@@ -403,9 +410,8 @@ void listen_forget(struct engine *engine)
     for (struct list *link = engine->listeners.next; link != &engine->listeners; link = link->next) {
         struct crier_listener *listener = LIST_ENTRY(link, struct crier_listener, link);
         heard |= listener->partition_count > 0;
-        free(listener->partitions);
-        listener->partitions = NULL;
-        listener->partition_count = 0;
+        partitions_forget(listener);
+        listener->again = false;
     }
     if (heard)
         engine_error(engine, CRIER_ENOTOPIC, "the broker has another log than before: listeners start anew");

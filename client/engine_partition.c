@@ -1,4 +1,5 @@
-/* engine_partition.c: the partitions a listener has: all of its topic's, or, in a group, those it was given.
+/* engine_partition.c: the partitions a listener has: all of its topic's, in a group those it was given, of a pattern those
+ * of every topic that it matches.
  *
  * Role:     keeps the set: LISTENING begins it, ASSIGN changes it while events flow, and what the broker asks back is
  *           given back in an order that makes the next owner safe.
@@ -12,6 +13,7 @@
 #include "client/engine_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- the set ---- */
 
@@ -36,16 +38,22 @@ static bool partitions_reserve(struct crier_listener *listener, size_t count)
     return true;
 }
 
-static struct listen_partition *partition_make(const Wire__ListenPartition *from)
+static struct listen_partition *partition_make(const struct crier_listener *listener,
+                                               const Wire__ListenPartition *from)
 {
-    struct listen_partition *partition = calloc(1, sizeof(*partition));
+    size_t name_size = listener->pattern ? strlen(from->topic) + 1 : 0;
+    struct listen_partition *partition = calloc(1, sizeof(*partition) + name_size);
 
-    if (partition)
-        *partition = (struct listen_partition){.id = from->partition,
-                                               .index = from->index,
-                                               .next = from->next,
-                                               .committed = from->next,
-                                               .high_watermark = from->high_watermark};
+    if (!partition)
+        return NULL;
+    *partition = (struct listen_partition){.topic = listener->topic,
+                                           .id = from->partition,
+                                           .index = from->index,
+                                           .next = from->next,
+                                           .committed = from->next,
+                                           .high_watermark = from->high_watermark};
+    if (listener->pattern)
+        partition->topic = memcpy(partition->own_topic, from->topic, name_size);
     return partition;
 }
 
@@ -106,7 +114,7 @@ bool partitions_begin(struct crier_listener *listener, const Wire__Listening *li
     for (size_t i = 0; made && i < listening->n_partitions; i++) {
         const Wire__ListenPartition *from = listening->partitions[i];
         const struct listen_partition *known = listen_partition_find(listener, from->partition);
-        struct listen_partition *partition = partition_make(from);
+        struct listen_partition *partition = partition_make(listener, from);
         made = partition != NULL;
         if (made)
             fresh.partitions[fresh.partition_count++] = partition;
@@ -166,8 +174,10 @@ static void partitions_revoked(struct engine *engine, struct crier_listener *lis
         deliveries_drop(engine, partition);
         partition_tell(listener, partition, false);
     }
-    position_send_leaving(engine, listener);
-    release_send(engine, listener, assign);
+    if (listener->group) {
+        position_send_leaving(engine, listener);
+        release_send(engine, listener, assign);
+    }
     leaving_remove(listener);
 }
 
@@ -180,7 +190,7 @@ static bool partition_added(struct engine *engine, struct crier_listener *listen
         engine_fail(engine, CRIER_EPROTO, "ASSIGN of a partition that was assigned");
         return false;
     }
-    if (!(partition = partition_make(added))) {
+    if (!(partition = partition_make(listener, added))) {
         engine_fail(engine, CRIER_ENOMEM, "out of memory for the partitions of %s", listener->topic);
         return false;
     }
@@ -195,8 +205,9 @@ void listen_assign(struct engine *engine, const Wire__Assign *assign)
 
     if (!listener || listener->state == LISTENER_ENDING)
         return; /* it was sent before the broker heard of the end */
-    if (listener->state != LISTENER_LIVE || !listener->group || assign->generation != listener->generation) {
-        engine_fail(engine, CRIER_EPROTO, "ASSIGN for a listener that is no such member");
+    if (listener->state != LISTENER_LIVE || (!listener->group && !listener->pattern) ||
+        assign->generation != listener->generation) {
+        engine_fail(engine, CRIER_EPROTO, "ASSIGN for a listener that is no such member, and no pattern's");
         return;
     }
     if (assign->n_revoked > 0)
@@ -208,5 +219,6 @@ void listen_assign(struct engine *engine, const Wire__Assign *assign)
     for (size_t i = 0; i < assign->n_added; i++)
         if (!partition_added(engine, listener, assign->added[i]))
             return;
+    listener->again = listener->pattern && !assign->more;
     partitions_lag_update(listener);
 }

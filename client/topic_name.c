@@ -1,4 +1,4 @@
-/* topic_name.c: what a topic may be called. See topic_name.h. */
+/* topic_name.c: what a topic may be called, and what a pattern. See topic_name.h. */
 #include "client/topic_name.h"
 
 #include "crier/crier.h"
@@ -51,16 +51,38 @@ bool text_is_valid(const char *text, unsigned size_max)
     return size > 0 && size <= size_max;
 }
 
+/* UTF-8 without blanks, no level empty. */
+static bool levels_are_valid(const char *name)
+{
+    if (!name || !text_is_valid(name, CRIER_TOPIC_NAME_MAX))
+        return false;
+    return name[0] != '.' && name[strlen(name) - 1] != '.' && !strchr(name, ' ') && !strstr(name, "..");
+}
+
+bool topic_is_pattern(const char *text)
+{
+    return strchr(text, '*') != NULL;
+}
+
+bool topic_pattern_is_valid(const char *pattern)
+{
+    if (!levels_are_valid(pattern) || pattern[0] == '$')
+        return false;
+    for (const char *level = pattern; *level; level += strspn(level, ".")) {
+        size_t size = strcspn(level, ".");
+        bool any = size == 1, rest = size == 2 && level[1] == '*' && level[2] == '\0';
+        if (memchr(level, '*', size) && !(level[0] == '*' && (any || rest)))
+            return false;
+        level += size;
+    }
+    return true;
+}
+
 bool topic_name_is_valid(const char *name)
 {
     static const char *const local[] = {"error", "newListener", "removeListener"};
-    size_t size;
 
-    if (!name || !text_is_valid(name, CRIER_TOPIC_NAME_MAX))
-        return false;
-    size = strlen(name);
-    if (name[0] == '$' || name[0] == '.' || name[size - 1] == '.' || strpbrk(name, "* ") ||
-        strstr(name, ".."))
+    if (!levels_are_valid(name) || name[0] == '$' || topic_is_pattern(name))
         return false;
     for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
         if (strcmp(name, local[i]) == 0)

@@ -9,6 +9,10 @@
 /* 1..255 bytes of UTF-8 without control characters, blanks or '*', levels split by single dots, no leading '$', and none
  * of the names that are local to a bus. */
 bool topic_name_is_valid(const char *name);
+/* Has it a wildcard? */
+bool topic_is_pattern(const char *text);
+/* As a topic name, but a whole level may be `*` (any one level), or the last one `**` (any number of levels, also none). */
+bool topic_pattern_is_valid(const char *pattern);
 /* For a group or the bus itself: 1..size_max bytes of UTF-8 without control characters. */
 bool text_is_valid(const char *text, unsigned size_max);
 char *text_copy(const char *text); /* malloc'ed; NULL: no memory */

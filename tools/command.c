@@ -67,6 +67,15 @@ int command_failed(const char *format, ...)
     return STATUS_FAILED;
 }
 
+int command_bad_pattern(const char *pattern)
+{
+    command_failed(
+        "'%s' is no topic name, and no pattern to listen to: a whole level is * (any one level), or the "
+        "last one ** (any number of levels); no group, and no offset to start from",
+        pattern);
+    return STATUS_USAGE;
+}
+
 int command_bad_name(const char *topic, const char *group)
 {
     const char * or = group != NULL ? " (or the group's is none)" : "";

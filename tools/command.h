@@ -59,6 +59,8 @@ int command_failed(const char *format, ...) __attribute__((format(printf, 1, 2))
 
 /* That the broker knows no such topic name (or, unless NULL, group name). Returns STATUS_USAGE. */
 int command_bad_name(const char *topic, const char *group);
+/* The same of a pattern that cannot be listened to. */
+int command_bad_pattern(const char *pattern);
 
 /* The options every command opens its bus with: a name for the broker's log, and a patience fit for people. */
 struct crier_options command_bus_options(const char *name);

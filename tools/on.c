@@ -291,6 +291,8 @@ static int listen_to(struct topic_listener *listener, crier *bus)
     if (strcmp(listener->topic, "error") == 0) /* this bus's own, which would wait for ever */
         return command_bad_name(listener->topic, NULL);
     int rc = crier_listen(bus, listener->topic, &options, on_event, listener, NULL);
+    if (rc == CRIER_EINVAL && strchr(listener->topic, '*') != NULL)
+        return command_bad_pattern(listener->topic);
     if (rc == CRIER_EINVAL)
         return command_bad_name(listener->topic, on->group);
     if (rc < 0)
@@ -413,6 +415,9 @@ const struct command on_command = {
     .text = "Prints the values of the topics' events, one a line, until it is stopped\n"
             "(Ctrl-C), the --count is reached or the --timeout passes. Exit status 1 if the\n"
             "--timeout passed before the --count was reached.\n"
+            "\n"
+            "A TOPIC may be a pattern: * is any one level, ** at the end any number of\n"
+            "levels. Topics that come later join in. Quote it, or the shell expands it.\n"
             "\n" ON_FORMAT_TEXT "\n"
             "--exec runs a shell command for each event, with the value (or what --format\n"
             "makes of the event) as its input, and CRIER_TOPIC, CRIER_KEY, CRIER_PARTITION,\n"
@@ -423,6 +428,7 @@ const struct command on_command = {
             "Examples:\n"
             "  crier on orders.placed\n"
             "  crier on orders.placed orders.cancelled --format '%T %t %k: %v'\n"
+            "  crier on 'orders.**' --format '%t %v'\n"
             "  crier on orders.placed --from earliest --timeout 1s | wc -l\n"
             "  crier on orders.placed --from 15m --format json | jq .key\n"
             "  crier on orders.placed --group billing --exec ./bill",

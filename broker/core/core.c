@@ -12,10 +12,8 @@ struct core {
     bool draining;
 };
 
-static const struct shard_output to_session = {.reply = session_reply,
-                                               .emitted = session_emitted,
-                                               .durable = session_durable,
-                                               .partition = session_partition};
+static const struct shard_output to_session = {
+    .reply = session_reply, .emitted = session_emitted, .durable = session_durable, .topic = session_topic};
 
 struct core_config core_config_default(void)
 {

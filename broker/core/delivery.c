@@ -18,32 +18,6 @@ struct delivery_read {
     size_t promised;       /* bytes of its credit */
 };
 
-struct view *view_find(const struct session *session, uint64_t partition)
-{
-    return partition < session->view_capacity ? session->views[partition] : NULL;
-}
-
-void session_partition(void *ctx, const struct partition_info *info)
-{
-    struct session *session = ctx;
-    if (info->id >= session->view_capacity) {
-        size_t capacity = session->view_capacity ? session->view_capacity : 64;
-        while (capacity <= info->id)
-            capacity *= 2;
-        session->views = realloc(session->views, capacity * sizeof(struct view *));
-        CHECK(session->views);
-        memset(session->views + session->view_capacity, 0,
-               (capacity - session->view_capacity) * sizeof(struct view *));
-        session->view_capacity = capacity;
-    }
-    CHECK(!session->views[info->id]);
-    struct view *view = core_alloc(sizeof(*view));
-    view->id = info->id;
-    view->log_start = info->log_start;
-    view->high_watermark = info->high_watermark;
-    session->views[info->id] = view;
-}
-
 /* ---- who is next ---- */
 
 void connection_pump(struct core_connection *connection)
@@ -345,9 +319,7 @@ void session_durable(void *ctx, const struct durable_part *part)
 void delivery_destroy(struct session *session)
 {
     tail_cache_finish(&session->cache);
-    for (size_t i = 0; i < session->view_capacity; i++)
-        free(session->views[i]);
-    free(session->views);
+    views_destroy(session);
     while (session->reads_free) {
         struct delivery_read *read = session->reads_free;
         session->reads_free = read->next_free;

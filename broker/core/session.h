@@ -32,6 +32,6 @@ void session_stats(const struct session *session, struct core_stats *stats);
 void session_reply(void *session, const struct shard_reply *reply);
 void session_emitted(void *session, const struct emit *emit);
 void session_durable(void *session, const struct durable_part *part);
-void session_partition(void *session, const struct partition_info *info);
+void session_topic(void *session, const struct topic_info *info);
 
 #endif

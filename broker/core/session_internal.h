@@ -4,7 +4,8 @@
  *   session_emit.c    EMIT and its answer                                           grant.c    producers' credit
  *   session_listen.c  LISTEN, UNLISTEN, CREDIT                                      delivery.c what listeners get
  *   session_group.c   ASSIGN, RELEASE, COMMIT, GROUP_*
- *   session_topic.c   TOPIC_*                                                       tail_cache.c */
+ *   session_topic.c   TOPIC_*                                                       tail_cache.c
+ *   session_pattern.c LISTEN to a pattern                                           view.c     topics and partitions */
 #ifndef CRIER_BROKER_CORE_SESSION_INTERNAL_H
 #define CRIER_BROKER_CORE_SESSION_INTERNAL_H
 
@@ -12,6 +13,7 @@
 #include "broker/core/session.h"
 #include "broker/core/shard.h"
 #include "broker/core/tail_cache.h"
+#include "broker/core/trie.h"
 #include "proto/arena.h"
 #include "proto/crier.pb-c.h"
 #include "proto/error.h"
@@ -88,11 +90,12 @@ struct listener {
     struct position *resume;
     size_t resume_count;
     struct position *starts; /* until it is active: where each partition of the topic would start */
-    size_t start_count;
-    uint64_t first_partition; /* the topic's; its numbers follow each other */
-    struct cursor *cursors;   /* one per partition it listens to; a group's member has some of the topic's */
-    size_t looked_up;         /* of the starts, by time */
-    bool lookup_waits;        /* in the session's line for a lookup */
+    size_t start_count, start_capacity;
+    struct trie_item pattern; /* in session.patterns, if the topic is one */
+    bool again; /* it was in place before: what it does not know of is new, and heard from its start */
+    struct cursor *cursors; /* one per partition it listens to; a group's member has some of the topic's */
+    size_t looked_up;       /* of the starts, by time */
+    bool lookup_waits;      /* in the session's line for a lookup */
     int64_t session_timeout_us, revoked_us; /* a group's; since when it owes a RELEASE, 0: it owes none */
     uint64_t credit, delivered;             /* cumulative bytes of attachments */
     uint64_t reading;                       /* of the credit, promised to reads that are not back yet */
@@ -129,10 +132,21 @@ struct core_connection {
 
 /* What the session knows of a partition. */
 struct view {
+    struct topic_view *topic;
     uint64_t id;
+    uint32_t index; /* within the topic */
     uint64_t log_start, high_watermark;
     struct cursor *cursors;
     struct tail tail;
+};
+
+/* And of a topic. */
+struct topic_view {
+    struct trie_item item; /* in session.names */
+    struct topic_view *prev, *next;
+    char *name;
+    uint32_t view_count;
+    struct view views[];
 };
 
 struct session {
@@ -145,7 +159,10 @@ struct session {
     struct core_connection *connections; /* hash */
     struct core_connection *producers;   /* the same by producer id */
     uint64_t connection_last;
-    struct view **views; /* by partition id */
+    struct topic_view *topics; /* all */
+    struct trie names;         /* of them */
+    struct trie patterns;      /* listeners to a pattern */
+    struct view **views;       /* by partition id */
     size_t view_capacity;
     struct tail_cache cache;
     struct core_connection *pump, *pump_last;
@@ -235,6 +252,9 @@ void listener_tick(struct listener *listener); /* may end it */
 /* ---- session_listen.c ---- */
 struct listener *listener_find(struct core_connection *connection, uint32_t id); /* NULL: none */
 struct cursor *listener_cursor(struct listener *listener, uint64_t partition);   /* NULL: not its own */
+void listener_start(struct listener *listener, const struct view *view); /* one more of listener->starts */
+void listen_partition_fill(const struct cursor *cursor,
+                           Wire__ListenPartition *to); /* borrows the topic's name */
 /* The partitions of these cursors as a message has them; two blocks to free. */
 Wire__ListenPartition **listen_partitions(struct listener *listener, const struct position *only,
                                           size_t *ret_count, Wire__ListenPartition **ret_block);
@@ -242,8 +262,19 @@ void listener_end(struct listener *listener, int code, const char *text); /* ans
 void lookups_destroy(struct session *session);
 void listener_destroy(struct listener *listener); /* leaves its group; says nothing */
 
-/* ---- delivery.c ---- */
+/* ---- view.c ---- */
 struct view *view_find(const struct session *session, uint64_t partition); /* NULL: none */
+void views_destroy(struct session *session);
+
+/* ---- session_pattern.c ---- */
+const char *pattern_problem(const Wire__Listen *message); /* NULL: none */
+/* Where the listener would start in each partition that its pattern matches, in listener->starts; from now on it hears of
+ * new topics. False: they are too many, it has been ended. */
+bool pattern_begin(struct listener *listener);
+void pattern_topic(struct session *session, struct topic_view *topic); /* there is a new topic */
+void pattern_listening(struct listener *listener); /* LISTENING, in as many frames as it takes */
+
+/* ---- delivery.c ---- */
 /* A cursor of an active listener, from `next` on. */
 struct cursor *cursor_create(struct listener *listener, uint64_t partition, uint64_t next);
 void cursor_destroy(struct cursor *cursor);

@@ -1,7 +1,7 @@
 /* session_listen.c: LISTEN to ENDED: a listener's life, its credit and its group's positions.
  *
  * Happy path:  LISTEN → topic described (and created, if asked) → start offsets found (by time: looked up) → group
- *              joined (first positions durable) → LISTENING → delivery.c
+ *              joined (first positions durable) → LISTENING → delivery.c. A pattern: see session_pattern.c
  * Failures:    no such topic, a damaged log, a disk that cannot take a first position: ENDED with the code; the connection stays. A listener whose
  *              connection closes leaves its group at once. A COMMIT of an older generation is fenced. */
 #include "broker/core/session_internal.h"
@@ -53,6 +53,7 @@ void listener_destroy(struct listener *listener)
     if (listener->queued)
         DL_DELETE2(connection->deliverable, listener, queue_prev, queue_next);
     lookup_leave_line(listener);
+    trie_remove(&session->patterns, &listener->pattern);
     if (listener->state != LISTENER_ACTIVE)
         connection_unanswered(connection, -1);
     HASH_DEL(connection->listeners, listener);
@@ -86,6 +87,19 @@ static bool position_listed(const struct position *positions, size_t count, uint
     return false;
 }
 
+void listen_partition_fill(const struct cursor *cursor, Wire__ListenPartition *to)
+{
+    const struct view *view = cursor->view;
+    wire__listen_partition__init(to);
+    to->partition = view->id;
+    to->next = cursor->next;
+    to->high_watermark = view->high_watermark;
+    to->log_start = view->log_start;
+    to->index = view->index;
+    if (cursor->listener->pattern.node)
+        to->topic = view->topic->name;
+}
+
 Wire__ListenPartition **listen_partitions(struct listener *listener, const struct position *only,
                                           size_t *ret_count, Wire__ListenPartition **ret_block)
 {
@@ -99,12 +113,7 @@ Wire__ListenPartition **listen_partitions(struct listener *listener, const struc
     {
         if (only && !position_listed(only, *ret_count, cursor->view->id))
             continue;
-        wire__listen_partition__init(&block[used]);
-        block[used].partition = cursor->view->id;
-        block[used].next = cursor->next;
-        block[used].high_watermark = cursor->view->high_watermark;
-        block[used].log_start = cursor->view->log_start;
-        block[used].index = (uint32_t)(cursor->view->id - listener->first_partition);
+        listen_partition_fill(cursor, &block[used]);
         pointers[used] = &block[used];
         used++;
     }
@@ -137,7 +146,10 @@ static void listener_activate(struct listener *listener, const struct position *
         cursor_create(listener, positions[i].partition, positions[i].offset);
     free(listener->starts);
     listener->starts = NULL;
-    listening_send(listener);
+    if (listener->pattern.node)
+        pattern_listening(listener);
+    else
+        listening_send(listener);
     struct cursor *cursor;
     DL_FOREACH2(listener->cursors, cursor, next_own)
     cursor_wake(cursor);
@@ -177,7 +189,8 @@ static void listener_resolved(struct listener *listener)
         uint64_t resume = resume_offset(listener, start->partition);
         if (resume != UINT64_MAX)
             start->offset = resume;
-        else if (listener->from == WIRE__FROM__LIVE) /* here, not when the topic was looked up */
+        else if (listener->from == WIRE__FROM__LIVE &&
+                 !listener->again) /* not when the topic was looked up */
             start->offset = view_find(listener->connection->session, start->partition)->high_watermark;
     }
     listener_activate(listener, listener->starts, listener->start_count);
@@ -278,27 +291,36 @@ void lookups_destroy(struct session *session)
 static uint64_t start_offset(const struct listener *listener, const struct view *view)
 {
     uint64_t offset = view->high_watermark;
-    if (listener->from == WIRE__FROM__EARLIEST)
+    if (listener->from == WIRE__FROM__EARLIEST || listener->again)
         offset = view->log_start;
     else if (listener->from == WIRE__FROM__OFFSET)
         offset = (uint64_t)listener->from_value;
     return offset < view->log_start ? view->log_start : offset;
 }
 
-static void listener_topic(struct listener *listener, const struct topic_info *topic)
+void listener_start(struct listener *listener, const struct view *view)
 {
-    listener->starts = core_alloc(topic->partition_count * sizeof(struct position));
-    listener->start_count = topic->partition_count;
-    listener->first_partition = topic->partitions[0].id;
-    for (uint32_t i = 0; i < topic->partition_count; i++) {
-        const struct view *view = view_find(listener->connection->session, topic->partitions[i].id);
-        CHECK(view);
-        listener->starts[i] = (struct position){view->id, start_offset(listener, view)};
-    }
-    if (listener->from == WIRE__FROM__TIME)
+    listener->starts = core_grow(listener->starts, listener->start_count, &listener->start_capacity,
+                                 sizeof(listener->starts[0]));
+    listener->starts[listener->start_count++] = (struct position){view->id, start_offset(listener, view)};
+}
+
+static void listener_started(struct listener *listener)
+{
+    if (listener->from == WIRE__FROM__TIME && !listener->again)
         listener_lookup(listener);
     else
         listener_resolved(listener);
+}
+
+static void listener_topic(struct listener *listener, const struct topic_info *topic)
+{
+    for (uint32_t i = 0; i < topic->partition_count; i++) {
+        const struct view *view = view_find(listener->connection->session, topic->partitions[i].id);
+        CHECK(view);
+        listener_start(listener, view);
+    }
+    listener_started(listener);
 }
 
 static void listener_joined(struct listener *listener, const struct shard_reply *reply)
@@ -345,7 +367,7 @@ static const char *listen_problem(struct core_connection *connection, const Wire
         return "from is live, earliest, an offset or a time";
     if (HASH_COUNT(connection->listeners) >= LISTENERS_MAX)
         return "too many listeners on one connection";
-    return NULL;
+    return trie_is_pattern(message->topic) ? pattern_problem(message) : NULL;
 }
 
 static struct listener *listener_create(struct core_connection *connection, const Wire__Listen *message)
@@ -359,6 +381,7 @@ static struct listener *listener_create(struct core_connection *connection, cons
     listener->from = message->from;
     listener->from_value = message->from_value;
     listener->credit = message->credit;
+    listener->again = message->again && trie_is_pattern(message->topic);
     uint32_t timeout_ms = message->session_timeout_ms ? message->session_timeout_ms : SESSION_TIMEOUT_MS;
     listener->session_timeout_us = timeout_ms * INT64_C(1000);
     listener->resume_count = message->n_resume;
@@ -394,6 +417,11 @@ void frame_listen(struct core_connection *connection, const struct frame *frame,
         return;
     }
     struct listener *listener = listener_create(connection, message);
+    if (trie_is_pattern(listener->topic)) {
+        if (pattern_begin(listener))
+            listener_started(listener);
+        return;
+    }
     struct shard_request request = {.kind = SHARD_TOPIC_DESCRIBE,
                                     .token = {connection->id, listener_token(listener)},
                                     .name = listener->topic,

@@ -25,7 +25,7 @@ struct shard_output {
     void (*reply)(void *ctx, const struct shard_reply *reply);
     void (*emitted)(void *ctx, const struct emit *emit); /* borrowed */
     void (*durable)(void *ctx, const struct durable_part *part);
-    void (*partition)(void *ctx, const struct partition_info *info); /* it exists from now on */
+    void (*topic)(void *ctx, const struct topic_info *info); /* it exists from now on */
 };
 
 struct shard;

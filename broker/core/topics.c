@@ -76,13 +76,29 @@ struct topic *topic_add(struct shard *shard, const char *name, const uint8_t *id
     return topic;
 }
 
-static void topic_announce(struct shard *shard, const struct topic *topic)
+/* What others are told of a topic. partitions: room for all of its own. */
+static void topic_tell(const struct shard *shard, const struct topic *topic,
+                       struct partition_info *partitions, struct topic_info *ret_info)
 {
     for (uint32_t i = 0; i < topic->partition_count; i++) {
         const struct partition *partition = partition_find(shard, topic->partitions[i]);
-        struct partition_info info = {partition->id, partition->log_start, partition->next};
-        shard->output->partition(shard->output_ctx, &info);
+        partitions[i] = (struct partition_info){partition->id, partition->log_start, partition->next};
     }
+    *ret_info = (struct topic_info){.name = topic->name,
+                                    .id = topic->id,
+                                    .partitions = partitions,
+                                    .partition_count = topic->partition_count,
+                                    .memory = topic->memory,
+                                    .created_us = topic->created_us};
+}
+
+static void topic_announce(struct shard *shard, const struct topic *topic)
+{
+    struct partition_info *partitions = core_alloc(topic->partition_count * sizeof(*partitions));
+    struct topic_info info;
+    topic_tell(shard, topic, partitions, &info);
+    shard->output->topic(shard->output_ctx, &info);
+    free(partitions);
 }
 
 void topics_announce_all(struct shard *shard)
@@ -142,18 +158,8 @@ static void topics_reply(struct shard *shard, const struct shard_request *reques
     struct partition_info *partitions = core_alloc((partition_count + 1) * sizeof(*partitions));
     size_t used = 0;
     for (size_t i = 0; i < count; i++) {
-        const struct topic *topic = topics[i];
-        infos[i] = (struct topic_info){.name = topic->name,
-                                       .id = topic->id,
-                                       .partitions = partitions + used,
-                                       .partition_count = topic->partition_count,
-                                       .memory = topic->memory,
-                                       .created_us = topic->created_us};
-        for (uint32_t p = 0; p < topic->partition_count; p++) {
-            const struct partition *partition = partition_find(shard, topic->partitions[p]);
-            partitions[used++] =
-                (struct partition_info){partition->id, partition->log_start, partition->next};
-        }
+        topic_tell(shard, topics[i], partitions + used, &infos[i]);
+        used += topics[i]->partition_count;
     }
     struct shard_reply reply = {.kind = SHARD_TOPICS,
                                 .request_kind = request->kind,

@@ -77,6 +77,37 @@ Test(emit_on, a_live_listener_does_not_print_what_was_before)
     cr_assert(eq(int, process_end(on), 0));
 }
 
+/* The broker is killed in between: the topic that came before the reconnect was noticed is heard from its first event. */
+Test(emit_on, a_pattern_hears_topics_that_come_later_and_goes_on_after_a_restart)
+{
+    emit("orders.placed", "one");
+    struct process *on = crier_start(url, "on", "orders.**", "--from", "earliest", "--count", "4", "--format",
+                                     "%t %v", "--verbose", NULL);
+    cr_assert_str_eq(process_line(on), "orders.placed one");
+    emit("orders.eu.late", "two");
+    emit("stock.low", "not for it");
+    cr_assert_str_eq(process_line(on), "orders.eu.late two");
+    broker_kill(broker);
+    cr_assert(broker_restart(broker));
+    emit("orders.new", "three");
+    cr_assert_str_eq(process_line(on), "orders.new three");
+    emit("orders.placed", "four");
+    cr_assert_str_eq(process_line(on), "orders.placed four");
+    cr_assert(eq(int, process_wait(on), 0), "%s", process_errors(on));
+    process_destroy(on);
+}
+
+Test(emit_on, a_pattern_that_is_none_is_refused)
+{
+    static const char *const wrong[] = {"a*", "a.**.b"};
+    for (size_t i = 0; i < 2; i++) {
+        struct process *on = crier_start(url, "on", wrong[i], NULL);
+        cr_assert(eq(int, process_wait(on), 2));
+        cr_assert(strstr(process_errors(on), "no pattern to listen to") != NULL);
+        process_destroy(on);
+    }
+}
+
 Test(emit_on, one_command_listens_to_several_topics)
 {
     emit("a", "1");

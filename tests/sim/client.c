@@ -41,8 +41,8 @@ static void on_connection(void *ctx, bool connected, int code, const char *text)
     client->ready = connected;
     sim_trace(client->sim, connected ? TRACE_READY : TRACE_LOST, client->id, (uint64_t)-code, 0);
     for (struct subscriber *s = client->subscribers; s && !connected; s = s->next)
-        if (s->listener)
-            history_disconnected(&client->sim->history, s->index);
+        for (uint32_t i = 0; s->listener && i < s->topics; i++)
+            history_disconnected(&client->sim->history, s->index + i);
 }
 
 static void on_drain(void *ctx)
@@ -262,10 +262,12 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
     struct sim *sim = client->sim;
     CHECK((struct client *)(void *)bus == client);
     bool fails = !sim->healing && sim_chance(sim, subscriber->fails_permille);
+    uint32_t topic = (uint32_t)strtoul(event->topic + 1, NULL, 10);
+    CHECK(topic >= subscriber->topic && topic < subscriber->topic + subscriber->topics);
     sim_trace(sim, fails ? TRACE_HANDLER_FAILS : TRACE_DELIVERED, subscriber->index,
               fails ? event->offset : event->partition, event->offset);
-    history_delivered(&sim->history, subscriber->index, event->partition, event->offset, event->value,
-                      event->value_size, fails && !client->hears_errors);
+    history_delivered(&sim->history, subscriber->index + topic - subscriber->topic, event->partition,
+                      event->offset, event->value, event->value_size, fails && !client->hears_errors);
     if (!sim->healing && sim_chance(sim, subscriber->emits_permille)) {
         sim_trace(sim, TRACE_HANDLER_EMITS, subscriber->index, 0, 0);
         client_emit(client, (uint32_t)sim_below(sim, sim->plan.topics));
@@ -284,7 +286,8 @@ static void on_listening(void *ctx)
     struct subscriber *subscriber = ctx;
     sim_trace(subscriber->client->sim, TRACE_LISTENING, subscriber->client->id, subscriber->index,
               ++subscriber->life);
-    history_listening(&subscriber->client->sim->history, subscriber->index);
+    for (uint32_t i = 0; i < subscriber->topics; i++)
+        history_listening(&subscriber->client->sim->history, subscriber->index + i);
 }
 
 static void on_assigned(void *ctx, uint32_t partition, bool given)
@@ -303,22 +306,35 @@ static void on_listener_released(void *ctx, int code, const char *text)
     subscriber->listener = NULL;
 }
 
-void client_listen(struct client *client, const struct history_listener *how, size_t credit,
-                   unsigned fails_permille, unsigned emits_permille)
+/* The names in the history of a listener to one topic, or, to a pattern, of one to each. */
+static uint32_t histories_make(struct history *history, const struct history_listener *how, uint32_t topics)
+{
+    struct history_listener each = *how;
+    uint32_t first = history_listen(history, &each);
+    while (each.topic + 1 < how->topic + topics) {
+        each.topic++;
+        history_listen(history, &each);
+    }
+    return first;
+}
+
+static void listen_to(struct client *client, const char *name, uint32_t topics,
+                      const struct history_listener *how, size_t credit, unsigned fails_permille,
+                      unsigned emits_permille)
 {
     struct sim *sim = client->sim;
     struct crier_listen_options options = crier_listen_options_default();
-    char name[16], group[16];
+    char group[16];
     struct subscriber *subscriber = calloc(1, sizeof(*subscriber));
     CHECK(subscriber);
     *subscriber = (struct subscriber){.next = client->subscribers,
                                       .client = client,
                                       .topic = how->topic,
+                                      .topics = topics,
                                       .counted = how->count > 0,
                                       .fails_permille = fails_permille,
                                       .emits_permille = emits_permille};
     client->subscribers = subscriber;
-    snprintf(name, sizeof(name), "t%u", how->topic);
     snprintf(group, sizeof(group), "g%u", how->group);
     options.group = how->group == HISTORY_NONE ? NULL : group;
     options.from = (enum crier_from)how->from;
@@ -328,13 +344,29 @@ void client_listen(struct client *client, const struct history_listener *how, si
     options.released = on_listener_released;
     options.listening = on_listening;
     options.assigned = on_assigned;
-    subscriber->index = history_listen(&sim->history, how);
+    subscriber->index = histories_make(&sim->history, how, topics);
     sim_trace(sim, TRACE_LISTEN, client->id, subscriber->index, how->topic);
     int rc =
         engine_listener_create(client->engine, name, &options, on_event, subscriber, &subscriber->listener);
     CHECK(rc == 0);
     engine_listen(client->engine, subscriber->listener);
     client->wake = true;
+}
+
+void client_listen(struct client *client, const struct history_listener *how, size_t credit,
+                   unsigned fails_permille, unsigned emits_permille)
+{
+    char name[16];
+    snprintf(name, sizeof(name), "t%u", how->topic);
+    listen_to(client, name, 1, how, credit, fails_permille, emits_permille);
+}
+
+void client_listen_all(struct client *client, const struct history_listener *how, size_t credit,
+                       unsigned fails_permille)
+{
+    CHECK(how->topic == 0);
+    listen_to(client, how->from == FROM_LIVE ? "*" : "**", client->sim->plan.topics, how, credit,
+              fails_permille, 0);
 }
 
 void client_unlisten(struct subscriber *subscriber)

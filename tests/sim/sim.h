@@ -73,9 +73,9 @@ struct subscriber {
     struct subscriber *next;
     struct client *client;
     crier_listener *listener; /* NULL: released */
-    uint32_t index;           /* in the history */
-    uint32_t topic;
-    bool counted; /* stops by itself after some events */
+    uint32_t index; /* in the history; a pattern's is a listener there for each topic, from this one on */
+    uint32_t topic, topics; /* the first one, and how many: more than one is a pattern */
+    bool counted;           /* stops by itself after some events */
     uint64_t life;
     unsigned fails_permille, emits_permille;
     bool unlisten_wanted;
@@ -226,6 +226,9 @@ void client_emit(struct client *client, uint32_t topic);
 void client_create_topic(struct client *client, uint32_t topic, uint32_t partitions);
 void client_listen(struct client *client, const struct history_listener *how, size_t credit,
                    unsigned fails_permille, unsigned emits_permille);
+/* To a pattern that every topic matches, also those that are not there yet. */
+void client_listen_all(struct client *client, const struct history_listener *how, size_t credit,
+                       unsigned fails_permille);
 void client_unlisten(struct subscriber *subscriber);
 void client_close(struct client *client);  /* begins; the turns finish it, and the client is gone */
 void client_vanish(struct client *client); /* its process is killed */

@@ -28,6 +28,16 @@ static void listen_somewhere(struct sim *sim, struct client *client)
     client_listen(client, &how, credit, sim->plan.handler_fails_permille, emits_permille);
 }
 
+static void listen_everywhere(struct sim *sim, struct client *client)
+{
+    struct history_listener how = {.client = client->id, .group = HISTORY_NONE};
+    how.from = (enum history_from)PICK(sim, FROM_LIVE, FROM_EARLIEST, FROM_TIME);
+    if (how.from == FROM_TIME)
+        how.from_value = sim_wall_us(sim) - (int64_t)sim_below(sim, 200000);
+    size_t credit = (size_t)PICK(sim, 0, 1, 1000, 100000);
+    client_listen_all(client, &how, credit, sim->plan.handler_fails_permille);
+}
+
 static void unlisten_somewhere(struct sim *sim, struct client *client)
 {
     uint64_t seen = 0;
@@ -229,8 +239,10 @@ void storm(struct sim *sim)
             client = world_client_add(sim);
         if (what < 70)
             emit_burst(sim, client);
-        else if (what < 92)
+        else if (what < 88)
             listen_somewhere(sim, client);
+        else if (what < 92)
+            listen_everywhere(sim, client);
         else
             unlisten_somewhere(sim, client);
         if (sim_chance(sim, plan->ambush_permille))

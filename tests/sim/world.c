@@ -139,7 +139,8 @@ static void listeners_mark(struct sim *sim)
     for (const struct client *client = sim->clients; client; client = client->next)
         for (const struct subscriber *s = client->subscribers; s; s = s->next)
             if (endless(s) && s->life)
-                sim->history.listeners[s->index].must_end = true;
+                for (uint32_t i = 0; i < s->topics; i++)
+                    sim->history.listeners[s->index + i].must_end = true;
 }
 
 static bool reader_behind(struct sim *sim)

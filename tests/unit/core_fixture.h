@@ -157,6 +157,7 @@ struct listen_spec {
     uint64_t credit; /* 0: plenty */
     bool create;
     uint64_t resume_partition, resume_offset; /* offset 0: none */
+    bool again;
 };
 void peer_listen(struct peer *peer, const struct listen_spec *spec);
 void peer_unlisten(struct peer *peer, uint32_t id);

@@ -139,6 +139,7 @@ void peer_listen(struct peer *peer, const struct listen_spec *spec)
     listen.from_value = spec->from_value;
     listen.credit = spec->credit ? spec->credit : 1u << 30;
     listen.create = spec->create;
+    listen.again = spec->again;
     resume.partition = spec->resume_partition;
     resume.offset = spec->resume_offset;
     listen.resume = &resumes;

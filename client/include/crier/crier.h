@@ -211,7 +211,9 @@ CRIER_API int crier_close(crier *bus);
 
 /* ---- listening ---- */
 
-/** Call `handler` for every event on `topic` from now on, until crier_off(). "error" is local. topic: copied.
+/** Call `handler` for every event on `topic` from now on, until crier_off(). "error" is local. topic: copied; a pattern
+ *  ("orders.*": any one level; "orders.**": any number of levels, also none) listens to every topic that it matches, also to
+ *  those that come later, from their first event; at most 2,048 partitions, else `released` is told CRIER_ETOOBIG.
  *  0, CRIER_EINVAL (name), CRIER_ENOMEM, CRIER_ECLOSED. */
 CRIER_API int crier_on(crier *bus, const char *topic, crier_handler *handler, void *ctx);
 /** The same for the next event only, exactly once for the life of the bus, also across reconnects. */
@@ -224,11 +226,12 @@ enum crier_from { CRIER_LIVE = 0, CRIER_EARLIEST = 1, CRIER_OFFSET = 2, CRIER_TI
 
 struct crier_listen_options {
     size_t struct_size;
-    /* Durable positions under this name; its members share the topic's partitions. copied; default NULL: every
-     * partition, no durable position */
+    /* Durable positions under this name; its members share the topic's partitions. copied; not with a pattern; default
+     * NULL: every partition, no durable position */
     const char *group;
     enum crier_from
-        from; /* where to start if the group has no position yet (or without one); default CRIER_LIVE */
+        from; /* where to start if the group has no position yet (or without one); default CRIER_LIVE. A pattern
+               * cannot start at an offset */
     int64_t from_value; /* CRIER_OFFSET: the offset; CRIER_TIME: microseconds since 1970 UTC */
     uint64_t count;     /* stop after so many events; 0: never */
     size_t credit;      /* bytes; 0: the bus's listen_credit */

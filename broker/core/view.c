@@ -1,0 +1,59 @@
+/* view.c: what the session core knows of topics and their partitions: names, starts, ends, and who stands where.
+ *
+ * Called:      session_topic() by the shard, for every topic there is when recovery is over, and for each new one when its
+ *              command is durable; view_find() per batch and per listener.
+ * Owns:        views, by partition number; the names of topics, in a trie, for patterns. */
+#include "broker/core/session_internal.h"
+
+struct view *view_find(const struct session *session, uint64_t partition)
+{
+    return partition < session->view_capacity ? session->views[partition] : NULL;
+}
+
+static void views_reserve(struct session *session, uint64_t id)
+{
+    if (id < session->view_capacity)
+        return;
+    size_t capacity = session->view_capacity ? session->view_capacity : 64;
+    while (capacity <= id)
+        capacity *= 2;
+    session->views = realloc(session->views, capacity * sizeof(struct view *));
+    CHECK(session->views);
+    memset(session->views + session->view_capacity, 0,
+           (capacity - session->view_capacity) * sizeof(struct view *));
+    session->view_capacity = capacity;
+}
+
+void session_topic(void *ctx, const struct topic_info *info)
+{
+    struct session *session = ctx;
+    struct topic_view *topic = core_alloc(sizeof(*topic) + info->partition_count * sizeof(struct view));
+    topic->name = core_strdup(info->name);
+    topic->view_count = info->partition_count;
+    for (uint32_t i = 0; i < info->partition_count; i++) {
+        const struct partition_info *partition = &info->partitions[i];
+        struct view *view = &topic->views[i];
+        view->topic = topic;
+        view->id = partition->id;
+        view->index = i;
+        view->log_start = partition->log_start;
+        view->high_watermark = partition->high_watermark;
+        views_reserve(session, view->id);
+        CHECK(!session->views[view->id]);
+        session->views[view->id] = view;
+    }
+    trie_add(&session->names, topic->name, &topic->item);
+    DL_APPEND(session->topics, topic);
+    pattern_topic(session, topic);
+}
+
+void views_destroy(struct session *session)
+{
+    struct topic_view *topic, *next;
+    DL_FOREACH_SAFE (session->topics, topic, next) {
+        trie_remove(&session->names, &topic->item);
+        free(topic->name);
+        free(topic);
+    }
+    free(session->views);
+}
