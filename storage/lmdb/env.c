@@ -16,6 +16,7 @@
 #define RESERVE_STEP_MIN (64u << 10) /* a small folder stays small */
 #define RESERVE_STEP_MAX (16u << 20) /* and a large one asks seldom */
 #define KEY_SIZE         8
+#define LOCK_FILE_SIZE   (16u << 10) /* LMDB's 126 readers take 8 KiB */
 
 static const unsigned role_flags[] = {
     [ENV_TABLE] = MDB_NOSUBDIR | MDB_NOTLS | MDB_NOLOCK,
@@ -55,9 +56,33 @@ static int find_length(struct env *env)
     return 0;
 }
 
+/* LMDB maps its lock file and stores through the map. On a full disk a page that has no block yet would end the process
+ * there (SIGBUS); so all of them get their blocks before, and LMDB keeps the size it finds. The folder is ours alone. */
+static int make_lock_file(const struct env *env)
+{
+    static const uint8_t zeros[LOCK_FILE_SIZE];
+    char *path;
+    if (asprintf(&path, "%s-lock", env->path) < 0)
+        return ENOMEM;
+    int rc = 0, fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    ssize_t written = fd < 0 ? -1 : pwrite(fd, zeros, sizeof(zeros), 0);
+    if (written < 0)
+        rc = errno;
+    else if ((size_t)written < sizeof(zeros))
+        rc = ENOSPC;
+    if (fd >= 0)
+        close(fd);
+    if (rc != 0)
+        (void)unlink(path);
+    free(path);
+    return rc;
+}
+
 static int open_mdb(struct env *env, uint64_t map_size)
 {
     int rc = pages_check(env->path, env->role == ENV_TABLE);
+    if (rc == 0 && env->role == ENV_ACTIVE)
+        rc = make_lock_file(env);
     if (rc != 0 || (rc = mdb_env_create(&env->mdb)) != 0)
         return rc;
     if ((rc = mdb_env_set_mapsize(env->mdb, map_size)) != 0)

@@ -195,6 +195,19 @@ Test(store_faults, no_space_for_the_next_segment_refuses_at_the_roll_and_recover
     fixture_destroy(f);
 }
 
+/* LMDB would meet it in a page of its map, and the process would end. */
+Test(store_faults, no_space_for_the_lock_file_of_the_next_segment_refuses_at_the_roll_and_recovers)
+{
+    struct fixture *f = fixture_create(FIXTURE_LMDB);
+    f->options.segment_size = 1u << 20;
+    cr_assert_eq(fixture_start(f), 0);
+    disk_fail("0000000002-0.mdb-lock", DISK_WRITE, 1, ENOSPC);
+    for (uint64_t i = 0; i < 3; i++)
+        cr_assert_eq(fixture_emit(f, 1, i, 1, 300000), STORE_OK, "three of them fill the first segment");
+    check_full(f, 3);
+    fixture_destroy(f);
+}
+
 Test(store_faults, a_flush_without_space_is_refused_and_later_ones_succeed)
 {
     struct fixture *f = open_with(5);
