@@ -9,6 +9,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static void announce(void *ctx, const char *address)
@@ -122,10 +123,21 @@ static int serve(struct crierd *crierd)
     return 0;
 }
 
+/* The soft limit of descriptors is for programs that use select(); this one takes what it may have. */
+static void descriptors_setup(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* else fewer connections: ACCEPT-PAUSED tells */
+}
+
 static int run(struct crierd *crierd)
 {
     const struct config *config = crierd->config;
     malloc_setup();
+    descriptors_setup();
     int rc = shutdown_open(&crierd->shutdown, true);
     if (rc < 0) {
         fprintf(stderr, "crierd: signals: %s\n", strerror(-rc));

@@ -342,7 +342,7 @@ struct core_connection *session_connection_open(struct session *session, void *o
     connection->session = session;
     connection->id = ++session->connection_last;
     connection->owner = owner;
-    connection->received_us = session->mono_us;
+    connection->opened_us = connection->received_us = session->mono_us;
     snprintf(connection->peer, sizeof(connection->peer), "%s", peer);
     HASH_ADD(hh, session->connections, id, sizeof(connection->id), connection);
     return connection;
@@ -408,6 +408,9 @@ static void connection_tick(struct core_connection *connection)
     else if (!connection->paused && silent_us > session->config.idle_timeout_ms * INT64_C(1000))
         connection_refuse(connection, WIRE_CRIER_ETIMEDOUT, "silent for %lld ms",
                           (long long)(silent_us / 1000));
+    else if (connection->state == CONNECTION_HELLO &&
+             session->mono_us - connection->opened_us > session->config.idle_timeout_ms * INT64_C(1000))
+        connection_refuse(connection, WIRE_CRIER_ETIMEDOUT, "no HELLO yet, however slowly");
     else if (!connection->pinged && connection->state == CONNECTION_READY &&
              silent_us > session->config.ping_interval_ms * INT64_C(1000)) {
         Wire__Ping ping = WIRE__PING__INIT;

@@ -114,7 +114,7 @@ struct core_connection {
     char peer[64];
     char name[64];
     enum connection_state state;
-    int64_t received_us;
+    int64_t opened_us, received_us;
     bool pinged;
     bool paused;
     int64_t paused_us;

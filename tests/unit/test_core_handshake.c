@@ -200,6 +200,24 @@ Test(handshake, a_frame_may_not_be_larger_than_its_kind_allows)
     fixture_destroy(f);
 }
 
+/* A byte now and then is life, but no reason to wait for HELLO for ever. */
+Test(handshake, who_never_finishes_hello_is_closed_after_the_idle_timeout)
+{
+    struct fixture *f = fixture_create();
+    f->config.idle_timeout_ms = 15000;
+    fixture_start(f);
+    struct peer *p = peer_open(f);
+    for (int second = 0; second < 15; second++) {
+        core_connection_received(p->connection); /* a byte of a frame that is not whole yet */
+        fixture_run(f, 1000000);
+        peer_expect_nothing(p);
+    }
+    core_connection_received(p->connection);
+    fixture_run(f, 1000000);
+    peer_expect_error(p, WIRE_CRIER_ETIMEDOUT);
+    fixture_destroy(f);
+}
+
 Test(handshake, silence_is_pinged_and_then_ends)
 {
     struct fixture *f = fixture_create();
