@@ -243,9 +243,10 @@ static void entry_failed(struct shard *shard, struct shard_entry *entry, uint64_
                   (unsigned long long)entry->number);
     }
     if (epoch == shard->epoch) {
-        if (code == WIRE_CRIER_EFULL)
+        if (code == WIRE_CRIER_EFULL && !shard->full) /* once, not for each that is tried again */
             shard_log(shard, LOG_LEVEL_WARN, "SHARD-FULL",
                       "no space for the log: emits are refused until there is");
+        shard->full |= code == WIRE_CRIER_EFULL;
         entry_set_back(shard, entry);
         epoch_end(shard, code);
     }
@@ -262,6 +263,9 @@ static void entry_stored(struct shard *shard, struct shard_entry *entry)
                                   .part_count = (uint32_t)entry->part_count};
     int rc = shard_apply(shard, &applied);
     CHECK(rc == 0);
+    if (shard->full)
+        shard_log(shard, LOG_LEVEL_INFO, "SHARD-SPACE", "there is space again: emits are taken");
+    shard->full = false;
     if (entry->number == shard->ready_entry)
         shard->ready = true;
     entry_answer(shard, entry, EMIT_STORED, 0);

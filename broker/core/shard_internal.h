@@ -230,6 +230,7 @@ struct shard {
     int64_t ready_tried_at_us;
     bool serving; /* recovery is over: what is applied from now on is this life's */
     bool ready, read_only;
+    bool full; /* the last entry was refused for want of space, and the log says so */
 
     uint64_t applied_index;
     struct row *dirty;   /* changed since the last flush began */

@@ -74,9 +74,10 @@ static void make_next(struct background *background)
         background->next_number++;
     else if (status == STORE_EIO)
         health_fail(background->health, "make the next segment in", background->folder->shard, rc);
-    else
+    else if (status != background->next_told) /* once, not for each that is tried again */
         LOG_WARN(background->health->log, "STORE-FULL", "no room for the next segment in %s: %s",
                  background->folder->shard, env_text(rc));
+    background->next_told = status;
     pthread_mutex_lock(&background->lock);
     background->next = segment;
     background->next_status = status;

@@ -30,6 +30,7 @@ struct background {
     struct segment *next; /* ready for the writer */
     bool next_wanted;
     int next_status; /* why there is none */
+    int next_told;   /* the thread's own: the status of the last attempt, which the log has heard of */
     struct segment *seal_first, *seal_last;
     struct store_flush *flush;
     bool stopping;
