@@ -259,6 +259,27 @@ void broker_log_print(const struct broker *broker)
         fclose(log);
 }
 
+uint64_t broker_log_count(const struct broker *broker, const char *text)
+{
+    FILE *log = fopen(broker->log, "re");
+    char line[4096];
+    uint64_t count = 0;
+
+    while (log && fgets(line, sizeof(line), log))
+        count += strstr(line, text) != NULL;
+    if (log)
+        fclose(log);
+    return count;
+}
+
+bool broker_has_died(const struct broker *broker)
+{
+    siginfo_t info = {0};
+
+    return broker->pid > 0 && waitid(P_PID, (id_t)broker->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid != 0;
+}
+
 int broker_destroy(struct broker *broker)
 {
     int status = 0;

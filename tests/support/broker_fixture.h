@@ -39,6 +39,10 @@ pid_t broker_pid(const struct broker *broker);        /* -1: not running */
 int broker_stop(struct broker *broker);  /* SIGTERM; its exit status, or -signal */
 void broker_kill(struct broker *broker); /* SIGKILL */
 void broker_log_print(const struct broker *broker);
+/* How many lines of its log, of all its lives, contain the text. */
+uint64_t broker_log_count(const struct broker *broker, const char *text);
+bool broker_has_died(
+    const struct broker *broker); /* by itself; broker_kill() and broker_restart() as usual */
 
 /* Stops it if it runs, removes the folder, frees. The exit status of the stop, 0 if it did not run. Accepts NULL. */
 int broker_destroy(struct broker *broker);

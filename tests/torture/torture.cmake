@@ -14,3 +14,16 @@ if(TARGET crierd AND TARGET crier_static)
   crier_test(group_storm ${CMAKE_CURRENT_LIST_DIR}/group_storm.c PLAIN LIBS crier_static broker_fixture
              LABELS torture integration ARGS --members 60 --partitions 100 --groups 200)
 endif()
+
+# Faults of every kind. The clock of the broker is moved by a library that is loaded before all others: sanitizers want that place.
+if(TARGET crierd AND TARGET crier_static)
+  crier_test(fault_rounds ${CMAKE_CURRENT_LIST_DIR}/fault_rounds.c ${CMAKE_CURRENT_LIST_DIR}/nemesis.c
+             ${CMAKE_CURRENT_LIST_DIR}/arena.c PLAIN LIBS torture_parts broker_fixture
+             LABELS torture integration ARGS --seed 1 --connections 1000)
+  if(NOT CRIER_SANITIZE)
+    add_library(clock_shim MODULE ${CMAKE_CURRENT_LIST_DIR}/../support/clock_shim.c)
+    target_link_libraries(clock_shim PRIVATE crier_flags)
+    target_compile_definitions(fault_rounds PRIVATE CLOCK_SHIM="$<TARGET_FILE:clock_shim>")
+    add_dependencies(fault_rounds clock_shim)
+  endif()
+endif()

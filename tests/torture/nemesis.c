@@ -1,0 +1,430 @@
+/* nemesis.c: the faults. Each strikes, waits for evidence that it hit, and heals; what it may break is looked at by others
+ * (arena_flows, the verdict). A fault that this machine does not allow says so.
+ *
+ * Peers that are no clients of libcrier speak raw bytes here: protocol.md, "frame": u32 length, u16 header length, kind, flags. */
+#include "tests/torture/arena.h"
+
+#include "base/clock.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <net/if.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define EVIDENCE_MS 10000 /* how long a fault may take to show */
+#define LOOK_MS     10    /* between looks */
+#define FULL_MS     30000
+#define LORISES     50
+#define STRANGERS   200
+#define HOGS        8
+
+/* ---- looking and touching ---- */
+
+static bool await_log(const struct arena *arena, const char *text, uint64_t more_than)
+{
+    int64_t until_us = clock_monotonic_us() + EVIDENCE_MS * INT64_C(1000);
+    while (broker_log_count(arena->broker, text) <= more_than) {
+        if (clock_monotonic_us() > until_us)
+            return false;
+        arena_wait(LOOK_MS);
+    }
+    return true;
+}
+
+static int between(struct arena *arena, int low, int high)
+{
+    return low + (int)random_below(&arena->random, (uint64_t)(high - low));
+}
+
+static uint64_t descriptors_of(pid_t pid)
+{
+    char path[64];
+    uint64_t count = 0;
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    DIR *folder = opendir(path);
+    while (folder && readdir(folder))
+        count++;
+    if (folder)
+        closedir(folder);
+    return count;
+}
+
+static uint64_t address_space_of(pid_t pid)
+{
+    char path[64];
+    uint64_t pages = 0;
+    snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (file && fscanf(file, "%" SCNu64, &pages) != 1)
+        pages = 0;
+    if (file)
+        fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Lowers the soft limit of a process; *ret_before puts it back. */
+static bool limit(pid_t pid, int resource, uint64_t value, struct rlimit *ret_before)
+{
+    struct rlimit wanted;
+    if (prlimit(pid, resource, NULL, ret_before) < 0)
+        return false;
+    wanted = *ret_before;
+    wanted.rlim_cur = value;
+    return prlimit(pid, resource, &wanted, NULL) == 0;
+}
+
+static int connect_raw(const struct arena *arena)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(broker_port(arena->broker))};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        close(fd);
+        return -1;
+    }
+    if (fd >= 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    return fd;
+}
+
+static size_t connect_many(const struct arena *arena, int *fds, size_t count)
+{
+    size_t done = 0;
+    while (done < count && (fds[done] = connect_raw(arena)) >= 0)
+        done++;
+    return done;
+}
+
+static void close_all(const int *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        close(fds[i]);
+}
+
+static void close_with_reset(int fd)
+{
+    struct linger linger = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+    close(fd);
+}
+
+/* ---- processes ---- */
+
+static int strike_kill(struct arena *arena, const char **ret_why)
+{
+    (void)ret_why;
+    broker_kill(arena->broker);
+    return broker_restart(arena->broker);
+}
+
+static int strike_stop(struct arena *arena, const char **ret_why)
+{
+    (void)ret_why;
+    return broker_stop(arena->broker) == 0 && broker_restart(arena->broker);
+}
+
+/* Events that were on their way arrive in the first moment. */
+static bool freeze(struct arena *arena, pid_t pid, int ms)
+{
+    kill(pid, SIGSTOP);
+    arena_wait(50);
+    bool nothing = arena_arrivals(arena, ms) == 0;
+    kill(pid, SIGCONT);
+    return nothing;
+}
+
+static int strike_freeze(struct arena *arena, const char **ret_why)
+{
+    (void)ret_why;
+    return freeze(arena, broker_pid(arena->broker), between(arena, 100, 1200));
+}
+
+static int strike_long_freeze(struct arena *arena, const char **ret_why)
+{
+    struct crier_stats before, after;
+    (void)ret_why;
+    crier_stats(arena->witness.bus, &before);
+    bool nothing = freeze(arena, broker_pid(arena->broker), 3500); /* idle-timeout, and the client's grace */
+    bool flows = arena_flows(arena);
+    crier_stats(arena->witness.bus, &after);
+    return nothing && flows && after.reconnects > before.reconnects;
+}
+
+static int strike_client_freeze(struct arena *arena, const char **ret_why)
+{
+    uint64_t seen = broker_log_count(arena->broker, "silent for");
+    uint32_t victim = (uint32_t)random_below(&arena->random, PRODUCERS);
+    (void)ret_why;
+    if (!arena_flows_from(arena, victim)) /* it has a connection */
+        return 0;
+    kill(arena->producers.pids[victim], SIGSTOP);
+    bool found = await_log(arena, "silent for", seen); /* for the idle timeout */
+    kill(arena->producers.pids[victim], SIGCONT);
+    return found && arena_flows_from(arena, victim);
+}
+
+/* ---- the network ---- */
+
+static bool loopback_set(bool up)
+{
+    struct ifreq request = {.ifr_name = "lo"};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool good = fd >= 0 && ioctl(fd, SIOCGIFFLAGS, &request) == 0;
+    request.ifr_flags = (short)(up ? request.ifr_flags | IFF_UP : request.ifr_flags & ~IFF_UP);
+    good = good && ioctl(fd, SIOCSIFFLAGS, &request) == 0;
+    if (fd >= 0)
+        close(fd);
+    return good;
+}
+
+static int strike_partition(struct arena *arena, const char **ret_why)
+{
+    if (!arena->own_network) {
+        *ret_why = "no network namespace";
+        return -1;
+    }
+    if (!loopback_set(false))
+        return 0;
+    arena_wait(50);
+    bool nothing = arena_arrivals(arena, between(arena, 200, 4000)) == 0;
+    return loopback_set(true) && nothing;
+}
+
+static int strike_lossy_network(struct arena *arena, const char **ret_why)
+{
+    static const char add[] =
+        "tc qdisc add dev lo root netem delay 10ms 5ms loss 2% duplicate 1% reorder 5% 2>/dev/null";
+    if (!arena->own_network || system(add) != 0) { /* in the arena's own namespace */
+        *ret_why = "no network namespace, no tc, or a kernel without netem";
+        return -1;
+    }
+    bool flows = arena_flows(arena);
+    arena_wait(between(arena, 200, 1500));
+    return system("tc qdisc del dev lo root") == 0 && flows;
+}
+
+static int strike_half_frames(struct arena *arena, const char **ret_why)
+{
+    static const uint8_t half[] = {0, 0, 4, 0, 3, 0, 1, 0, 8, 1}; /* 1024 bytes are to come */
+    int sent = 0;
+    (void)ret_why;
+    for (int i = 0; i < STRANGERS; i++) {
+        int fd = connect_raw(arena);
+        if (fd < 0)
+            continue;
+        sent += send(fd, half, 1 + random_below(&arena->random, sizeof(half)), MSG_NOSIGNAL) > 0;
+        close_with_reset(fd);
+    }
+    return sent == STRANGERS && arena_flows(arena);
+}
+
+static int strike_garbage(struct arena *arena, const char **ret_why)
+{
+    uint64_t seen = broker_log_count(arena->broker, "SESSION-REFUSED");
+    uint8_t bytes[512];
+    (void)ret_why;
+    for (int i = 0; i < STRANGERS; i++) {
+        int fd = connect_raw(arena);
+        for (size_t at = 0; at < sizeof(bytes); at++)
+            bytes[at] = (uint8_t)random_next(&arena->random);
+        if (fd >= 0 && send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL) < 0 && errno != EPIPE)
+            perror("garbage");
+        if (fd >= 0)
+            close(fd);
+    }
+    return await_log(arena, "SESSION-REFUSED", seen) && arena_flows(arena);
+}
+
+/* Each sends a byte now and then, of a frame that never ends. */
+static int strike_slow_loris(struct arena *arena, const char **ret_why)
+{
+    static const uint8_t drops[] = {0, 0, 4, 0, 3, 0, 1, 0, 8, 1, 8, 1, 8, 1, 8, 1};
+    int fds[LORISES], alive = 0;
+    size_t count = connect_many(arena, fds, LORISES);
+    bool flows = true;
+    (void)ret_why;
+    for (size_t drop = 0; drop < sizeof(drops) && flows; drop++) {
+        alive = 0;
+        for (size_t i = 0; i < count; i++)
+            alive += send(fds[i], &drops[drop], 1, MSG_NOSIGNAL) == 1;
+        flows = arena_flows(arena);
+    }
+    close_all(fds, count);
+    return count == LORISES && alive == LORISES && flows;
+}
+
+static int strike_many_connections(struct arena *arena, const char **ret_why)
+{
+    struct rlimit mine, before;
+    size_t wanted = arena->connections, count = 0;
+    int *fds = malloc(wanted * sizeof(*fds));
+    getrlimit(RLIMIT_NOFILE, &mine);
+    if (fds == NULL || mine.rlim_max < wanted + 256) {
+        free(fds);
+        *ret_why = "the hard limit of descriptors is too low";
+        return -1;
+    }
+    limit(getpid(), RLIMIT_NOFILE, mine.rlim_max, &before);
+    uint64_t had = descriptors_of(broker_pid(arena->broker));
+    count = connect_many(arena, fds, wanted);
+    bool flows = arena_flows(arena);
+    uint64_t has = descriptors_of(broker_pid(arena->broker));
+    close_all(fds, count);
+    free(fds);
+    return count == wanted && flows && has >= had + wanted / 2; /* silent ones are closed meanwhile */
+}
+
+/* ---- limits ---- */
+
+static int strike_descriptors(struct arena *arena, const char **ret_why)
+{
+    struct rlimit before;
+    int fds[LORISES];
+    pid_t pid = broker_pid(arena->broker);
+    uint64_t seen = broker_log_count(arena->broker, "ACCEPT-PAUSED");
+    if (!limit(pid, RLIMIT_NOFILE, descriptors_of(pid) + 8, &before)) {
+        *ret_why = "another process's limits cannot be set";
+        return -1;
+    }
+    size_t count = connect_many(arena, fds, LORISES); /* the kernel takes them, the broker cannot */
+    bool paused = await_log(arena, "ACCEPT-PAUSED", seen);
+    bool flows = arena_flows(arena); /* who is there goes on */
+    prlimit(pid, RLIMIT_NOFILE, &before, NULL);
+    close_all(fds, count);
+    return paused && flows;
+}
+
+/* Buses that emit large events, to a topic that nobody judges, and do not care what becomes of them. */
+static size_t hogs_start(const struct arena *arena, crier **buses, size_t count)
+{
+    struct crier_options options = crier_options_default();
+    size_t started = 0;
+    options.close_timeout_ms = 0;
+    while (started < count && crier_open(broker_url(arena->broker), &options, &buses[started]) == 0)
+        started++;
+    return started;
+}
+
+/* Until the broker's log speaks of it, or the broker ends. */
+static bool memory_is_short(const struct arena *arena, crier **hogs, size_t count, uint64_t seen)
+{
+    static uint8_t large[900 * 1024];
+    int64_t until_us = clock_monotonic_us() + EVIDENCE_MS * INT64_C(1000);
+    while (!broker_has_died(arena->broker) && broker_log_count(arena->broker, "memory") <= seen) {
+        if (clock_monotonic_us() > until_us)
+            return false;
+        for (size_t i = 0; i < count; i++)
+            crier_emit(hogs[i], "hogs", large, sizeof(large)); /* or it has enough on its way */
+    }
+    return true;
+}
+
+/* Not a byte more than it has, and then clients that want much. What it cannot do without ends it (decision 0003). */
+static int strike_memory(struct arena *arena, const char **ret_why)
+{
+    struct rlimit before;
+    crier *hogs[HOGS];
+    pid_t pid = broker_pid(arena->broker);
+    uint64_t seen = broker_log_count(arena->broker, "memory");
+    if (!limit(pid, RLIMIT_AS, address_space_of(pid), &before)) {
+        *ret_why = "another process's limits cannot be set";
+        return -1;
+    }
+    size_t count = hogs_start(arena, hogs, HOGS);
+    bool hit = memory_is_short(arena, hogs, count, seen);
+    for (size_t i = 0; i < count; i++)
+        crier_close(hogs[i]);
+    if (!broker_has_died(arena->broker)) {
+        prlimit(pid, RLIMIT_AS, &before, NULL);
+        return hit;
+    }
+    broker_kill(arena->broker);
+    return broker_restart(arena->broker) && hit;
+}
+
+/* Takes what is left, to the last page. */
+static void fill(int fd)
+{
+    static const uint8_t bytes[1 << 20];
+    for (size_t size = sizeof(bytes); size >= 4096; size /= 2)
+        while (write(fd, bytes, size) == (ssize_t)size)
+            continue;
+}
+
+/* The broker notices at the next segment: until then what it has reserved is enough. Its log is on the same disk: that
+ * nothing arrives any more, while it lives, is the evidence. */
+static int strike_full_disk(struct arena *arena, const char **ret_why)
+{
+    char path[256];
+    if (!arena->own_disk) {
+        *ret_why = "no file system of its own";
+        return -1;
+    }
+    int64_t until_us = clock_monotonic_us() + FULL_MS * INT64_C(1000);
+    snprintf(path, sizeof(path), "%s/ballast", arena->disk);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    bool full = false;
+    while (fd >= 0 && !full && !broker_has_died(arena->broker) && clock_monotonic_us() < until_us) {
+        fill(fd);
+        full = arena_arrivals(arena, between(arena, 200, 700)) == 0;
+    }
+    if (fd >= 0)
+        close(fd);
+    unlink(path);
+    return full;
+}
+
+/* ---- the clock ---- */
+
+static int strike_clock(struct arena *arena, const char **ret_why)
+{
+    static const int64_t jumps[] = {3600, -3600, 400 * INT64_C(86400), -10 * INT64_C(31557600)};
+    if (arena->clock == NULL) {
+        *ret_why = "no clock shim with sanitizers";
+        return -1;
+    }
+    int64_t calls = atomic_load(&arena->clock->calls);
+    bool flows = true;
+    for (size_t i = 0; i < sizeof(jumps) / sizeof(jumps[0]) && flows; i++) {
+        atomic_store(&arena->clock->seconds, jumps[i]);
+        flows = arena_flows(arena);
+        arena_wait(between(arena, 20, 200));
+    }
+    if (flows && random_below(&arena->random, 2)) { /* a restart in another decade */
+        broker_kill(arena->broker);
+        flows = broker_restart(arena->broker) && arena_flows(arena);
+    }
+    atomic_store(&arena->clock->seconds, 0);
+    return flows && atomic_load(&arena->clock->calls) > calls;
+}
+
+const struct nemesis nemeses[] = {
+    {"kill", "SIGKILL, started again", strike_kill},
+    {"stop", "SIGTERM, started again", strike_stop},
+    {"freeze", "SIGSTOP for up to a second", strike_freeze},
+    {"long-freeze", "SIGSTOP for longer than the idle timeout", strike_long_freeze},
+    {"client-freeze", "a client is stopped for longer than the idle timeout", strike_client_freeze},
+    {"partition", "no packet arrives for up to 4 s", strike_partition},
+    {"lossy-network", "delay, loss, duplicates, reordering (netem)", strike_lossy_network},
+    {"half-frames", "200 connections reset in the middle of a frame", strike_half_frames},
+    {"garbage", "200 connections that send random bytes", strike_garbage},
+    {"slow-loris", "50 connections that send a byte now and then", strike_slow_loris},
+    {"connections", "very many connections that say nothing", strike_many_connections},
+    {"descriptors", "no descriptor left to accept with", strike_descriptors},
+    {"memory", "no memory left (RLIMIT_AS)", strike_memory},
+    {"full-disk", "no space left, then space again", strike_full_disk},
+    {"clock", "the wall clock jumps by hours and years", strike_clock},
+};
+const size_t nemesis_count = sizeof(nemeses) / sizeof(nemeses[0]);
