@@ -66,7 +66,7 @@ int bus_wait(crier *bus, bool (*done)(crier *bus, const void *ctx), const void *
             rc = CRIER_ETIMEDOUT;
         } else if (loop_is_ours_to_run(bus)) {
             pthread_mutex_unlock(&bus->lock);
-            rc = loop_pump(bus, deadline_us) ? 0 : CRIER_EDEADLK;
+            rc = poll_pump(bus, deadline_us) ? 0 : CRIER_EDEADLK;
             pthread_mutex_lock(&bus->lock);
         } else if (deadline_us == ENGINE_NEVER) {
             pthread_cond_wait(&bus->changed, &bus->lock);
@@ -126,7 +126,7 @@ static void bus_free(crier *bus)
 {
     struct bus_transport transport = bus->transport;
 
-    loop_close(bus);
+    poll_close(bus);
     engine_destroy(bus->engine);
     pthread_cond_destroy(&bus->changed);
     pthread_mutex_destroy(&bus->lock);
@@ -154,11 +154,12 @@ static int bus_create(const struct url *url, const struct bus_transport *transpo
         bus->url.endpoint_count = 1;
     if (transport)
         bus->transport = *transport;
-    bus->own_thread = !options->base;
-    bus->wake_fd = -1;
+    bus->own_thread = !options->base && !options->polled;
+    bus->poll_fd = bus->wake_fd = bus->socket.fd = -1;
+    bus->dispatch_budget = 64;
     bus->changes_end = &bus->changes;
     bus->requests_end = &bus->requests;
-    if ((rc = engine_make(bus)) < 0 || (rc = loop_open(bus)) < 0) {
+    if ((rc = engine_make(bus)) < 0 || (rc = poll_open(bus)) < 0) {
         bus_free(bus);
         return rc;
     }
@@ -168,7 +169,7 @@ static int bus_create(const struct url *url, const struct bus_transport *transpo
 
 static void *thread_run(void *argument)
 {
-    loop_run(argument);
+    poll_run(argument);
     return NULL;
 }
 
@@ -278,7 +279,7 @@ int crier_close(crier *bus)
 
     if (!bus)
         return CRIER_EINVAL;
-    if (bus_in_callback(bus) || (loop_is_ours_to_run(bus) && !loop_can_run(bus)))
+    if (bus_in_callback(bus) || (loop_is_ours_to_run(bus) && !poll_may_pump(bus)))
         return CRIER_EDEADLK;
     pthread_mutex_lock(&bus->lock);
     engine_emit_close(bus->engine);

@@ -3,6 +3,7 @@
  *   bus.c          open, close, flush, stats, emit        loop.c    the I/O thread's turns: engine, timers, wake-ups
  *   bus_listen.c   on, once, off, listen                  socket.c  the connection: resolve, connect, receive, send
  *   bus_request.c  topics, ping                            bus_group.c  groups
+ *   poll.c         what a bus waits for, on whose loop
  *
  * Lock order: there is one lock, `bus.lock`, which is the engine's emit lock too. It is never held while a callback or
  * a system call runs (but for the condition variable's). */
@@ -18,15 +19,15 @@
 #include <stdatomic.h>
 
 struct event;
-struct event_base;
 struct bus_request;
+
+/* What poll.c waits for. */
+enum bus_watch { WATCH_WAKE, WATCH_SOCKET, WATCH_RESOLVE, WATCHES };
 
 /* The connection's socket. I/O thread only. */
 struct bus_socket {
-    int fd;                 /* -1: none */
-    struct event *readable; /* of fd, or of the name's look-up; NULL: none */
-    struct event *writable; /* while connecting, or while output waits */
-    bool writable_added;
+    int fd;              /* -1: none */
+    bool output_watched; /* while connecting, or while output waits */
     bool connecting;
     struct resolve *resolve; /* a look-up under way */
     struct address addresses[RESOLVE_ADDRESSES_MAX];
@@ -40,7 +41,7 @@ struct crier {
     struct url url;
     struct bus_transport transport; /* connect NULL: the network */
     bool own_thread;
-    struct event_base *base;
+    int poll_fd; /* epoll: everything the bus waits for */
     int wake_fd; /* eventfd: there is something for the I/O thread */
 
     /* under `lock` */
@@ -73,8 +74,8 @@ struct crier {
     bool close_begun;       /* engine_close was called */
     bool down;              /* stop was done */
     size_t dispatch_budget;
-    struct event *wake_event, *timer;
-    int64_t timer_due;
+    struct event *base_event, *base_timer; /* on the caller's base; NULL: there is none */
+    int64_t base_timer_due;
     struct bus_socket socket;
     bool disconnect_wanted, connect_wanted; /* the engine's wishes, done when its call has returned */
     unsigned connect_endpoint;
@@ -90,20 +91,34 @@ int bus_wait(crier *bus, bool (*done)(crier *bus, const void *ctx), const void *
 
 /* ---- loop.c ---- */
 
-int loop_open(crier *bus);     /* the base, the wake-up, the timer. 0 or CRIER_ENOMEM */
-void loop_close(crier *bus);   /* after the last turn */
-void loop_run(crier *bus);     /* own thread: until stop */
-void loop_enter(crier *bus);   /* first thing in an event callback; loop_turn ends it */
-void loop_turn(crier *bus);    /* I/O thread: lets everything that is due happen */
-bool loop_can_run(crier *bus); /* a caller's loop, on its thread: it is not running already */
-/* Runs a caller's loop once, for at most until the deadline. false: it is running already. */
-bool loop_pump(crier *bus, int64_t deadline_us);
+void loop_enter(crier *bus);  /* before anything that may call back; loop_turn ends it */
+void loop_turn(crier *bus);   /* I/O thread: lets everything that is due happen */
+int64_t loop_due(crier *bus); /* when the next turn is, ENGINE_NEVER: when something happens. I/O thread */
 extern const struct engine_ops loop_engine_ops;
+
+/* ---- poll.c ---- */
+
+int poll_open(crier *bus);                                /* 0 or CRIER_ENOMEM; poll_close in either case */
+void poll_close(crier *bus);                              /* after the last turn */
+int poll_watch(crier *bus, int fd, enum bus_watch watch); /* for input. 0, or -1 and errno */
+void poll_watch_output(crier *bus, int fd, bool output);  /* the socket, also for output */
+void poll_unwatch(crier *bus, int fd);
+int64_t poll_timeout_us(crier *bus);            /* until loop_due() */
+void poll_step(crier *bus, int64_t timeout_us); /* waits so long at most, and takes a turn */
+void poll_run(crier *bus);                      /* own thread: until stop */
+void poll_arm(crier *bus);                      /* the timer on the caller's base, after a turn */
+void poll_leave_base(crier *bus);
+/* On the thread that drives a bus without a thread of its own: may a blocking call do so? Not in callbacks of the caller's
+ * base. */
+bool poll_may_pump(crier *bus);
+bool poll_pump(crier *bus, int64_t deadline_us); /* one step. false: it may not */
 
 /* ---- socket.c ---- */
 
 void socket_open(crier *bus, unsigned endpoint); /* engine_connected or engine_disconnected follows */
 void socket_close(crier *bus);
+/* A descriptor of ours is ready. watch: WATCH_SOCKET or WATCH_RESOLVE. In a turn */
+void socket_ready(crier *bus, enum bus_watch watch, bool input, bool output);
 void socket_send(crier *bus); /* what the engine has to send, as far as the kernel takes it */
 
 /* ---- bus_listen.c: I/O thread ---- */

@@ -61,6 +61,8 @@ static bool options_are_valid(const struct crier_options *options)
         return false;
     if (options->buffer_size_max < options->batch_size_max || options->listen_credit == 0)
         return false;
+    if (options->base && options->polled)
+        return false;
     return options->compression == CRIER_COMPRESSION_NONE || options->compression == CRIER_COMPRESSION_LZ4 ||
            options->compression == CRIER_COMPRESSION_ZSTD;
 }

@@ -1,6 +1,6 @@
 /* socket.c: the connection's bytes: look the name up, connect, receive, send.
  *
- * Role:     one socket at a time, nonblocking, raw EV_READ and EV_WRITE: received straight into the engine's buffer, sent
+ * Role:     one socket at a time, nonblocking: received straight into the engine's buffer, sent
  *           with one gathering call straight out of its batches.
  * Thread:   the I/O thread.
  * Owns:     struct bus_socket.
@@ -14,7 +14,6 @@
 #include "base/clock.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -28,23 +27,30 @@
 
 static void address_try_next(crier *bus, const char *reason);
 
-/* Frees events and descriptor, and forgets the look-up. */
-static void socket_release(struct bus_socket *socket)
+static void descriptor_close(crier *bus)
 {
-    if (socket->readable)
-        event_free(socket->readable);
-    if (socket->writable)
-        event_free(socket->writable);
-    if (socket->fd >= 0)
-        close(socket->fd);
-    socket->readable = socket->writable = NULL;
-    socket->writable_added = socket->connecting = false;
-    socket->fd = -1;
+    struct bus_socket *sock = &bus->socket;
+
+    if (sock->fd >= 0) {
+        poll_unwatch(bus, sock->fd);
+        close(sock->fd);
+    }
+    sock->output_watched = sock->connecting = false;
+    sock->fd = -1;
+}
+
+static void resolve_unwatch(crier *bus)
+{
+    int fd = bus->socket.resolve ? resolve_fd(bus->socket.resolve) : -1;
+
+    if (fd >= 0)
+        poll_unwatch(bus, fd);
 }
 
 void socket_close(crier *bus)
 {
-    socket_release(&bus->socket);
+    descriptor_close(bus);
+    resolve_unwatch(bus);
     resolve_forget(bus->socket.resolve);
     bus->socket.resolve = NULL;
     bus->socket.address_count = bus->socket.address_next = 0;
@@ -88,30 +94,24 @@ static bool receive_once(crier *bus, size_t *received)
     return false;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *ctx)
+static void receive(crier *bus)
 {
-    crier *bus = ctx;
     size_t received = 0;
 
-    (void)fd;
-    (void)what;
-    loop_enter(bus); /* callbacks run in here */
     while (receive_once(bus, &received))
         continue;
-    loop_turn(bus);
 }
 
 /* ---- sending ---- */
 
-static void writable_want(struct bus_socket *socket, bool wanted)
+static void output_watch(crier *bus, bool wanted)
 {
-    if (wanted == socket->writable_added)
+    struct bus_socket *sock = &bus->socket;
+
+    if (wanted == sock->output_watched)
         return;
-    socket->writable_added = wanted;
-    if (wanted)
-        event_add(socket->writable, NULL);
-    else
-        event_del(socket->writable);
+    sock->output_watched = wanted;
+    poll_watch_output(bus, sock->fd, wanted);
 }
 
 void socket_send(crier *bus)
@@ -136,7 +136,7 @@ void socket_send(crier *bus)
     if (sent < 0 && errno != EAGAIN && errno != EINTR)
         connection_lost(bus, CRIER_ECONNECT, strerror(errno));
     else
-        writable_want(&bus->socket, message.msg_iovlen > 0);
+        output_watch(bus, message.msg_iovlen > 0);
 }
 
 /* ---- connecting ---- */
@@ -172,32 +172,15 @@ static void connect_done(crier *bus)
         return;
     }
     sock->connecting = false;
-    writable_want(sock, false);
-    event_add(sock->readable, NULL);
+    output_watch(bus, false);
     engine_connected(bus->engine, clock_monotonic_us());
 }
 
-static void on_writable(evutil_socket_t fd, short what, void *ctx)
-{
-    crier *bus = ctx;
-
-    (void)fd;
-    (void)what;
-    loop_enter(bus);
-    if (bus->socket.connecting)
-        connect_done(bus);
-    loop_turn(bus);
-}
-
-/* Watches a socket for the connection it is about to have, or has already. 0, or the errno. */
+/* From here on the socket is the bus's. 0, or the errno. */
 static int socket_watch(crier *bus, int fd)
 {
-    struct bus_socket *sock = &bus->socket;
-
-    sock->fd = fd;
-    sock->readable = event_new(bus->base, fd, EV_READ | EV_PERSIST, on_readable, bus);
-    sock->writable = event_new(bus->base, fd, EV_WRITE | EV_PERSIST, on_writable, bus);
-    return sock->readable && sock->writable ? 0 : ENOMEM;
+    bus->socket.fd = fd;
+    return poll_watch(bus, fd, WATCH_SOCKET) < 0 ? errno : 0;
 }
 
 /* Starts connecting to one address. 0, or the errno. */
@@ -216,7 +199,7 @@ static int address_connect(crier *bus, const struct address *address)
         errno != EINPROGRESS)
         return errno;
     sock->connecting = true;
-    writable_want(sock, true); /* also when it is connected at once: one way is enough */
+    output_watch(bus, true); /* also when it is connected at once: one way is enough */
     return 0;
 }
 
@@ -228,7 +211,7 @@ static void address_try_next(crier *bus, const char *reason)
 
     snprintf(kept, sizeof(kept), "%s", reason);
     while (sock->address_next < sock->address_count) {
-        socket_release(sock);
+        descriptor_close(bus);
         if ((error = address_connect(bus, &sock->addresses[sock->address_next++])) == 0)
             return;
         snprintf(kept, sizeof(kept), "%s", strerror(error));
@@ -247,19 +230,6 @@ static void resolve_done(crier *bus)
     address_try_next(bus, error ? error : "no address");
 }
 
-static void on_resolved(evutil_socket_t fd, short what, void *ctx)
-{
-    crier *bus = ctx;
-
-    (void)fd;
-    (void)what;
-    loop_enter(bus);
-    event_free(bus->socket.readable);
-    bus->socket.readable = NULL;
-    resolve_done(bus);
-    loop_turn(bus);
-}
-
 /* The connection comes from the transport, whole. */
 static void transport_connect(crier *bus)
 {
@@ -269,7 +239,6 @@ static void transport_connect(crier *bus)
         connection_lost(bus, CRIER_ECONNECT, strerror(error));
         return;
     }
-    event_add(bus->socket.readable, NULL);
     engine_connected(bus->engine, clock_monotonic_us());
 }
 
@@ -286,8 +255,7 @@ static void host_connect(crier *bus, unsigned endpoint)
         resolve_done(bus);
         return;
     }
-    sock->readable = event_new(bus->base, fd, EV_READ, on_resolved, bus);
-    if (!sock->readable || event_add(sock->readable, NULL) < 0)
+    if (poll_watch(bus, fd, WATCH_RESOLVE) < 0)
         connection_lost(bus, CRIER_ENOMEM, "out of memory to look a name up");
 }
 
@@ -297,4 +265,19 @@ void socket_open(crier *bus, unsigned endpoint)
         transport_connect(bus);
     else
         host_connect(bus, endpoint);
+}
+
+/* ---- what poll.c found ---- */
+
+void socket_ready(crier *bus, enum bus_watch watch, bool input, bool output)
+{
+    if (watch == WATCH_RESOLVE) {
+        resolve_unwatch(bus);
+        resolve_done(bus);
+    } else if (bus->socket.connecting) {
+        if (output)
+            connect_done(bus);
+    } else if (input) {
+        receive(bus);
+    } /* output alone: the turn sends */
 }

@@ -2,6 +2,12 @@
 if(TARGET crier_embed_static AND TARGET crierd)
   crier_test(test_embed ${CMAKE_CURRENT_LIST_DIR}/test_embed.c ${CMAKE_CURRENT_LIST_DIR}/client_probe.c
              LIBS crier_embed_static broker_fixture LABELS integration)
+  crier_test(test_polled ${CMAKE_CURRENT_LIST_DIR}/test_polled.c ${CMAKE_CURRENT_LIST_DIR}/client_probe.c
+             LIBS crier_embed_static broker_fixture LABELS integration)
+  target_compile_definitions(test_polled PRIVATE EPOLL_LOOP="$<TARGET_FILE:epoll_loop>")
+  add_dependencies(test_polled epoll_loop)
+  crier_test(test_embed_every_call ${CMAKE_CURRENT_LIST_DIR}/test_client_threads.c PLAIN ARGS inside
+             LIBS crier_embed_static broker_fixture LABELS integration tsan)
   foreach(subject threads kill)
     crier_test(test_embed_${subject} ${CMAKE_CURRENT_LIST_DIR}/test_embed_${subject}.c PLAIN
                LIBS crier_embed_static base LABELS integration tsan)

@@ -16,9 +16,11 @@
  * CONNECTING. crier_open() waits up to options.connect_timeout_ms for a first connection; after that the bus
  * reconnects by itself, with growing, jittered delays, and listeners go on from their position.
  *
- * THREADS. A bus has one I/O thread of its own (default), or lives on the caller's libevent base. Any thread may call any
- * function on a bus, except where noted. Handlers and callbacks run one at a time, on the I/O thread (or the caller's
- * loop). Blocking calls made there return CRIER_EDEADLK. The library never exits, prints or installs signal handlers.
+ * THREADS. A bus has one I/O thread of its own (default), or lives on the caller's libevent base (options.base) or on any
+ * other loop (options.polled: crier_fd, crier_timeout_ms, crier_process). Any thread may call any function on a bus, except
+ * where noted. Handlers and callbacks run one at a time, on the I/O thread (or the caller's loop). Blocking calls made in
+ * them return CRIER_EDEADLK; on a loop's thread, outside of its callbacks, they drive this bus, and nothing else of the
+ * loop, until they are done. The library never exits, prints or installs signal handlers.
  *
  * DELIVERY. An emit is acknowledged, by default, when it is on the broker's disk (fdatasync). Events with the same key keep
  * their order; a producer's events to one partition keep theirs. A listener sees only durable events, in log order.
@@ -169,6 +171,9 @@ struct crier_options {
      * options' ctx on any of the broker's threads, until crier_close() returns; must not call crier_open or crier_close.
      * default NULL: what it logs is dropped */
     void (*log)(const char *line, void *ctx);
+    /* No thread and no base: the caller's loop waits for crier_fd(), for crier_timeout_ms() at most, and calls
+     * crier_process(); default false */
+    bool polled;
 };
 
 static inline struct crier_options crier_options_default(void)
@@ -204,10 +209,32 @@ CRIER_API int crier_open(const char *url, const struct crier_options *options, c
 
 /**
  * Flush what was emitted, commit positions, disconnect, free. No handler runs after it returns. Blocking; on a caller's
- * loop it runs that loop meanwhile. From inside a handler: CRIER_EDEADLK, nothing happens.
+ * loop's thread it drives the bus meanwhile, on another one that loop has to run. From inside a handler: CRIER_EDEADLK, nothing happens.
  * Returns 0, CRIER_ETIMEDOUT (close_timeout_ms passed; some emits have no known outcome) or the first unheard error.
  */
 CRIER_API int crier_close(crier *bus);
+
+/* ---- on a loop of the caller's ---- */
+
+/**
+ * With options.polled: everything the bus waits for, as one descriptor, for poll(), epoll or any loop that waits for
+ * descriptors: readable, level-triggered, when crier_process() has something to do. It stays the same until crier_close(),
+ * which closes it; it is not for reading. Any thread. CRIER_EINVAL: not a polled bus.
+ *
+ *     while (running) {
+ *         struct pollfd fds[] = {{.fd = crier_fd(bus), .events = POLLIN}, ...};
+ *         poll(fds, n, crier_timeout_ms(bus));
+ *         crier_process(bus);
+ *         ...
+ *     }
+ */
+CRIER_API int crier_fd(crier *bus);
+/** How long to wait for crier_fd() at most, in milliseconds; 0: not at all; -1: for ever (also if this is no polled bus).
+ *  Ask before each wait. On the loop's thread. */
+CRIER_API int crier_timeout_ms(crier *bus);
+/** Does what is due, without waiting: receives, calls handlers (about a millisecond's worth), sends. The thread that calls
+ *  it is the loop's; one at a time. 0, CRIER_EDEADLK (from inside a handler), CRIER_EINVAL (not a polled bus). */
+CRIER_API int crier_process(crier *bus);
 
 /* ---- listening ---- */
 

@@ -1,0 +1,221 @@
+/* poll.c: what a bus waits for, and the three ways somebody waits for it.
+ *
+ * Role:     one epoll descriptor holds everything a bus waits for: the wake-up, the socket or the look-up of a name. With it
+ *           and poll_timeout_us() a bus can live on any loop: its own thread (epoll_wait), a caller's libevent base (one
+ *           event and one timer), or whatever the caller has (crier_fd, crier_timeout_ms, crier_process).
+ * Thread:   the I/O thread: the bus's own, or whichever runs the caller's loop.
+ * Owns:     both descriptors and the two events on the caller's base.
+ *
+ * Happy path:  poll_step: epoll_wait -> what is ready is read -> loop_turn -> the caller's timer
+ * Failures:    no descriptors or memory: CRIER_ENOMEM at the opening; later a failed connection attempt. */
+#include "client/bus_internal.h"
+
+#include "base/clock.h"
+
+#include <event2/event.h>
+#include <limits.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* ---- descriptors ---- */
+
+int poll_watch(crier *bus, int fd, enum bus_watch watch)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = watch};
+
+    return epoll_ctl(bus->poll_fd, EPOLL_CTL_ADD, fd, &event);
+}
+
+void poll_watch_output(crier *bus, int fd, bool output)
+{
+    struct epoll_event event = {.events = EPOLLIN | (output ? EPOLLOUT : 0), .data.u32 = WATCH_SOCKET};
+
+    (void)epoll_ctl(bus->poll_fd, EPOLL_CTL_MOD, fd, &event);
+}
+
+void poll_unwatch(crier *bus, int fd)
+{
+    (void)epoll_ctl(bus->poll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+static void wake_up_taken(crier *bus)
+{
+    uint64_t count;
+
+    if (read(bus->wake_fd, &count, sizeof(count)) < 0) {
+        /* another turn took it: nothing is lost by another look */
+    }
+}
+
+/* ---- waiting ---- */
+
+int64_t poll_timeout_us(crier *bus)
+{
+    int64_t due = loop_due(bus), left;
+
+    if (due == ENGINE_NEVER)
+        return ENGINE_NEVER;
+    left = due - clock_monotonic_us();
+    return left > 0 ? left : 0;
+}
+
+/* Whole milliseconds, rounded up: waking early would only mean waiting again. */
+static int timeout_ms(int64_t timeout_us)
+{
+    if (timeout_us == ENGINE_NEVER)
+        return -1;
+    return timeout_us > INT_MAX * INT64_C(1000) - 999 ? INT_MAX : (int)((timeout_us + 999) / 1000);
+}
+
+void poll_step(crier *bus, int64_t timeout_us)
+{
+    struct epoll_event events[WATCHES];
+    int count = epoll_wait(bus->poll_fd, events, WATCHES, timeout_ms(timeout_us));
+
+    loop_enter(bus); /* callbacks run from here on */
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.u32 == WATCH_WAKE)
+            wake_up_taken(bus);
+        else
+            socket_ready(bus, (enum bus_watch)events[i].data.u32, events[i].events & (uint32_t)~EPOLLOUT,
+                         events[i].events & (uint32_t)(EPOLLOUT | EPOLLERR | EPOLLHUP));
+    }
+    loop_turn(bus);
+}
+
+/* Until the deadline, on the thread that drives a bus without a thread of its own: in a blocking call. */
+bool poll_pump(crier *bus, int64_t deadline_us)
+{
+    int64_t timeout_us = poll_timeout_us(bus), left;
+
+    if (!poll_may_pump(bus))
+        return false;
+    if (deadline_us != ENGINE_NEVER) {
+        left = deadline_us - clock_monotonic_us();
+        timeout_us = left < timeout_us ? left : timeout_us;
+    }
+    poll_step(bus, timeout_us > 0 ? timeout_us : 0);
+    return true;
+}
+
+void poll_run(crier *bus)
+{
+    loop_turn(bus);
+    while (!bus->down)
+        poll_step(bus, poll_timeout_us(bus));
+}
+
+/* ---- a caller's libevent base ---- */
+
+static void on_base_ready(evutil_socket_t fd, short what, void *ctx)
+{
+    (void)fd;
+    (void)what;
+    poll_step(ctx, 0);
+}
+
+static void on_base_timer(evutil_socket_t fd, short what, void *ctx)
+{
+    crier *bus = ctx;
+
+    (void)fd;
+    (void)what;
+    bus->base_timer_due = ENGINE_NEVER; /* it has fired: arm it anew */
+    poll_step(bus, 0);
+}
+
+void poll_arm(crier *bus)
+{
+    int64_t due = bus->base_timer ? loop_due(bus) : ENGINE_NEVER, delay;
+    struct timeval interval;
+
+    if (due >= bus->base_timer_due)
+        return; /* it fires early and is armed anew: cheaper than moving it with every byte received */
+    bus->base_timer_due = due;
+    delay = due - clock_monotonic_us();
+    if (delay < 0)
+        delay = 0;
+    interval = (struct timeval){.tv_sec = delay / 1000000, .tv_usec = delay % 1000000};
+    event_add(bus->base_timer, &interval);
+}
+
+static int base_join(crier *bus)
+{
+    struct event_base *base = bus->options.base;
+
+    bus->base_event = event_new(base, bus->poll_fd, EV_READ | EV_PERSIST, on_base_ready, bus);
+    bus->base_timer = event_new(base, -1, 0, on_base_timer, bus);
+    if (!bus->base_event || !bus->base_timer || event_add(bus->base_event, NULL) < 0)
+        return CRIER_ENOMEM;
+    return 0;
+}
+
+void poll_leave_base(crier *bus)
+{
+    if (bus->base_event)
+        event_free(bus->base_event);
+    if (bus->base_timer)
+        event_free(bus->base_timer);
+    bus->base_event = bus->base_timer = NULL;
+}
+
+/* libevent tells nobody whether a loop is running (event_base_get_running_event() crashes when it is not), but in its
+ * callbacks the cached time stands still. */
+bool poll_may_pump(crier *bus)
+{
+    struct timeval before, after;
+    int64_t began;
+
+    if (!bus->options.base)
+        return true;
+    event_base_gettimeofday_cached(bus->options.base, &before);
+    began = clock_monotonic_us();
+    while (clock_monotonic_us() < began + 3)
+        continue;
+    event_base_gettimeofday_cached(bus->options.base, &after);
+    return before.tv_sec != after.tv_sec || before.tv_usec != after.tv_usec;
+}
+
+/* ---- opening and closing ---- */
+
+int poll_open(crier *bus)
+{
+    bus->base_timer_due = ENGINE_NEVER;
+    bus->poll_fd = epoll_create1(EPOLL_CLOEXEC);
+    bus->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (bus->poll_fd < 0 || bus->wake_fd < 0 || poll_watch(bus, bus->wake_fd, WATCH_WAKE) < 0)
+        return CRIER_ENOMEM;
+    return bus->options.base ? base_join(bus) : 0;
+}
+
+void poll_close(crier *bus)
+{
+    poll_leave_base(bus);
+    if (bus->wake_fd >= 0)
+        close(bus->wake_fd);
+    if (bus->poll_fd >= 0)
+        close(bus->poll_fd);
+}
+
+/* ---- the caller's own loop ---- */
+
+int crier_fd(crier *bus)
+{
+    return bus && bus->options.polled ? bus->poll_fd : CRIER_EINVAL;
+}
+
+int crier_timeout_ms(crier *bus)
+{
+    return bus && bus->options.polled ? timeout_ms(poll_timeout_us(bus)) : -1;
+}
+
+int crier_process(crier *bus)
+{
+    if (!bus || !bus->options.polled)
+        return CRIER_EINVAL;
+    if (atomic_load_explicit(&bus->in_turn, memory_order_relaxed))
+        return CRIER_EDEADLK;
+    poll_step(bus, 0);
+    return 0;
+}
