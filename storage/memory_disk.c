@@ -11,6 +11,7 @@
 struct batch_place {
     uint64_t base_offset;
     uint32_t span;
+    uint32_t size;
     size_t entry;    /* position in the disk's entries */
     size_t part_at;  /* of the envelope, in the entry */
     int64_t time_us; /* of the entry */
@@ -48,6 +49,7 @@ void memory_entries_add(struct memory_entries *entries, const struct store_appen
 {
     entries->list = grow(entries->list, entries->count, &entries->capacity, sizeof(*entries->list));
     struct memory_entry *entry = &entries->list[entries->count++];
+    entry->batches = 0;
     entry->size = entry_size(append->parts, append->part_count);
     CHECK((entry->data = malloc(entry->size)) != NULL);
     struct entry_header header = {
@@ -112,8 +114,10 @@ static void index_entry(struct memory_disk *disk, size_t position)
             struct memory_partition *partition = add_partition(disk, part.partition);
             partition->places =
                 grow(partition->places, partition->count, &partition->capacity, sizeof(*partition->places));
+            disk->entries.list[position].batches++;
             partition->places[partition->count++] =
-                (struct batch_place){part.base_offset, part.span, position, at, header.append_time_us};
+                (struct batch_place){part.base_offset, part.span, (uint32_t)part.payload.size,
+                                     position,         at,        header.append_time_us};
         }
         at += (size_t)used;
     }
@@ -210,15 +214,63 @@ int memory_disk_read(const struct memory_disk *disk, struct store_read *read, ui
     return 0;
 }
 
+static void look_up_prefix(const struct memory_partition *partition, struct store_lookup *lookup)
+{
+    lookup->offset = lookup->from;
+    lookup->bytes = 0;
+    lookup->more = false;
+    for (size_t i = partition ? place_position(partition, lookup->from) : 0;
+         partition && i < partition->count; i++) {
+        const struct batch_place *place = &partition->places[i];
+        if (place->base_offset + place->span > lookup->until)
+            break;
+        if (lookup->bytes + place->size > lookup->bytes_max)
+            return;
+        lookup->bytes += place->size;
+        lookup->offset = place->base_offset + place->span;
+    }
+    lookup->offset = lookup->until;
+}
+
 void memory_disk_lookup(const struct memory_disk *disk, struct store_lookup *lookup)
 {
     const struct memory_partition *partition = find_partition(disk, lookup->partition);
+    if (lookup->kind == LOOKUP_PREFIX) {
+        look_up_prefix(partition, lookup);
+        return;
+    }
     lookup->found = false;
     for (size_t i = 0; partition && i < partition->count && !lookup->found; i++)
         if (partition->places[i].time_us >= lookup->time_us) {
             lookup->found = true;
             lookup->offset = partition->places[i].base_offset;
         }
+}
+
+/* ---- giving back ---- */
+
+/* An entry whose batches are all gone: only its index is left. Replay begins above it. */
+static void drop_batch(struct memory_disk *disk, const struct batch_place *place)
+{
+    struct memory_entry *entry = &disk->entries.list[place->entry];
+    if (--entry->batches > 0)
+        return;
+    free(entry->data);
+    entry->data = NULL;
+}
+
+void memory_disk_clean(struct memory_disk *disk, struct log_starts *starts)
+{
+    for (size_t i = 0; i < disk->partition_count; i++) {
+        struct memory_partition *partition = &disk->partitions[i];
+        uint64_t log_start = log_starts_get(starts, partition->partition);
+        size_t count = 0;
+        while (count < partition->count && partition->places[count].entry < disk->applied_index &&
+               partition->places[count].base_offset + partition->places[count].span <= log_start)
+            drop_batch(disk, &partition->places[count++]);
+        partition->count -= count;
+        memmove(partition->places, partition->places + count, partition->count * sizeof(*partition->places));
+    }
 }
 
 /* ---- rows ---- */

@@ -4,13 +4,15 @@
 #ifndef CRIER_STORAGE_MEMORY_DISK_H
 #define CRIER_STORAGE_MEMORY_DISK_H
 
+#include "storage/log_starts.h"
 #include "storage/store.h"
 
 /* Some encoded entries. */
 struct memory_entries {
     struct memory_entry {
-        uint8_t *data;
+        uint8_t *data; /* NULL: nobody wants it any more */
         size_t size;
+        uint32_t batches; /* durable, and still found by reads */
     } * list;
     size_t count, capacity;
 };
@@ -53,5 +55,7 @@ void memory_disk_flush(struct memory_disk *disk, const struct memory_rows *chang
 int memory_disk_replay(const struct memory_disk *disk, store_entry_fn *fn, void *ctx);
 int memory_disk_read(const struct memory_disk *disk, struct store_read *read, uint64_t *ret_bytes);
 void memory_disk_lookup(const struct memory_disk *disk, struct store_lookup *lookup);
+/* Forgets the batches below the log starts, as far as the state reaches. */
+void memory_disk_clean(struct memory_disk *disk, struct log_starts *starts);
 
 #endif

@@ -96,16 +96,28 @@ struct store_read {
     struct store_batch batches[STORE_READ_BATCHES_MAX];
 };
 
+enum store_lookup_kind {
+    LOOKUP_TIME, /* the first batch of an entry appended at or after time_us */
+    LOOKUP_PREFIX /* how far a prefix reaches that ends at `until` or has bytes_max bytes, whichever comes first */
+};
+
 struct store_lookup {
     struct queue_node node;
     void (*done)(struct store_lookup *lookup, void *ctx);
     void *ctx;
+    enum store_lookup_kind kind;
     uint64_t partition;
-    int64_t time_us; /* the first batch of an entry appended at or after this */
+    int64_t time_us;
+    uint64_t from, until; /* PREFIX: it begins here; it ends here at the latest */
+    uint64_t bytes_max;   /* PREFIX: UINT64_MAX: whatever its size */
     /* results */
     int status;
-    bool found; /* false: everything is older */
+    bool found; /* TIME: false: everything is older */
     uint64_t offset;
+    /* PREFIX: of its batches, those of whole runs: the run an end lies in counts with the prefix that passes it. A prefix
+     * that ends for its size ends between two runs (at most 64 KiB of log), so it never has more than was asked for. */
+    uint64_t bytes;
+    bool more; /* PREFIX: it goes on at `offset`; so much was looked at for now */
 };
 
 /* A row of state.mdb: keys and values are the core's; storage only keeps them. */
@@ -143,7 +155,13 @@ struct store_stats {
     uint64_t refused, errors;
     int64_t commit_us_last, commit_us_max;
     bool read_only, full;
+    uint64_t disk_free;   /* bytes that the file system of the folder has left, about a second ago */
+    uint64_t removed;     /* segments given back whole */
+    uint64_t swept;       /* segments written anew without what nobody wants any more */
+    uint64_t swept_bytes; /* of entries, written by that */
 };
+
+#define STORE_DELETED UINT64_MAX
 
 /* Called during recovery; returns 0 to go on or a negative code to stop (which is then returned). */
 typedef int store_row_fn(void *ctx, const struct store_row *row);
@@ -168,7 +186,12 @@ struct store_ops {
     int (*read)(struct store *store, struct store_read *read);       /* 0 or STORE_EAGAIN */
     int (*lookup)(struct store *store, struct store_lookup *lookup); /* 0 or STORE_EAGAIN */
     int (*flush)(struct store *store, struct store_flush *flush);    /* one at a time; 0 or STORE_EAGAIN */
-    int (*completion_fd)(const struct store *store);                 /* -1: none (memory twin) */
+    /* Nothing of the partition below log_start is read any more; STORE_DELETED: nothing at all. Forwards only, and only what
+     * is durable: a start replays it or finds it in the state, and says it again (the store keeps no list of its own). Any
+     * time after load_state. Space comes back by whole segments, once the state and its copies are beyond them; reads below
+     * find what is still there. 0, or STORE_ENOMEM: the space comes back after the next start. */
+    int (*trim)(struct store *store, uint64_t partition, uint64_t log_start);
+    int (*completion_fd)(const struct store *store); /* -1: none (memory twin) */
     unsigned (*poll)(struct store *store,
                      unsigned count_max); /* runs up to so many `done`s; returns how many */
     void (*stats)(struct store *store, struct store_stats *ret_stats); /* a copy, consistent enough to show */

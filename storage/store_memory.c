@@ -36,6 +36,7 @@ struct store_memory {
     struct store base; /* first */
     struct store_memory_options options;
     struct memory_disk disk;
+    struct log_starts starts;
     struct random random;
     int64_t now_us;
     bool started, stopping, read_only, full;
@@ -64,6 +65,7 @@ struct store_memory {
     uint64_t fail_commit, fail_flush, fail_read; /* countdowns; 0: none */
     uint64_t slow_count;
     int64_t slow_us;
+    uint64_t disk_free;
     struct store_stats stats;
 };
 
@@ -241,10 +243,16 @@ static void end_flush(struct store_memory *store)
     } else {
         memory_disk_flush(&store->disk, &store->flush_rows, store->flush_index);
         store->stats.flushed_index = store->flush_index;
+        memory_disk_clean(&store->disk, &store->starts);
         flush->status = STORE_OK;
     }
     memory_rows_clear(&store->flush_rows);
     finish(store, &flush->node, TAG_FLUSH);
+}
+
+static int memory_trim(struct store *base, uint64_t partition, uint64_t log_start)
+{
+    return log_starts_raise(&self(base)->starts, partition, log_start);
 }
 
 /* ---- reads ---- */
@@ -426,6 +434,7 @@ static void memory_stats(struct store *base, struct store_stats *ret_stats)
     *ret_stats = self(base)->stats;
     ret_stats->segments = 1;
     ret_stats->read_only = self(base)->read_only;
+    ret_stats->disk_free = self(base)->disk_free;
 }
 
 static void memory_stop(struct store *base)
@@ -452,6 +461,7 @@ static void destroy(struct store_memory *store)
     memory_entries_clear(&store->limbo);
     memory_rows_clear(&store->flush_rows);
     memory_disk_finish(&store->disk);
+    log_starts_finish(&store->starts);
     free(store->reads);
     free(store);
 }
@@ -470,6 +480,7 @@ static const struct store_ops memory_ops = {
     .read = memory_read,
     .lookup = memory_lookup,
     .flush = memory_flush,
+    .trim = memory_trim,
     .completion_fd = memory_completion_fd,
     .poll = memory_poll,
     .stats = memory_stats,
@@ -486,9 +497,11 @@ static struct store_memory *create(const struct store_memory_options *options)
         return NULL;
     store->base.ops = &memory_ops;
     store->options = *options;
+    store->disk_free = UINT64_MAX;
     store->random = random_seeded(options->seed);
     store->reads = calloc(options->read_queue_max ? options->read_queue_max : 1, sizeof(*store->reads));
-    if (!store->reads) {
+    if (!store->reads || log_starts_init(&store->starts) < 0) {
+        free(store->reads);
         free(store);
         return NULL;
     }
@@ -558,6 +571,11 @@ void store_memory_image_destroy(struct store_memory_image *image)
 void store_memory_fault_full(struct store *base, bool full)
 {
     self(base)->full = full;
+}
+
+void store_memory_fault_disk_free(struct store *base, uint64_t bytes)
+{
+    self(base)->disk_free = bytes;
 }
 
 void store_memory_fault_commit(struct store *base, uint64_t nth)

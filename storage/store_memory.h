@@ -71,6 +71,8 @@ void store_memory_image_destroy(struct store_memory_image *image); /* accepts NU
 
 /* While full, commits refuse: the first entry STORE_EFULL, the rest of its append epoch STORE_EREFUSED. */
 void store_memory_fault_full(struct store *store, bool full);
+/* What store_stats says is left of the disk; at first UINT64_MAX. */
+void store_memory_fault_disk_free(struct store *store, uint64_t bytes);
 /* The nth commit to begin from now on (1: the next) fails with STORE_EIO; 0: none. Read-only from there. */
 void store_memory_fault_commit(struct store *store, uint64_t nth);
 /* The nth flush from now on fails with STORE_EIO; 0: none. Read-only from there. */

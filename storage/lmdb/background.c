@@ -6,6 +6,7 @@
 #include "storage/lmdb/background.h"
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/thread.h"
 
 #include <errno.h>
@@ -182,13 +183,22 @@ static bool has_jobs_locked(const struct background *background)
     return background->next_wanted || background->flush || background->seal_first;
 }
 
-/* Waits. Takes one of each kind; a seal that waits for space is tried again with whatever comes next. */
-static struct jobs wait_jobs(struct background *background, bool seal_failed)
+static struct timespec timespec_of(int64_t us)
 {
+    return (struct timespec){.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
+}
+
+/* Waits for a job, at most until the cleaner wants to go on. Takes one of each kind; a seal that waits for space is tried
+ * again with whatever comes next. */
+static struct jobs wait_jobs(struct background *background, bool seal_failed, int64_t until_us)
+{
+    struct timespec until = timespec_of(until_us);
+    int rc = 0;
     pthread_mutex_lock(&background->lock);
     while (!background->stopping && !background->next_wanted && !background->flush &&
-           (seal_failed || !background->seal_first))
-        pthread_cond_wait(&background->wake, &background->lock);
+           (seal_failed || !background->seal_first) && !background->trimmed && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&background->wake, &background->lock, &until);
+    background->trimmed = false;
     struct jobs jobs = {.make_next = background->next_wanted && !background->next,
                         .flush = background->flush};
     jobs.stop = background->stopping && (!has_jobs_locked(background) || seal_failed);
@@ -218,8 +228,9 @@ static void *run(void *ctx)
 {
     struct background *background = ctx;
     bool seal_failed = false;
+    int64_t clean_us = 0; /* when the cleaner goes on */
     for (;;) {
-        struct jobs jobs = wait_jobs(background, seal_failed);
+        struct jobs jobs = wait_jobs(background, seal_failed, clean_us);
         if (jobs.make_next)
             make_next(background);
         if (jobs.flush) {
@@ -238,7 +249,9 @@ static void *run(void *ctx)
         }
         if (jobs.stop)
             break;
+        clean_us = cleaner_step(&background->cleaner, clock_monotonic_us());
     }
+    cleaner_stop(&background->cleaner);
     save_index(background, segments_at(background->segments, segments_count(background->segments) - 1), true);
     set_clean_mark(background);
     return NULL;
@@ -250,7 +263,12 @@ int background_init(struct background *background)
 {
     if (pthread_mutex_init(&background->lock, NULL) != 0)
         return STORE_ENOMEM;
-    if (pthread_cond_init(&background->wake, NULL) != 0)
+    pthread_condattr_t attributes;
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* that of clock_monotonic_us() */
+    int rc = pthread_cond_init(&background->wake, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+    if (rc != 0)
         goto destroy_lock;
     if (pthread_cond_init(&background->made, NULL) != 0)
         goto destroy_wake;
@@ -329,6 +347,14 @@ void background_seal(struct background *background, struct segment *segment)
     else
         background->seal_first = segment;
     background->seal_last = segment;
+    pthread_cond_signal(&background->wake);
+    pthread_mutex_unlock(&background->lock);
+}
+
+void background_trimmed(struct background *background)
+{
+    pthread_mutex_lock(&background->lock);
+    background->trimmed = true;
     pthread_cond_signal(&background->wake);
     pthread_mutex_unlock(&background->lock);
 }

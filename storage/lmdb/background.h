@@ -1,12 +1,13 @@
 /* background.h: the thread that keeps house: it alone writes meta.mdb and state.mdb once the store runs.
  *
  * Jobs:    the next segment, made while the current one fills · flushes of the state · sealing what the writer left ·
- *          the clean-stop mark at the end. A roll therefore waits for a flush at most, and normally for nothing.
+ *          giving space back, when nothing else is to do (cleaner.h) · the clean-stop mark at the end. A roll therefore waits for a flush at most, and normally for nothing.
  * Thread:  its own. background_take_next and _want_next and _seal are the writer's, _flush the owner's. */
 #ifndef CRIER_STORAGE_LMDB_BACKGROUND_H
 #define CRIER_STORAGE_LMDB_BACKGROUND_H
 
 #include "base/queue.h"
+#include "storage/lmdb/cleaner.h"
 #include "storage/lmdb/health.h"
 #include "storage/lmdb/segment.h"
 #include "storage/lmdb/state.h"
@@ -21,6 +22,7 @@ struct background {
     struct completions *completions;
     unsigned flush_tag;   /* the weight a finished flush is posted with */
     uint64_t next_number; /* of the segment made next */
+    struct cleaner cleaner;
     /* its own */
     pthread_t thread;
     bool running;
@@ -33,6 +35,7 @@ struct background {
     int next_told;   /* the thread's own: the status of the last attempt, which the log has heard of */
     struct segment *seal_first, *seal_last;
     struct store_flush *flush;
+    bool trimmed; /* the cleaner has something to look at */
     bool stopping;
 };
 
@@ -53,6 +56,8 @@ void background_want_next(struct background *background);
 int background_take_next(struct background *background, struct segment **ret_segment);
 /* Nothing will be written to this segment any more; every entry in it is durable. */
 void background_seal(struct background *background, struct segment *segment);
+/* A log start has moved. */
+void background_trimmed(struct background *background);
 /* 0 or STORE_EAGAIN (one is under way). */
 int background_flush(struct background *background, struct store_flush *flush);
 

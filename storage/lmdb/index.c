@@ -296,6 +296,17 @@ bool index_find_entry(struct index *index, uint64_t partition, uint64_t entry_in
     return found;
 }
 
+int index_each_run(struct index *index, index_run_fn *fn, void *ctx)
+{
+    int rc = 0;
+    pthread_mutex_lock(&index->lock);
+    for (uint32_t i = 0; i < index->count && rc >= 0; i++)
+        for (uint32_t run = 0; run < index->slots[i].count && rc >= 0; run++)
+            rc = fn(ctx, &index->slots[i].runs[run]);
+    pthread_mutex_unlock(&index->lock);
+    return rc < 0 ? rc : 0;
+}
+
 size_t index_memory(struct index *index)
 {
     pthread_mutex_lock(&index->lock);

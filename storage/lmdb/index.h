@@ -30,6 +30,8 @@ struct index_run {
     uint64_t bytes; /* of the partition's batches */
 };
 
+typedef int index_run_fn(void *ctx, const struct index_run *run);
+
 /* NULL: out of memory. One reference. */
 struct index *index_create(void);
 /* An index for the segment that follows: every partition starts there where it ends here. */
@@ -54,6 +56,9 @@ unsigned index_find(struct index *index, uint64_t partition, uint64_t offset, st
 bool index_find_entry(struct index *index, uint64_t partition, uint64_t entry_index,
                       struct index_run *ret_run);
 
+/* Calls fn for every run; stops at the first negative result and returns it. fn must not use this index. */
+int index_each_run(struct index *index, index_run_fn *fn, void *ctx);
+
 size_t index_memory(struct index *index); /* bytes, about */
 
 /* ---- for index_file.c ---- */
@@ -64,7 +69,6 @@ int index_set_start(struct index *index, uint64_t partition, uint64_t next_offse
 int index_set_run(struct index *index, const struct index_run *run);
 
 typedef int index_start_fn(void *ctx, uint64_t partition, uint64_t next_offset);
-typedef int index_run_fn(void *ctx, const struct index_run *run);
 size_t index_start_count(struct index *index);
 /* Calls fn for each partition known at the start; stops at the first negative result and returns it. */
 int index_each_start(struct index *index, index_start_fn *fn, void *ctx);

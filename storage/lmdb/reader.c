@@ -78,8 +78,9 @@ static void close_cursor(struct env_cursor *cursor)
 
 /* ---- reading ---- */
 
-/* Every entry of the run is there: a segment nobody has swept has no gaps, so a missing one is damage and not silence. */
-static int read_run(struct read_job *job, struct env_cursor *cursor, const struct index_run *run)
+/* Every entry of the run is there: a segment nobody has swept has no gaps, so a missing one is damage and not silence. Of
+ * one that was swept the last one is: it has the run's newest batch, else the run would be gone too. */
+static int read_run(struct read_job *job, struct env_cursor *cursor, const struct index_run *run, bool swept)
 {
     struct env_value value;
     for (uint64_t expected = run->first_index; expected <= run->last_index && !read_job_done(job);
@@ -88,6 +89,8 @@ static int read_run(struct read_job *job, struct env_cursor *cursor, const struc
                                               : env_cursor_next(cursor, &value);
         if (rc != 0)
             return read_failed(job, cursor->env, expected, env_code(rc), rc);
+        if (swept && value.index <= run->last_index)
+            expected = value.index;
         if (value.index != expected)
             return read_failed(job, cursor->env, expected, STORE_ECORRUPT, 0);
         int code = read_entry(job, cursor->env, &value, run);
@@ -106,7 +109,7 @@ static int read_runs(struct read_job *job, struct segment *segment, const struct
         return rc;
     read_job_expect(job, runs, count);
     for (unsigned i = 0; i < count && rc == 0 && !read_job_done(job); i++)
-        rc = read_run(job, &cursor, &runs[i]);
+        rc = read_run(job, &cursor, &runs[i], segment->generation > 0);
     close_cursor(&cursor);
     if (runs[count - 1].next_offset > job->at)
         job->at = runs[count - 1].next_offset;
@@ -152,7 +155,9 @@ static void run_read(struct reader *reader, struct store_read *read)
 {
     read->count = 0;
     struct read_job job = {.reader = reader, .read = read, .at = read->offset};
+    segments_hold(reader->segments);
     read->status = read_all(&job);
+    segments_release(reader->segments);
     if (read->status < 0)
         while (read->count > 0)
             slice_unref(&read->batches[--read->count].batch);
@@ -191,6 +196,10 @@ static int entry_at_time(struct reader *reader, struct env_cursor *cursor, struc
         struct env_value value;
         struct entry_header header;
         int rc = env_cursor_seek(cursor, middle, &value);
+        if (rc == MDB_NOTFOUND) { /* swept: nothing is left of the last entries */
+            high = middle;
+            continue;
+        }
         if (rc != 0)
             return env_code(rc);
         if ((rc = read_entry_header(reader, cursor->env, &value, &header)) < 0)
@@ -274,11 +283,66 @@ static int look_up(struct reader *reader, struct store_lookup *lookup)
     return rc;
 }
 
+/* ---- lookup of a prefix ---- */
+
+/* Adds runs of one segment to the prefix. 1: it ends here, 0: it goes on behind the segment, or a store code. */
+static int add_runs(struct reader *reader, struct store_lookup *lookup, struct segment *segment)
+{
+    struct index *index;
+    int rc = segments_index(reader->segments, segment, &index);
+    if (rc < 0)
+        return rc;
+    struct index_run runs[RUNS_AT_A_TIME];
+    unsigned count = RUNS_AT_A_TIME;
+    while (rc == 0 && count == RUNS_AT_A_TIME) {
+        count = index_find(index, lookup->partition, lookup->offset, runs, RUNS_AT_A_TIME);
+        for (unsigned i = 0; i < count && rc == 0; i++) {
+            if (runs[i].next_offset > lookup->until) {
+                lookup->offset = lookup->until;
+                rc = 1;
+            } else if (lookup->bytes_max - lookup->bytes < runs[i].bytes) {
+                rc = 1;
+            } else {
+                lookup->bytes += runs[i].bytes;
+                lookup->offset = runs[i].next_offset;
+            }
+        }
+    }
+    index_unref(index);
+    return rc;
+}
+
+/* A look at so many segments at a time: reads wait in the same line. */
+#define PREFIX_SEGMENTS 32
+
+static int look_up_prefix(struct reader *reader, struct store_lookup *lookup)
+{
+    struct segments *segments = reader->segments;
+    size_t position, next = 0, count = segments_count(segments);
+    int rc = 0;
+    for (unsigned seen = 0; rc == 0 && next < count && seen < PREFIX_SEGMENTS; seen++) {
+        if ((rc = find_segment(reader, lookup->partition, lookup->offset, &position)) < 0)
+            break;
+        if (position < next)
+            position = next; /* a gap of offsets at the end of the segment before */
+        rc = add_runs(reader, lookup, segments_at(segments, position));
+        next = position + 1;
+    }
+    if (rc == 0 && next < count && lookup->offset > lookup->from)
+        lookup->more = true;
+    else if (rc == 0)
+        lookup->offset = lookup->until;
+    return rc < 0 ? rc : 0;
+}
+
 static void run_lookup(struct reader *reader, struct store_lookup *lookup)
 {
-    lookup->found = false;
-    lookup->offset = 0;
-    lookup->status = look_up(reader, lookup);
+    lookup->found = lookup->more = false;
+    lookup->offset = lookup->kind == LOOKUP_PREFIX ? lookup->from : 0;
+    lookup->bytes = 0;
+    segments_hold(reader->segments);
+    lookup->status = lookup->kind == LOOKUP_PREFIX ? look_up_prefix(reader, lookup) : look_up(reader, lookup);
+    segments_release(reader->segments);
     if (lookup->status < 0)
         lookup->found = false;
     lookup->node.weight = reader->lookup_tag;

@@ -180,13 +180,13 @@ static int open_active(struct recovery *recovery, struct segment *segment, char 
     return 0;
 }
 
-/* Its entries follow those before. */
+/* Its entries follow those before; where a segment was given back there is a gap (recover_check_gaps). */
 static int add_segment(struct recovery *recovery, struct segment *segment, char *error, size_t error_size)
 {
-    if (recovery->last_index && segment->first_index != recovery->last_index + 1) {
+    if (recovery->last_index && segment->first_index <= recovery->last_index) {
         (void)snprintf(error, error_size,
                        "segment %" PRIu64 " of %s begins with entry %" PRIu64
-                       ", but the one before ends with %" PRIu64 ": entries are missing",
+                       ", but the one before ends with %" PRIu64 ": one of them is an older copy",
                        segment->number, recovery->folder->shard, segment->first_index, recovery->last_index);
         return STORE_ECORRUPT;
     }
@@ -196,6 +196,24 @@ static int add_segment(struct recovery *recovery, struct segment *segment, char 
         recovery->first_index = segment->first_index;
     recovery->last_index = segment->last_index;
     segments_push(recovery->segments, segment);
+    return 0;
+}
+
+int recover_check_gaps(const struct recovery *recovery, uint64_t flushed_index, char *error,
+                       size_t error_size)
+{
+    uint64_t before = 0;
+    for (size_t i = 0; i < segments_count(recovery->segments); i++) {
+        const struct segment *segment = segments_at(recovery->segments, i);
+        if (before && segment->first_index != before + 1 && segment->first_index > flushed_index + 1) {
+            (void)snprintf(error, error_size,
+                           "segment %" PRIu64 " of %s begins with entry %" PRIu64
+                           ", but the one before ends with %" PRIu64 ": entries are missing",
+                           segment->number, recovery->folder->shard, segment->first_index, before);
+            return STORE_ECORRUPT;
+        }
+        before = segment->last_index;
+    }
     return 0;
 }
 
@@ -274,8 +292,14 @@ int recover_open(struct recovery *recovery, char *error, size_t error_size)
     if (rc < 0)
         return rc;
     recovery->clean = recovery->manifest.clean && recovery->manifest.clean_last_index == recovery->last_index;
+    return 0;
+}
+
+int recover_tidy(const struct recovery *recovery, char *error, size_t error_size)
+{
     quarantine_unexplained(recovery);
-    if ((rc = remove_leftovers(recovery)) != 0) {
+    int rc = remove_leftovers(recovery);
+    if (rc != 0) {
         (void)snprintf(error, error_size, "cannot tidy up %s: %s", recovery->folder->shard, env_text(rc));
         return env_code(rc);
     }

@@ -1,7 +1,8 @@
 /* recover.h: what a start does before anything is served: checks the files against the manifest, replays, and puts the
  * folder in order.
  *
- *   recover_open    reads only, until everything has been understood; then removes what the manifest says is dead
+ *   recover_open    reads only
+ *   recover_tidy    once everything has been understood: removes what the manifest says is dead
  *   recover_replay  hands out the entries above F
  *   recover_start   seals what an unclean end left open, and finds or makes the segment to write to
  *
@@ -28,6 +29,10 @@ struct recovery {
 
 /* 0, or a store code with a sentence in error. */
 int recover_open(struct recovery *recovery, char *error, size_t error_size);
+int recover_tidy(const struct recovery *recovery, char *error, size_t error_size);
+/* Segments are given back only below the state: above it every entry has to be there. The same. */
+int recover_check_gaps(const struct recovery *recovery, uint64_t flushed_index, char *error,
+                       size_t error_size);
 int recover_replay(struct recovery *recovery, uint64_t flushed_index, store_entry_fn *fn, void *ctx);
 /* Afterwards the last segment of the list is the one to write to; *ret_next is one in reserve, or NULL. */
 int recover_start(struct recovery *recovery, struct segment **ret_next);

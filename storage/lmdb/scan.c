@@ -239,7 +239,7 @@ int scan_file(struct scan *scan, const char *path)
         fault_range(&walk, walk.next, UINT64_MAX, mdb_strerror(rc));
     else
         code = scan_tree(&walk);
-    if (code == 0 && scan->last_index != UINT64_MAX && walk.next > 0)
+    if (code == 0 && scan->contiguous && scan->last_index != UINT64_MAX && walk.next > 0)
         fault_range(&walk, walk.next, scan->last_index, "missing");
     for (unsigned i = 0; i < PAGE_DEPTH_MAX; i++)
         free(walk.pages[i]);

@@ -11,6 +11,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 int segments_init(struct segments *segments, const struct folder *folder, struct health *health,
                   uint64_t map_size)
@@ -18,11 +19,20 @@ int segments_init(struct segments *segments, const struct folder *folder, struct
     *segments = (struct segments){.folder = folder, .health = health, .map_size = map_size};
     if (pthread_mutex_init(&segments->lock, NULL) != 0)
         return STORE_ENOMEM;
-    if (pthread_mutex_init(&segments->open_lock, NULL) != 0) {
-        pthread_mutex_destroy(&segments->lock);
-        return STORE_ENOMEM;
-    }
-    return 0;
+    if (pthread_mutex_init(&segments->open_lock, NULL) != 0)
+        goto destroy_lock;
+    pthread_rwlockattr_t
+        attributes; /* readers that follow each other closely must not keep the cleaner out for ever */
+    (void)pthread_rwlockattr_init(&attributes);
+    (void)pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    int rc = pthread_rwlock_init(&segments->shape, &attributes);
+    (void)pthread_rwlockattr_destroy(&attributes);
+    if (rc == 0)
+        return 0;
+    pthread_mutex_destroy(&segments->open_lock);
+destroy_lock:
+    pthread_mutex_destroy(&segments->lock);
+    return STORE_ENOMEM;
 }
 
 void segments_finish(struct segments *segments)
@@ -30,6 +40,7 @@ void segments_finish(struct segments *segments)
     for (size_t i = 0; i < segments->count; i++)
         segment_destroy(segments->rows[i]);
     free(segments->rows);
+    pthread_rwlock_destroy(&segments->shape);
     pthread_mutex_destroy(&segments->open_lock);
     pthread_mutex_destroy(&segments->lock);
 }
@@ -128,6 +139,46 @@ size_t segments_position_of(struct segments *segments, uint64_t index)
     }
     pthread_mutex_unlock(&segments->lock);
     return low;
+}
+
+void segments_hold(struct segments *segments)
+{
+    CHECK(pthread_rwlock_rdlock(&segments->shape) == 0);
+}
+
+void segments_release(struct segments *segments)
+{
+    CHECK(pthread_rwlock_unlock(&segments->shape) == 0);
+}
+
+/* by NULL: its row goes. */
+static void reshape(struct segments *segments, struct segment *segment, struct segment *by)
+{
+    CHECK(pthread_rwlock_wrlock(&segments->shape) == 0);
+    pthread_mutex_lock(&segments->lock);
+    size_t at = 0;
+    while (at < segments->count && segments->rows[at] != segment)
+        at++;
+    CHECK(at < segments->count && segment->sealed);
+    if (by)
+        segments->rows[at] = by;
+    else
+        memmove(&segments->rows[at], &segments->rows[at + 1],
+                (--segments->count - at) * sizeof(*segments->rows));
+    pthread_mutex_unlock(&segments->lock);
+    CHECK(pthread_rwlock_unlock(&segments->shape) == 0);
+    segment_destroy(segment);
+}
+
+void segments_remove(struct segments *segments, struct segment *segment)
+{
+    reshape(segments, segment, NULL);
+    atomic_fetch_sub(&segments->health->segments, 1);
+}
+
+void segments_replace(struct segments *segments, struct segment *segment, struct segment *by)
+{
+    reshape(segments, segment, by);
 }
 
 void segments_extend(struct segments *segments, struct segment *segment, uint64_t first_index,

@@ -8,8 +8,10 @@
  *
  * Thread:  any. `lock` guards the list and the rows' fields, for a few instructions at a time; `open_lock` is held
  *          while something is opened or an index is rebuilt, so it is taken by readers and the background thread, never
- *          by the owner or the writer once the store runs.
- * Owner:   segments live until segments_finish(). */
+ *          by the owner or the writer once the store runs. `shape` is for who walks the list by position: held shared
+ *          from the first segments_at() to the last use of what it gave, it keeps sealed segments from being removed or
+ *          replaced meanwhile (only the background thread does that, so that one needs no hold of its own).
+ * Owner:   segments live until they are removed or replaced, or until segments_finish(). */
 #ifndef CRIER_STORAGE_LMDB_SEGMENT_H
 #define CRIER_STORAGE_LMDB_SEGMENT_H
 
@@ -37,10 +39,14 @@ struct segment {
     struct env *env;     /* NULL: not open */
     struct index *index; /* NULL: not loaded */
     uint64_t used_at;    /* tick of the last use */
+    /* cleaner.c */
+    uint64_t judged; /* the version of the log starts it was last looked at with */
+    bool keep;       /* it could not be swept in this life: not tried again */
 };
 
 struct segments {
     pthread_mutex_t lock, open_lock;
+    pthread_rwlock_t shape;
     const struct folder *folder;
     struct health *health;
     uint64_t map_size;
@@ -68,6 +74,13 @@ size_t segments_count(struct segments *segments);
 struct segment *segments_at(struct segments *segments, size_t position);
 /* The position of the segment that holds the entry or, over a gap, the next one; count if none. */
 size_t segments_position_of(struct segments *segments, uint64_t index);
+
+void segments_hold(struct segments *segments); /* shape, shared */
+void segments_release(struct segments *segments);
+/* Takes a sealed segment out of the list and frees it; waits for those who hold the shape. */
+void segments_remove(struct segments *segments, struct segment *segment);
+/* The same segment in its next generation takes its place; `segment` is freed, `by` taken. */
+void segments_replace(struct segments *segments, struct segment *segment, struct segment *by);
 
 /* The writer's commit is durable: the segment reaches to here. */
 void segments_extend(struct segments *segments, struct segment *segment, uint64_t first_index,

@@ -225,6 +225,14 @@ static size_t list_copies(const struct folder *folder, uint64_t copies[STATE_COP
     return count;
 }
 
+static uint64_t oldest_copy(const struct folder *folder)
+{
+    uint64_t copies[STATE_COPIES_MAX];
+    size_t count = list_copies(folder, copies);
+    size_t kept = count < STATE_COPIES_KEPT ? count : STATE_COPIES_KEPT;
+    return kept ? copies[kept - 1] : 0;
+}
+
 /* ---- opening ---- */
 
 /* Puts the newest good copy in the place of state.mdb, or an empty state if there is none. 0 or an LMDB code. */
@@ -281,6 +289,8 @@ int state_open(struct state *state, const struct folder *folder, bool log_is_emp
     }
     if (rc != 0)
         (void)snprintf(error, error_size, "cannot open %s: %s", path.text, env_text(rc));
+    else
+        state->copied_index = oldest_copy(folder);
     return env_code(rc);
 }
 
@@ -372,7 +382,7 @@ int state_flush(struct state *state, const struct store_flush *flush)
     return rc;
 }
 
-int state_copy(const struct state *state)
+int state_copy(struct state *state)
 {
     struct path path = copy_path(state->folder, state->flushed_index);
     if (!path_exists(&path)) {
@@ -386,5 +396,6 @@ int state_copy(const struct state *state)
         struct path old = copy_path(state->folder, copies[i]);
         (void)unlink(old.text);
     }
+    state->copied_index = oldest_copy(state->folder);
     return 0;
 }

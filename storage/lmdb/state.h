@@ -13,6 +13,7 @@ struct state {
     struct env *env;
     const struct folder *folder;
     uint64_t flushed_index; /* F */
+    uint64_t copied_index;  /* F of the oldest kept copy: a start may go back to there. 0: there is none */
 };
 
 /* Opens state.mdb, synced and with every row checked; makes it first if this is a new log. A missing or damaged file
@@ -27,6 +28,6 @@ int state_load(const struct state *state, store_row_fn *fn, void *ctx);
 /* Rows and F in one synced transaction. 0 or an LMDB code (see env_code). */
 int state_flush(struct state *state, const struct store_flush *flush);
 /* Keeps a copy of the file as it is, and only the newest STATE_COPIES_KEPT. 0 or an LMDB code. */
-int state_copy(const struct state *state);
+int state_copy(struct state *state);
 
 #endif

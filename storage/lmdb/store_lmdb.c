@@ -9,6 +9,7 @@
  *          stop() does.
  * Queues:  bounded; a full one refuses with STORE_EAGAIN. Completions never block. */
 #include "base/check.h"
+#include "base/clock.h"
 #include "storage/lmdb/background.h"
 #include "storage/lmdb/reader.h"
 #include "storage/lmdb/recover.h"
@@ -34,6 +35,7 @@ struct store_lmdb {
     struct meta meta;
     struct state state;
     struct segments segments;
+    struct log_starts starts;
     struct recovery recovery;
     struct background background;
     struct writer writer;
@@ -78,7 +80,14 @@ static int make_background(struct store_lmdb *store, struct segment *next)
                                             .completions = store->completions,
                                             .flush_tag = TAG_FLUSH,
                                             .next_number = store->recovery.next_number,
-                                            .next = next};
+                                            .next = next,
+                                            .cleaner = {.place = {.folder = &store->folder,
+                                                                  .meta = &store->meta,
+                                                                  .segments = &store->segments,
+                                                                  .health = &store->health,
+                                                                  .starts = &store->starts},
+                                                        .state = &store->state}};
+    cleaner_disk(&store->background.cleaner, clock_monotonic_us());
     int rc = background_init(&store->background);
     if (rc < 0)
         segment_destroy(next);
@@ -175,6 +184,7 @@ static void store_close(struct store *base)
     if (store->background_made)
         background_finish(&store->background);
     segments_finish(&store->segments);
+    log_starts_finish(&store->starts);
     state_close(&store->state);
     meta_close(&store->meta);
     completions_destroy(store->completions);
@@ -208,6 +218,15 @@ static int store_lookup(struct store *base, struct store_lookup *lookup)
 static int store_flush(struct store *base, struct store_flush *flush)
 {
     return self(base)->started ? background_flush(&self(base)->background, flush) : STORE_EAGAIN;
+}
+
+static int store_trim(struct store *base, uint64_t partition, uint64_t log_start)
+{
+    struct store_lmdb *store = self(base);
+    int rc = log_starts_raise(&store->starts, partition, log_start);
+    if (rc == 0 && store->started)
+        background_trimmed(&store->background);
+    return rc;
 }
 
 static int store_completion_fd(const struct store *base)
@@ -292,7 +311,11 @@ static void store_stats(struct store *base, struct store_stats *ret_stats)
                                       .commit_us_last = atomic_load(&health->commit_us_last),
                                       .commit_us_max = atomic_load(&health->commit_us_max),
                                       .read_only = atomic_load(&health->read_only),
-                                      .full = atomic_load(&health->full)};
+                                      .full = atomic_load(&health->full),
+                                      .disk_free = atomic_load(&health->disk_free),
+                                      .removed = atomic_load(&health->removed),
+                                      .swept = atomic_load(&health->swept),
+                                      .swept_bytes = atomic_load(&health->swept_bytes)};
 }
 
 /* ---- opening ---- */
@@ -305,6 +328,7 @@ static const struct store_ops lmdb_ops = {
     .read = store_read,
     .lookup = store_lookup,
     .flush = store_flush,
+    .trim = store_trim,
     .completion_fd = store_completion_fd,
     .poll = store_poll,
     .stats = store_stats,
@@ -331,7 +355,7 @@ static int check_reach(const struct store_lmdb *store, char *error, size_t error
                        store->folder.shard, flushed, recovery->first_index);
         return STORE_ECORRUPT;
     }
-    return 0;
+    return recover_check_gaps(recovery, flushed, error, error_size);
 }
 
 static int open_files(struct store_lmdb *store, char *error, size_t error_size)
@@ -352,7 +376,9 @@ static int open_files(struct store_lmdb *store, char *error, size_t error_size)
         return rc;
     atomic_store(&store->health.last_index, store->recovery.last_index);
     atomic_store(&store->health.flushed_index, store->state.flushed_index);
-    return check_reach(store, error, error_size);
+    if ((rc = check_reach(store, error, error_size)) < 0)
+        return rc;
+    return recover_tidy(&store->recovery, error, error_size);
 }
 
 static void options_tidy(struct store_options *options)
@@ -382,9 +408,11 @@ int store_lmdb_open(const struct store_options *options, struct store **ret_stor
     store->health.log = options->log;
     if (!(store->completions = completions_create()))
         goto free_store;
+    if ((rc = log_starts_init(&store->starts)) < 0)
+        goto destroy_completions;
     if ((rc = segments_init(&store->segments, &store->folder, &store->health, store->options.segment_size)) <
         0)
-        goto destroy_completions;
+        goto finish_starts;
     if ((rc = folder_open(&store->folder, options->path, options->create, options->log, error, error_size)) <
         0)
         goto finish_segments;
@@ -397,6 +425,8 @@ int store_lmdb_open(const struct store_options *options, struct store **ret_stor
 
 finish_segments:
     segments_finish(&store->segments);
+finish_starts:
+    log_starts_finish(&store->starts);
 destroy_completions:
     completions_destroy(store->completions);
 free_store:

@@ -12,6 +12,7 @@ struct offline {
     struct meta_manifest manifest;
     const struct offline_watch *watch;
     struct offline_summary summary;
+    uint64_t reach; /* verify: of the newest good state */
     uint64_t done_bytes, total_bytes;
     struct path file; /* the one at hand */
     uint64_t segment; /* its number */

@@ -152,7 +152,7 @@ int offline_scan(struct offline *offline, const struct segment_row *row, struct 
     return rc;
 }
 
-/* The entries of one segment begin where those of the one before end. */
+/* The entries of one segment begin where those of the one before end; below the state a segment may have been given back. */
 static void check_joint(struct offline *offline, const struct segment_row *row, const struct scan *scan)
 {
     bool sealed = row->state == SEGMENT_SEALED;
@@ -160,7 +160,8 @@ static void check_joint(struct offline *offline, const struct segment_row *row, 
     uint64_t last = sealed ? row->last_index : scan->found_last;
     if (first == 0)
         return;
-    if (offline->summary.last_index > 0 && first > offline->summary.last_index + 1)
+    if (offline->summary.last_index > 0 && first > offline->summary.last_index + 1 &&
+        first > offline->reach + 1)
         offline_tell(offline,
                      &(struct scan_fault){.first_index = offline->summary.last_index + 1,
                                           .last_index = first - 1,
@@ -206,6 +207,25 @@ static void check_state(struct offline *offline)
     offline->summary.flushed_index = rc == 0 ? flushed : 0;
 }
 
+/* How far the newest good state reaches: a start replays what lies above it. */
+static uint64_t state_reach(const struct offline *offline)
+{
+    struct path path = folder_shard_file(&offline->folder, "state.mdb");
+    uint64_t reach = 0, flushed;
+    if (state_check(&path, &reach) == 0)
+        return reach;
+    DIR *dir = opendir(offline->folder.shard);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        path = folder_shard_file(&offline->folder, entry->d_name);
+        if (state_owns(entry->d_name) && strncmp(entry->d_name, "state-", 6) == 0 &&
+            state_check(&path, &flushed) == 0 && flushed > reach)
+            reach = flushed;
+    }
+    if (dir)
+        closedir(dir);
+    return reach;
+}
+
 static void check_copies(struct offline *offline)
 {
     DIR *dir = opendir(offline->folder.shard);
@@ -230,6 +250,7 @@ int offline_verify(const char *path, const struct offline_watch *watch, struct o
     int rc = offline_open(&offline, path, watch, error, error_size);
     if (rc < 0)
         return rc;
+    offline.reach = state_reach(&offline);
     for (size_t i = 0; i < offline.manifest.count && rc == 0; i++) {
         const struct segment_row *row = &offline.manifest.rows[i];
         struct scan scan;

@@ -329,6 +329,12 @@ static void wrapped_stats(struct store *store, struct store_stats *ret_stats)
     disk->inner->ops->stats(disk->inner, ret_stats);
 }
 
+static int wrapped_trim(struct store *store, uint64_t partition, uint64_t log_start)
+{
+    struct disk *disk = disk_of(store);
+    return disk->inner->ops->trim(disk->inner, partition, log_start);
+}
+
 static void wrapped_stop(struct store *store)
 {
     struct disk *disk = disk_of(store);
@@ -347,6 +353,7 @@ static const struct store_ops wrapped_ops = {.load_state = wrapped_load_state,
                                              .read = wrapped_read,
                                              .lookup = wrapped_lookup,
                                              .flush = wrapped_flush,
+                                             .trim = wrapped_trim,
                                              .completion_fd = wrapped_completion_fd,
                                              .poll = wrapped_poll,
                                              .stats = wrapped_stats,

@@ -110,11 +110,18 @@ static int blank_flush(struct store *store, struct store_flush *flush)
     return 0;
 }
 
+static int blank_trim(struct store *store, uint64_t partition, uint64_t log_start)
+{
+    (void)store, (void)partition, (void)log_start;
+    return 0;
+}
+
 static const struct store_ops blank_ops = {.load_state = blank_load_state,
                                            .replay = blank_replay,
                                            .start = blank_start,
                                            .append = blank_append,
-                                           .flush = blank_flush};
+                                           .flush = blank_flush,
+                                           .trim = blank_trim};
 
 static void no_random(void *ctx, void *to, size_t size)
 {

@@ -1,7 +1,7 @@
 # Tests of storage/.
 set(STORE_FIXTURE ${CMAKE_CURRENT_LIST_DIR}/store_fixture.c)
 
-foreach(name test_store_contract test_store_damage test_store_fuzz test_store_offline test_store_roll)
+foreach(name test_store_contract test_store_damage test_store_fuzz test_store_offline test_store_retention test_store_roll)
   crier_test(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c ${STORE_FIXTURE} LIBS storage proto PkgConfig::LMDB LABELS unit)
 endforeach()
 
@@ -25,4 +25,6 @@ crier_test(test_store_kill ${CMAKE_CURRENT_LIST_DIR}/test_store_kill.c ${STORE_F
 
 # And this one's power fails: disk_power.c notes what is durable.
 crier_test(test_store_power ${CMAKE_CURRENT_LIST_DIR}/test_store_power.c ${STORE_FIXTURE}
+           ${CMAKE_SOURCE_DIR}/tests/support/disk_power.c PLAIN LIBS storage proto LABELS unit)
+crier_test(test_store_power_retention ${CMAKE_CURRENT_LIST_DIR}/test_store_power_retention.c ${STORE_FIXTURE}
            ${CMAKE_SOURCE_DIR}/tests/support/disk_power.c PLAIN LIBS storage proto LABELS unit)

@@ -413,13 +413,19 @@ static void lookup_done(struct store_lookup *lookup, void *ctx)
     *(bool *)ctx = true;
 }
 
-int64_t fixture_lookup_any(struct fixture *f, uint64_t partition, int64_t time_us)
+void fixture_look_up(struct fixture *f, struct store_lookup *lookup)
 {
     bool done = false;
-    struct store_lookup lookup = {
-        .done = lookup_done, .ctx = &done, .partition = partition, .time_us = time_us};
-    REQUIRE(f->store->ops->lookup(f->store, &lookup) == 0);
+    lookup->done = lookup_done;
+    lookup->ctx = &done;
+    REQUIRE(f->store->ops->lookup(f->store, lookup) == 0);
     fixture_wait(f, &done);
+}
+
+int64_t fixture_lookup_any(struct fixture *f, uint64_t partition, int64_t time_us)
+{
+    struct store_lookup lookup = {.partition = partition, .time_us = time_us};
+    fixture_look_up(f, &lookup);
     return lookup.status < 0 ? lookup.status : lookup.found ? (int64_t)lookup.offset : -1;
 }
 

@@ -98,6 +98,8 @@ void fixture_expect(struct fixture *f, uint64_t partition, uint64_t offset, uint
 int64_t fixture_lookup(struct fixture *f, uint64_t partition, int64_t time_us);
 int64_t fixture_lookup_any(struct fixture *f, uint64_t partition,
                            int64_t time_us); /* the code is an answer too */
+void fixture_look_up(struct fixture *f,
+                     struct store_lookup *lookup); /* any; done and ctx are the fixture's */
 /* Rows "key=value" at a cut; value NULL deletes. The status. */
 int fixture_flush(struct fixture *f, uint64_t applied_index, const char *const *pairs, size_t count);
 const struct fixture_row *fixture_find_row(const struct fixture *f, const char *key);

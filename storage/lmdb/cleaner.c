@@ -1,0 +1,226 @@
+/* cleaner.c: see cleaner.h.
+ *
+ * Happy path:  trim() raises a log start → a pass looks at segments whose verdict may have changed → DEAD, unlink, row
+ *              gone; or sweep_begin → sweep_slice … → sweep_finish
+ * Failures:    no space for a manifest row: tried again a second later. A segment that cannot be swept is left alone until
+ *              the next start. */
+#include "storage/lmdb/cleaner.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/statvfs.h>
+
+void cleaner_disk(struct cleaner *cleaner, int64_t now_us)
+{
+    struct statvfs stat;
+    cleaner->disk_us = now_us + CLEANER_DISK_US;
+    if (fstatvfs(cleaner->place.folder->shard_fd, &stat) == 0)
+        atomic_store(&cleaner->place.health->disk_free, (uint64_t)stat.f_bavail * stat.f_frsize);
+}
+
+/* ---- what a segment is worth ---- */
+
+struct worth {
+    struct log_starts *starts;
+    uint64_t total, live; /* bytes of batches */
+};
+
+static int add_run(void *ctx, const struct index_run *run)
+{
+    struct worth *worth = ctx;
+    worth->total += run->bytes;
+    if (run->next_offset > log_starts_get(worth->starts, run->partition))
+        worth->live += run->bytes;
+    return 0;
+}
+
+static int measure(struct cleaner *cleaner, struct segment *segment, struct worth *ret_worth)
+{
+    struct index *index;
+    int rc = segments_index(cleaner->place.segments, segment, &index);
+    if (rc < 0)
+        return rc;
+    *ret_worth = (struct worth){.starts = cleaner->place.starts};
+    (void)index_each_run(index, add_run, ret_worth);
+    index_unref(index);
+    return 0;
+}
+
+/* ---- what is done about it ---- */
+
+static void retry(struct cleaner *cleaner, int64_t now_us)
+{
+    cleaner->left = 0;
+    cleaner->unseen = cleaner->passed_count;
+    cleaner->due_us = now_us + CLEANER_RETRY_US;
+}
+
+/* rc: an LMDB code. */
+static void manifest_failed(struct cleaner *cleaner, int rc, int64_t now_us)
+{
+    if (env_code(rc) == STORE_EFULL || env_code(rc) == STORE_ENOMEM)
+        LOG_WARN(cleaner->place.health->log, "STORE-FULL", "cannot remove a segment: %s; it is tried again",
+                 env_text(rc));
+    else
+        health_fail(cleaner->place.health, "remove a segment in", cleaner->place.meta->env->path, rc);
+    retry(cleaner, now_us);
+}
+
+static void remove_segment(struct cleaner *cleaner, struct segment *segment, int64_t now_us)
+{
+    const struct sweep_place *place = &cleaner->place;
+    const struct segment_row row = segment_row(segment, SEGMENT_DEAD);
+    int rc = meta_commit(place->meta, &(struct meta_change){.rows = &row, .count = 1});
+    if (rc == 0) {
+        LOG_DEBUG(place->health->log, "STORE-REMOVE",
+                  "segment %" PRIu64 " (entries %" PRIu64 "..%" PRIu64 ") is given back", segment->number,
+                  segment->first_index, segment->last_index);
+        segments_remove(place->segments, segment);
+        atomic_fetch_add(&place->health->removed, 1);
+        rc = segment_erase(place->meta, place->folder, row.number, row.generation);
+    }
+    if (rc != 0)
+        manifest_failed(cleaner, rc, now_us);
+}
+
+static void begin_sweep(struct cleaner *cleaner, struct segment *segment, int64_t now_us)
+{
+    int rc = sweep_begin(&cleaner->place, segment, &cleaner->sweep);
+    if (rc == 0) {
+        cleaner->swept = segment;
+        cleaner->due_us = now_us;
+    } else if (rc == STORE_EFULL || rc == STORE_ENOMEM) {
+        segment->judged = 0;
+        retry(cleaner, now_us);
+    } else {
+        segment->keep = true;
+    }
+}
+
+static void go_on_sweeping(struct cleaner *cleaner, int64_t now_us)
+{
+    uint64_t bytes = 0;
+    int rc = sweep_slice(cleaner->sweep, &bytes);
+    cleaner->due_us = now_us + (int64_t)(bytes * 1000000 / CLEANER_SWEEP_BYTES_PER_S);
+    if (rc > 0)
+        return;
+    struct sweep *sweep = cleaner->sweep;
+    struct segment *segment = cleaner->swept;
+    cleaner->sweep = NULL;
+    cleaner->swept = NULL;
+    if (rc == 0) {
+        rc = sweep_finish(sweep);
+        if (rc == STORE_EIO)
+            health_fail(cleaner->place.health, "sweep a segment in", cleaner->place.folder->shard, EIO);
+        return; /* else: what it could not remove the next start removes */
+    }
+    sweep_abandon(sweep);
+    if (rc == STORE_EFULL || rc == STORE_ENOMEM) {
+        segment->judged = 0;
+        retry(cleaner, now_us);
+    } else {
+        segment->keep = true;
+    }
+}
+
+/* ---- passes ---- */
+
+/* May it go? A start needs what lies above the oldest copy of the state, and one segment that says where the log ends. */
+static bool may_go(struct cleaner *cleaner, const struct segment *segment, size_t position)
+{
+    struct segments *segments = cleaner->place.segments;
+    return segment->sealed && segment->last_index <= cleaner->state->copied_index &&
+           position + 1 < segments_count(segments) &&
+           segments_range(segments, segments_at(segments, position + 1)).last_index > 0;
+}
+
+static void look_at(struct cleaner *cleaner, struct segment *segment, int64_t now_us)
+{
+    uint64_t version = log_starts_version(cleaner->place.starts);
+    struct worth worth;
+    if (segment->judged == version)
+        return;
+    segment->judged = version;
+    int rc = measure(cleaner, segment, &worth);
+    if (rc < 0)
+        segment->judged = 0; /* said in the log; readers meet the same */
+    else if (worth.live == 0)
+        remove_segment(cleaner, segment, now_us);
+    else if (worth.live < worth.total / 2 && !segment->keep)
+        begin_sweep(cleaner, segment, now_us);
+}
+
+static bool changed(const struct cleaner *cleaner)
+{
+    return cleaner->passed_version != log_starts_version(cleaner->place.starts) ||
+           cleaner->passed_copy != cleaner->state->copied_index ||
+           cleaner->passed_count != segments_count(cleaner->place.segments);
+}
+
+#define OLDEST (CLEANER_PASS_SEGMENTS / 2)
+
+static void pass_begin(struct cleaner *cleaner)
+{
+    size_t count = segments_count(cleaner->place.segments);
+    if (changed(cleaner))
+        cleaner->unseen = count > OLDEST ? count - OLDEST : 0;
+    cleaner->passed_version = log_starts_version(cleaner->place.starts);
+    cleaner->passed_copy = cleaner->state->copied_index;
+    cleaner->passed_count = count;
+    cleaner->left = CLEANER_PASS_SEGMENTS;
+    cleaner->position = 0;
+}
+
+/* One more segment: the oldest ones first, then those whose turn it is. */
+static void pass_step(struct cleaner *cleaner, int64_t now_us)
+{
+    struct segments *segments = cleaner->place.segments;
+    size_t count = segments_count(segments);
+    if (cleaner->left == OLDEST && cleaner->turn > cleaner->position)
+        cleaner->position = cleaner->turn;
+    bool oldest = cleaner->left > OLDEST;
+    cleaner->left--;
+    if (cleaner->position >= count) {
+        cleaner->turn = 0;
+        cleaner->left = 0;
+    } else {
+        struct segment *segment = segments_at(segments, cleaner->position);
+        if (may_go(cleaner, segment, cleaner->position))
+            look_at(cleaner, segment, now_us);
+        if (segments_count(segments) == count)
+            cleaner->position++; /* else the next one has taken its place */
+        if (!oldest) {
+            cleaner->turn = cleaner->position;
+            cleaner->unseen -= cleaner->unseen > 0;
+        }
+    }
+    if (cleaner->left == 0 && cleaner->due_us < now_us + CLEANER_PASS_US)
+        cleaner->due_us = now_us + CLEANER_PASS_US;
+}
+
+int64_t cleaner_step(struct cleaner *cleaner, int64_t now_us)
+{
+    if (now_us >= cleaner->disk_us)
+        cleaner_disk(cleaner, now_us);
+    if (atomic_load(&cleaner->place.health->read_only))
+        return cleaner->disk_us;
+    if (cleaner->left == 0 && !cleaner->sweep && cleaner->unseen == 0 && !changed(cleaner))
+        return cleaner->disk_us;
+    if (now_us >= cleaner->due_us) {
+        if (cleaner->sweep) {
+            go_on_sweeping(cleaner, now_us);
+        } else {
+            if (cleaner->left == 0)
+                pass_begin(cleaner);
+            pass_step(cleaner, now_us);
+        }
+    }
+    return cleaner->due_us < cleaner->disk_us ? cleaner->due_us : cleaner->disk_us;
+}
+
+void cleaner_stop(struct cleaner *cleaner)
+{
+    if (cleaner->sweep)
+        sweep_abandon(cleaner->sweep);
+    cleaner->sweep = NULL;
+}

@@ -1,0 +1,46 @@
+/* cleaner.h: gives space back: removes sealed segments in which nothing is wanted any more, and sweeps those in which less
+ * than half is. Also says how much space the disk has left.
+ *
+ * Only sealed segments at or below the oldest kept copy of the state are touched, for a start may replay everything above
+ * it; and the last segment with entries stays, for it says where the log ends.
+ *
+ * Budget: one segment is looked at or one slice swept a step, a sweep reads at most CLEANER_SWEEP_BYTES_PER_S, and the
+ * background thread's other work goes first, so that neither the writer nor a flush ever waits for more than a slice.
+ *
+ * Thread: the background thread's; cleaner_init and _finish the owner's. */
+#ifndef CRIER_STORAGE_LMDB_CLEANER_H
+#define CRIER_STORAGE_LMDB_CLEANER_H
+
+#include "storage/lmdb/state.h"
+#include "storage/lmdb/sweep.h"
+
+#define CLEANER_SWEEP_BYTES_PER_S (64u << 20)
+#define CLEANER_PASS_US           100000  /* a pass begins this long after the one before at the earliest */
+#define CLEANER_RETRY_US          1000000 /* after a full disk */
+#define CLEANER_DISK_US           1000000 /* how often the free space is looked at */
+#define CLEANER_PASS_SEGMENTS     64 /* looked at in a pass: half the oldest ones, half of the others in turn */
+
+struct cleaner {
+    /* set before use */
+    struct sweep_place place;
+    const struct state *state;
+    /* its own */
+    struct sweep *sweep; /* under way, of this segment */
+    struct segment *swept;
+    unsigned left;   /* segments to look at in this pass; 0: none is under way */
+    size_t position; /* of the one looked at next */
+    size_t turn;     /* where the next pass goes on behind the oldest ones */
+    size_t unseen;   /* behind the oldest ones, since something changed; or it could not be done then */
+    uint64_t passed_version; /* the log starts, copies and segments that the last pass knew */
+    uint64_t passed_copy;
+    size_t passed_count;
+    int64_t due_us;  /* of the next pass or slice */
+    int64_t disk_us; /* of the next look at the disk */
+};
+
+/* Does what is due, for a few milliseconds; returns the time at which it wants to be called again. */
+int64_t cleaner_step(struct cleaner *cleaner, int64_t now_us);
+void cleaner_disk(struct cleaner *cleaner, int64_t now_us); /* looks at the free space */
+void cleaner_stop(struct cleaner *cleaner);                 /* gives up what is under way */
+
+#endif
