@@ -112,8 +112,11 @@ static int engine_make(crier *bus)
     if (random_system(config.instance, sizeof(config.instance)) < 0 ||
         random_system(&config.seed, sizeof(config.seed)) < 0)
         return CRIER_ENOMEM;
-    bus->engine = engine_create(&config, &loop_engine_ops, bus);
-    return bus->engine ? 0 : CRIER_ENOMEM;
+    if (!(bus->agenda = bus_agenda_create(bus)) ||
+        !(bus->engine = engine_create(&config, &loop_engine_ops, bus)))
+        return CRIER_ENOMEM;
+    engine_dispatch_yields_to(bus->engine, agenda_is_drainable(bus->agenda));
+    return 0;
 }
 
 static void transport_release(const struct bus_transport *transport)
@@ -128,6 +131,7 @@ static void bus_free(crier *bus)
 
     poll_close(bus);
     engine_destroy(bus->engine);
+    agenda_release(bus->agenda);
     pthread_cond_destroy(&bus->changed);
     pthread_mutex_destroy(&bus->lock);
     free(bus->listeners);

@@ -4,12 +4,14 @@
  *   bus_listen.c   on, once, off, listen                  socket.c  the connection: resolve, connect, receive, send
  *   bus_request.c  topics, ping                            bus_group.c  groups
  *   poll.c         what a bus waits for, on whose loop
+ *   future.c       futures, ticks, timers: on the bus's agenda (base/agenda.h), which loop.c lets have its turns
  *
  * Lock order: there is one lock, `bus.lock`, which is the engine's emit lock too. It is never held while a callback or
  * a system call runs (but for the condition variable's). */
 #ifndef CRIER_CLIENT_BUS_INTERNAL_H
 #define CRIER_CLIENT_BUS_INTERNAL_H
 
+#include "base/agenda.h"
 #include "client/engine.h"
 #include "client/resolve.h"
 #include "client/transport.h"
@@ -41,8 +43,9 @@ struct crier {
     struct url url;
     struct bus_transport transport; /* connect NULL: the network */
     bool own_thread;
-    int poll_fd; /* epoll: everything the bus waits for */
-    int wake_fd; /* eventfd: there is something for the I/O thread */
+    int poll_fd;           /* epoll: everything the bus waits for */
+    int wake_fd;           /* eventfd: there is something for the I/O thread */
+    struct agenda *agenda; /* has a lock of its own, inside `lock` and around no other */
 
     /* under `lock` */
     pthread_mutex_t lock;
@@ -88,6 +91,10 @@ void bus_wake(crier *bus);        /* any thread, without the lock */
 /* Waits, with the lock held, until done(bus, ctx) or the deadline (ENGINE_NEVER: none). On a caller's loop this runs the
  * loop. 0, CRIER_ETIMEDOUT or CRIER_EDEADLK (a callback of this thread's loop is running). */
 int bus_wait(crier *bus, bool (*done)(crier *bus, const void *ctx), const void *ctx, int64_t deadline_us);
+
+/* ---- future.c ---- */
+
+struct agenda *bus_agenda_create(crier *bus); /* NULL: no memory */
 
 /* ---- loop.c ---- */
 

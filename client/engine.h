@@ -31,6 +31,7 @@
 
 #include "crier/crier.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -144,6 +145,11 @@ void engine_listener_stats(const crier_listener *listener,
  * (failed ones included). engine_dispatch_pending: is there more? */
 size_t engine_dispatch(struct engine *engine, size_t events_max, int64_t now_us);
 bool engine_dispatch_pending(const struct engine *engine);
+/* engine_dispatch returns early, after a handler that left this flag true: what it left behind comes before the next
+ * handler. flag: borrowed. */
+void engine_dispatch_yields_to(struct engine *engine, const atomic_bool *flag);
+/* I/O thread: tells the listeners on "error"; with nobody there, engine_error_take. text: borrowed. */
+void engine_tell_error(struct engine *engine, int code, const char *text);
 
 /* ---- requests ---- */
 

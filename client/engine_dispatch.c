@@ -267,6 +267,11 @@ static void skip_gap(struct engine *engine, struct delivery *delivery)
     partition->next = delivery->skip_to;
 }
 
+static bool is_to_yield(const struct engine *engine)
+{
+    return engine->yields_to && atomic_load_explicit(engine->yields_to, memory_order_relaxed);
+}
+
 /* Hands out up to `events_max` events of the batch that is being walked. Returns how many. *ret_done: the batch is
  * through, or there is no more to be done for its listener. */
 static size_t batch_run(struct engine *engine, struct delivery *delivery, size_t events_max, bool *ret_done)
@@ -283,7 +288,7 @@ static size_t batch_run(struct engine *engine, struct delivery *delivery, size_t
 
     *ret_done = true;
     while (!atomic_load_explicit(&listener->stopped, memory_order_relaxed)) {
-        if (ran == events_max) {
+        if (ran == events_max || (ran > 0 && is_to_yield(engine))) {
             *ret_done = false;
             return ran;
         }
@@ -310,7 +315,8 @@ size_t engine_dispatch(struct engine *engine, size_t events_max, int64_t now_us)
     bool done;
 
     engine->now = now_us;
-    while (ran < events_max && !engine->broken && !list_is_empty(&engine->deliveries)) {
+    while (ran < events_max && !engine->broken && !list_is_empty(&engine->deliveries) &&
+           (ran == 0 || !is_to_yield(engine))) {
         struct delivery *delivery = LIST_ENTRY(engine->deliveries.next, struct delivery, link);
         done = !delivery->listener || delivery->listener->stopped;
         if (!done && !engine->walking) {
@@ -331,4 +337,14 @@ size_t engine_dispatch(struct engine *engine, size_t events_max, int64_t now_us)
 bool engine_dispatch_pending(const struct engine *engine)
 {
     return !list_is_empty(&engine->deliveries);
+}
+
+void engine_dispatch_yields_to(struct engine *engine, const atomic_bool *flag)
+{
+    engine->yields_to = flag;
+}
+
+void engine_tell_error(struct engine *engine, int code, const char *text)
+{
+    engine_error(engine, code, "%s", text);
 }

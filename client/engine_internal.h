@@ -7,10 +7,10 @@
 #ifndef CRIER_CLIENT_ENGINE_INTERNAL_H
 #define CRIER_CLIENT_ENGINE_INTERNAL_H
 
+#include "base/list.h"
 #include "base/random.h"
 #include "client/engine.h"
 #include "client/input.h"
-#include "client/list.h"
 #include "client/output.h"
 #include "client/stage.h"
 #include "proto/arena.h"
@@ -232,8 +232,9 @@ struct engine {
     uint32_t listener_generation; /* ids are not used again soon: answers may still be on their way */
     int error;                    /* the first nobody heard; 0: none */
     struct list deliveries;
-    bool listen_wanted; /* some listener is in LISTENER_WANTED */
-    bool walking;       /* `walk` stands in the first batch of the first delivery */
+    const atomic_bool *yields_to; /* see engine_dispatch_yields_to; NULL: nothing */
+    bool listen_wanted;           /* some listener is in LISTENER_WANTED */
+    bool walking;                 /* `walk` stands in the first batch of the first delivery */
     struct batch_iterator walk;
     size_t walk_size; /* of that batch */
     int64_t commit_due, listen_retry_due;

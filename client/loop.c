@@ -6,6 +6,8 @@
  *
  * Happy path:  poll_step -> loop_turn: listeners and requests of other threads -> engine_tick -> engine_dispatch ->
  *              engine_collect (with the lock) -> socket_send
+ * Order:       Node's, by base/agenda.h: ticks and continuations after every handler, and where a turn begins (for what
+ *              the socket brought); then immediates, then timers. docs/loop.md tells users.
  * Failures:    none of its own: the engine's wishes to connect and disconnect are done between its calls. */
 #include "client/bus_internal.h"
 
@@ -102,13 +104,18 @@ static void wishes_do(crier *bus)
 static void handlers_run(crier *bus)
 {
     int64_t began, took;
-    size_t ran;
+    size_t ran = 0, now;
 
     if (!engine_dispatch_pending(bus->engine))
         return;
     began = clock_monotonic_us();
-    ran = engine_dispatch(bus->engine, bus->dispatch_budget, began);
-    took = clock_monotonic_us() - began;
+    do { /* more than once if a handler left ticks or continuations behind: they come before the next */
+        now = engine_dispatch(bus->engine, bus->dispatch_budget - ran, began);
+        ran += now;
+        agenda_drain(bus->agenda);
+        took = clock_monotonic_us() - began;
+    } while (now > 0 && ran < bus->dispatch_budget && took < DISPATCH_TIME_US &&
+             engine_dispatch_pending(bus->engine));
     if (took > 2 * DISPATCH_TIME_US && bus->dispatch_budget > DISPATCH_BUDGET_MIN)
         bus->dispatch_budget /= 2;
     else if (took < DISPATCH_TIME_US && ran == bus->dispatch_budget &&
@@ -157,6 +164,7 @@ static void loop_stop(crier *bus)
     bus->closing = true;
     pthread_mutex_unlock(&bus->lock);
     engine_drop(bus->engine, CRIER_ECLOSED);
+    agenda_close(bus->agenda); /* after every emit was told; before the last errors are counted */
     wishes_do(bus);
     socket_close(bus);
     poll_leave_base(bus);
@@ -171,7 +179,11 @@ static void loop_stop(crier *bus)
 
 int64_t loop_due(crier *bus)
 {
-    return engine_dispatch_pending(bus->engine) || bus->again ? 0 : engine_due(bus->engine);
+    int64_t engine = engine_due(bus->engine), agenda = agenda_due(bus->agenda);
+
+    if (engine_dispatch_pending(bus->engine) || bus->again)
+        return 0;
+    return engine < agenda ? engine : agenda;
 }
 
 void loop_enter(crier *bus)
@@ -193,6 +205,7 @@ void loop_turn(crier *bus)
     bus->again = true;
     for (int turns = 0; bus->again && turns < TURNS_MAX && !stop; turns++) {
         bus->again = false;
+        agenda_drain(bus->agenda);
         listeners_change(bus);
         requests_start(bus);
         close_begin(bus);
@@ -205,6 +218,10 @@ void loop_turn(crier *bus)
         stop = progress_publish(bus);
         socket_send(bus);
         wishes_do(bus);
+        if (turns == 0) {
+            agenda_immediates(bus->agenda);
+            agenda_timers(bus->agenda, clock_monotonic_us());
+        }
     }
     if (stop) {
         loop_stop(bus);

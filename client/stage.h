@@ -12,7 +12,7 @@
 #ifndef CRIER_CLIENT_STAGE_H
 #define CRIER_CLIENT_STAGE_H
 
-#include "client/list.h"
+#include "base/list.h"
 #include "crier/crier.h"
 #include "proto/batch.h"
 

@@ -32,7 +32,8 @@
     X(CRIER_ENOTSUP, -20, false, "not supported")                                                            \
     X(CRIER_EUNKNOWN, -21, false, "the outcome is unknown: it may or may not be stored")                     \
     X(CRIER_ELIMIT, -22, true, "a limit of the broker is reached")                                           \
-    X(CRIER_EHANDLER, -23, false, "a handler failed")
+    X(CRIER_EHANDLER, -23, false, "a handler failed")                                                        \
+    X(CRIER_ECANCELED, -26, false, "canceled")
 
 enum error_code {
 #define ERROR_ENUM(name, number, retriable, text) WIRE_##name = (number),

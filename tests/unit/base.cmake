@@ -15,3 +15,13 @@ crier_test(test_threads ${CMAKE_CURRENT_LIST_DIR}/test_threads.c PLAIN LIBS base
 foreach(name test_buffer test_queue)
   target_link_options(${name} PRIVATE ${ALLOCATION_WRAP})
 endforeach()
+
+# The loop's order and futures, on a loop that the test turns by hand (agenda_rig.h).
+set(AGENDA_RIG ${CMAKE_CURRENT_LIST_DIR}/agenda_rig.c)
+foreach(name agenda future future_combine)
+  crier_test(test_${name} ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c ${AGENDA_RIG} LIBS base LABELS unit)
+endforeach()
+crier_test(test_future_memory ${CMAKE_CURRENT_LIST_DIR}/test_future_memory.c ${AGENDA_RIG} ${ALLOCATION_SOURCE}
+           LIBS base LABELS unit)
+target_link_options(test_future_memory PRIVATE ${ALLOCATION_WRAP})
+crier_test(test_future_threads ${CMAKE_CURRENT_LIST_DIR}/test_future_threads.c PLAIN LIBS base LABELS unit tsan)

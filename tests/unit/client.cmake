@@ -6,4 +6,7 @@ foreach(subject connection emit outcome listen pattern member request group garb
 endforeach()
 crier_test(test_client_parts ${CMAKE_CURRENT_LIST_DIR}/test_client_parts.c LIBS client LABELS unit)
 crier_test(test_engine_memory ${CMAKE_CURRENT_LIST_DIR}/test_engine_memory.c ${ALLOCATION_SOURCE} LIBS client LABELS unit)
+crier_test(test_client_future_memory ${CMAKE_CURRENT_LIST_DIR}/test_client_future_memory.c ${ALLOCATION_SOURCE}
+           LIBS client LABELS unit)
+target_link_options(test_client_future_memory PRIVATE ${ALLOCATION_WRAP})
 target_link_options(test_engine_memory PRIVATE ${ALLOCATION_WRAP}) # both are set in base.cmake

@@ -1,7 +1,7 @@
 /* test_client_parts.c: URLs, names, lists, output and input queues, public codes. */
 #include "base/check.h"
+#include "base/list.h"
 #include "client/input.h"
-#include "client/list.h"
 #include "client/output.h"
 #include "client/struct_size.h"
 #include "client/topic_name.h"

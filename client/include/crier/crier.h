@@ -84,7 +84,8 @@ enum crier_error {
     CRIER_ENOTSUP = -20,
     CRIER_EUNKNOWN = -21,
     CRIER_ELIMIT = -22,
-    CRIER_EHANDLER = -23
+    CRIER_EHANDLER = -23,
+    CRIER_ECANCELED = -26
 };
 
 /** What a code means and what to do about it. Static text, never NULL. Any thread. */

@@ -2,8 +2,8 @@
  *
  * A `struct list` is a head, or the place inside a struct by which it is in at most one list; unlinked it points at
  * itself. Thread: the list's owner's. */
-#ifndef CRIER_CLIENT_LIST_H
-#define CRIER_CLIENT_LIST_H
+#ifndef CRIER_BASE_LIST_H
+#define CRIER_BASE_LIST_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,0 +1,411 @@
+/* agenda.c: the loop's order: ticks, continuations, immediates, timers. See agenda.h.
+ *
+ * Role:    three queues and a heap of timers under one lock, and the rules in which order they are emptied.
+ * Thread:  as agenda.h says. Tasks run with the lock released.
+ * Owner:   reference-counted: the loop has one, every future has one. Tasks are their makers'.
+ *
+ * Happy path:  agenda_add -> wake -> the loop's turn -> agenda_drain / _immediates / _timers -> task.run
+ * Failures:    no memory for the heap: -ENOMEM, nothing happened. Closed: tasks are dropped (run with dropped true), by
+ *              whichever thread adds them; `dropping` keeps that from recursing. */
+#include "base/agenda.h"
+
+#include "base/check.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define CLOSE_DRAINS_MAX 64 /* what is still feeding itself then is dropped */
+
+struct agenda {
+    atomic_uint references;
+    const struct agenda_ops *ops;
+    void *ctx;
+    struct agenda_codes codes;
+    atomic_bool pending;   /* some queue has something; written with the lock */
+    atomic_bool drainable; /* ticks or continuations; the same */
+    atomic_bool woken;     /* wake was called, and no turn has begun since */
+
+    pthread_mutex_t lock;
+    struct list queues[AGENDA_QUEUES];
+    struct list futures;
+    struct agenda_timer **heap;
+    size_t timer_count, timer_capacity;
+    uint64_t timer_number;
+    bool closed, dropping;
+};
+
+struct agenda *agenda_create(const struct agenda_ops *ops, const struct agenda_codes *codes, void *ctx)
+{
+    struct agenda *agenda = calloc(1, sizeof(*agenda));
+
+    if (!agenda || pthread_mutex_init(&agenda->lock, NULL) != 0) {
+        free(agenda);
+        return NULL;
+    }
+    atomic_init(&agenda->references, 1);
+    agenda->ops = ops;
+    agenda->ctx = ctx;
+    agenda->codes = *codes;
+    for (size_t i = 0; i < AGENDA_QUEUES; i++)
+        list_init(&agenda->queues[i]);
+    list_init(&agenda->futures);
+    return agenda;
+}
+
+struct agenda *agenda_retain(struct agenda *agenda)
+{
+    atomic_fetch_add_explicit(&agenda->references, 1, memory_order_relaxed);
+    return agenda;
+}
+
+void agenda_release(struct agenda *agenda)
+{
+    if (!agenda || atomic_fetch_sub_explicit(&agenda->references, 1, memory_order_acq_rel) > 1)
+        return;
+    CHECK(agenda->timer_count == 0 && list_is_empty(&agenda->futures));
+    pthread_mutex_destroy(&agenda->lock);
+    free(agenda->heap);
+    free(agenda);
+}
+
+const struct agenda_codes *agenda_codes(const struct agenda *agenda)
+{
+    return &agenda->codes;
+}
+
+pthread_mutex_t *agenda_lock(struct agenda *agenda)
+{
+    return &agenda->lock;
+}
+
+struct list *agenda_futures(struct agenda *agenda)
+{
+    return &agenda->futures;
+}
+
+/* ---- queues ---- */
+
+static void pending_update_locked(struct agenda *agenda)
+{
+    bool drainable =
+        !list_is_empty(&agenda->queues[AGENDA_TICK]) || !list_is_empty(&agenda->queues[AGENDA_CONTINUATION]);
+    bool pending = drainable || !list_is_empty(&agenda->queues[AGENDA_IMMEDIATE]);
+
+    atomic_store_explicit(&agenda->drainable, drainable, memory_order_relaxed);
+    atomic_store_explicit(&agenda->pending, pending, memory_order_relaxed);
+}
+
+/* The next of the drain: all ticks come before the first continuation. */
+static struct task *drain_take(struct agenda *agenda)
+{
+    struct list *link;
+
+    pthread_mutex_lock(&agenda->lock);
+    link = list_take(&agenda->queues[AGENDA_TICK]);
+    if (!link)
+        link = list_take(&agenda->queues[AGENDA_CONTINUATION]);
+    pending_update_locked(agenda);
+    pthread_mutex_unlock(&agenda->lock);
+    return link ? LIST_ENTRY(link, struct task, link) : NULL;
+}
+
+/* Closed: what was added goes at once. A task that is dropped may add others, which are then found here too. */
+static void drop_all(struct agenda *agenda)
+{
+    struct list *link;
+
+    pthread_mutex_lock(&agenda->lock);
+    if (agenda->dropping) {
+        pthread_mutex_unlock(&agenda->lock);
+        return;
+    }
+    agenda->dropping = true;
+    for (;;) {
+        link = NULL;
+        for (size_t i = 0; i < AGENDA_QUEUES && !link; i++)
+            link = list_take(&agenda->queues[i]);
+        if (!link)
+            break;
+        pthread_mutex_unlock(&agenda->lock);
+        struct task *task = LIST_ENTRY(link, struct task, link);
+        task->run(task, true);
+        pthread_mutex_lock(&agenda->lock);
+    }
+    agenda->dropping = false;
+    pending_update_locked(agenda);
+    pthread_mutex_unlock(&agenda->lock);
+}
+
+void agenda_add_locked(struct agenda *agenda, enum agenda_queue queue, struct task *task)
+{
+    list_append(&agenda->queues[queue], &task->link);
+    pending_update_locked(agenda);
+}
+
+void agenda_settle(struct agenda *agenda)
+{
+    if (agenda_is_closed(agenda)) {
+        agenda_retain(agenda); /* the last future may go in here */
+        drop_all(agenda);
+        agenda_release(agenda);
+    } else {
+        agenda_wake(agenda);
+    }
+}
+
+void agenda_add(struct agenda *agenda, enum agenda_queue queue, struct task *task)
+{
+    pthread_mutex_lock(&agenda->lock);
+    agenda_add_locked(agenda, queue, task);
+    pthread_mutex_unlock(&agenda->lock);
+    agenda_settle(agenda);
+}
+
+/* The lock is held over `wake`: it keeps agenda_close from going on, and with it what ctx points to. */
+void agenda_wake(struct agenda *agenda)
+{
+    if (atomic_exchange_explicit(&agenda->woken, true, memory_order_acq_rel))
+        return;
+    pthread_mutex_lock(&agenda->lock);
+    if (!agenda->closed)
+        agenda->ops->wake(agenda->ctx);
+    pthread_mutex_unlock(&agenda->lock);
+}
+
+bool agenda_is_closed(struct agenda *agenda)
+{
+    bool closed;
+
+    pthread_mutex_lock(&agenda->lock);
+    closed = agenda->closed;
+    pthread_mutex_unlock(&agenda->lock);
+    return closed;
+}
+
+int agenda_wait(struct agenda *agenda, bool (*done)(const void *arg), const void *arg, int64_t deadline_us)
+{
+    if (done(arg))
+        return 0;
+    CHECK(agenda->ops->wait);
+    return agenda->ops->wait(agenda->ctx, done, arg, deadline_us);
+}
+
+void agenda_unhandled(struct agenda *agenda, int code, const char *text)
+{
+    agenda->ops->unhandled(agenda->ctx, code, text);
+}
+
+const atomic_bool *agenda_is_drainable(const struct agenda *agenda)
+{
+    return &agenda->drainable;
+}
+
+bool agenda_is_pending(const struct agenda *agenda)
+{
+    return atomic_load_explicit(&agenda->pending, memory_order_relaxed);
+}
+
+/* An adder that finds `woken` set relies on the turn to come: so it is cleared before the queues are looked at, by an
+ * exchange, which sees what the adder did before. */
+static void woken_clear(struct agenda *agenda)
+{
+    if (atomic_load_explicit(&agenda->woken, memory_order_relaxed))
+        atomic_exchange_explicit(&agenda->woken, false, memory_order_acq_rel);
+}
+
+void agenda_drain(struct agenda *agenda)
+{
+    struct task *task;
+
+    woken_clear(agenda);
+    if (!atomic_load_explicit(&agenda->drainable, memory_order_relaxed))
+        return;
+    for (int i = 0; i < AGENDA_DRAIN_MAX && (task = drain_take(agenda)); i++)
+        task->run(task, false);
+}
+
+void agenda_immediates(struct agenda *agenda)
+{
+    struct list now, *link;
+
+    if (!agenda_is_pending(agenda))
+        return;
+    list_init(&now);
+    pthread_mutex_lock(&agenda->lock);
+    list_move_all(&agenda->queues[AGENDA_IMMEDIATE], &now);
+    pending_update_locked(agenda);
+    pthread_mutex_unlock(&agenda->lock);
+    while ((link = list_take(&now))) {
+        struct task *task = LIST_ENTRY(link, struct task, link);
+        task->run(task, false);
+        agenda_drain(agenda);
+    }
+}
+
+/* ---- timers: a binary heap, the first due on top ---- */
+
+static bool is_before(const struct agenda_timer *a, const struct agenda_timer *b)
+{
+    return a->due_us != b->due_us ? a->due_us < b->due_us : a->number < b->number;
+}
+
+static void heap_put(struct agenda *agenda, size_t place, struct agenda_timer *timer)
+{
+    agenda->heap[place] = timer;
+    timer->place = place;
+}
+
+static void heap_up(struct agenda *agenda, size_t place)
+{
+    struct agenda_timer *timer = agenda->heap[place];
+
+    for (size_t parent; place > 0; place = parent) {
+        parent = (place - 1) / 2;
+        if (!is_before(timer, agenda->heap[parent]))
+            break;
+        heap_put(agenda, place, agenda->heap[parent]);
+    }
+    heap_put(agenda, place, timer);
+}
+
+static void heap_down(struct agenda *agenda, size_t place)
+{
+    struct agenda_timer *timer = agenda->heap[place];
+
+    for (size_t child; (child = 2 * place + 1) < agenda->timer_count; place = child) {
+        if (child + 1 < agenda->timer_count && is_before(agenda->heap[child + 1], agenda->heap[child]))
+            child++;
+        if (!is_before(agenda->heap[child], timer))
+            break;
+        heap_put(agenda, place, agenda->heap[child]);
+    }
+    heap_put(agenda, place, timer);
+}
+
+static void heap_remove(struct agenda *agenda, struct agenda_timer *timer)
+{
+    size_t place = timer->place;
+    struct agenda_timer *last = agenda->heap[--agenda->timer_count];
+
+    timer->place = SIZE_MAX;
+    if (last == timer)
+        return;
+    heap_put(agenda, place, last);
+    heap_up(agenda, place);
+    heap_down(agenda, last->place);
+}
+
+static int heap_reserve(struct agenda *agenda)
+{
+    size_t capacity = agenda->timer_capacity ? 2 * agenda->timer_capacity : 8;
+    struct agenda_timer **grown;
+
+    if (agenda->timer_count < agenda->timer_capacity)
+        return 0;
+    if (!(grown = realloc(agenda->heap, capacity * sizeof(struct agenda_timer *))))
+        return -ENOMEM;
+    agenda->heap = grown;
+    agenda->timer_capacity = capacity;
+    return 0;
+}
+
+int agenda_timer_add(struct agenda *agenda, struct agenda_timer *timer, int64_t due_us)
+{
+    int rc;
+    bool first = false;
+
+    pthread_mutex_lock(&agenda->lock);
+    rc = agenda->closed ? -EPIPE : heap_reserve(agenda);
+    if (rc == 0) {
+        timer->due_us = due_us;
+        timer->number = agenda->timer_number++;
+        heap_put(agenda, agenda->timer_count++, timer);
+        heap_up(agenda, timer->place);
+        first = timer->place == 0;
+    }
+    pthread_mutex_unlock(&agenda->lock);
+    if (first)
+        agenda_wake(agenda); /* the loop sleeps until a later one */
+    return rc;
+}
+
+bool agenda_timer_remove(struct agenda *agenda, struct agenda_timer *timer)
+{
+    bool there;
+
+    pthread_mutex_lock(&agenda->lock);
+    there = timer->place != SIZE_MAX;
+    if (there)
+        heap_remove(agenda, timer);
+    pthread_mutex_unlock(&agenda->lock);
+    return there;
+}
+
+int64_t agenda_due(struct agenda *agenda)
+{
+    int64_t due;
+
+    if (agenda_is_pending(agenda))
+        return 0;
+    pthread_mutex_lock(&agenda->lock);
+    due = agenda->timer_count > 0 ? agenda->heap[0]->due_us : AGENDA_NEVER;
+    pthread_mutex_unlock(&agenda->lock);
+    return due;
+}
+
+/* The first timer that is due and was there when the phase began. */
+static struct agenda_timer *timer_take(struct agenda *agenda, int64_t now_us, uint64_t before)
+{
+    struct agenda_timer *timer = NULL;
+
+    pthread_mutex_lock(&agenda->lock);
+    if (agenda->timer_count > 0 && agenda->heap[0]->due_us <= now_us && agenda->heap[0]->number < before) {
+        timer = agenda->heap[0];
+        heap_remove(agenda, timer);
+    }
+    pthread_mutex_unlock(&agenda->lock);
+    return timer;
+}
+
+void agenda_timers(struct agenda *agenda, int64_t now_us)
+{
+    struct agenda_timer *timer;
+    uint64_t before;
+
+    pthread_mutex_lock(&agenda->lock);
+    before = agenda->timer_number;
+    pthread_mutex_unlock(&agenda->lock);
+    while ((timer = timer_take(agenda, now_us, before))) {
+        timer->task.run(&timer->task, false);
+        agenda_drain(agenda);
+    }
+}
+
+/* ---- the end ---- */
+
+static void run_what_is_left(struct agenda *agenda)
+{
+    for (int i = 0; i < CLOSE_DRAINS_MAX && agenda_is_pending(agenda); i++) {
+        agenda_drain(agenda);
+        agenda_immediates(agenda);
+    }
+}
+
+void agenda_close(struct agenda *agenda)
+{
+    struct agenda_timer *timer;
+
+    run_what_is_left(agenda);
+    agenda_futures_close(agenda, true);
+    run_what_is_left(agenda);
+    agenda_futures_close(agenda, false);
+    run_what_is_left(agenda);
+    pthread_mutex_lock(&agenda->lock);
+    agenda->closed = true;
+    pthread_mutex_unlock(&agenda->lock);
+    while ((timer = timer_take(agenda, INT64_MAX, UINT64_MAX)))
+        timer->task.run(&timer->task, true);
+    agenda_futures_close(agenda, false); /* made by the last that ran */
+    drop_all(agenda);
+}
