@@ -208,7 +208,9 @@ static void reads_forget(struct session *session, struct cursor *cursor)
     }
 }
 
-/* What was read, in frames of the usual size: together with a last, large batch it could pass the frame limit. */
+/* What was read, in frames of the usual size: together with a last, large batch it could pass the frame limit. Others of
+ * the listener's cursors may have used more than their share of its credit meanwhile: what is then left over is read again
+ * when there is credit. */
 static void read_deliver(struct cursor *cursor, struct store_read *read)
 {
     struct slice slices[STORE_READ_BATCHES_MAX];
@@ -216,6 +218,8 @@ static void read_deliver(struct cursor *cursor, struct store_read *read)
     uint64_t next = read->until; /* nothing is left in there: a gap */
     for (uint32_t i = 0; i < read->count; i++) {
         const struct store_batch *batch = &read->batches[i];
+        if (cursor->listener->delivered + bytes >= cursor->listener->credit)
+            break;
         if (count && bytes + batch->batch.size > DELIVER_FRAME_BYTES) {
             deliver_send(cursor, slices, count, next);
             count = bytes = 0;
@@ -224,7 +228,8 @@ static void read_deliver(struct cursor *cursor, struct store_read *read)
         bytes += batch->batch.size;
         next = batch->base_offset + batch->span;
     }
-    deliver_send(cursor, slices, count, next);
+    if (count || read->count == 0)
+        deliver_send(cursor, slices, count, next);
 }
 
 /* The line moves; who has no credit left by now waits for that instead. */

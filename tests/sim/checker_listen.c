@@ -30,6 +30,7 @@ struct walker {
 struct group_way {
     bool any;
     uint64_t reached;  /* every event below it, from where the group began, was handled */
+    uint64_t again;    /* the same since the last seek, which may have gone back; else as `reached` */
     uint64_t position; /* durable; 0: none yet */
     bool positioned;
 };
@@ -139,53 +140,92 @@ static struct group_way *group_way(struct listen_check *all, const struct histor
     return &all->groups[listener->group][listener->topic][partition];
 }
 
+/* What a member that asked at `at` and begins at `until` may not begin before: the position when it asked; but a person
+ * may have moved it meanwhile. */
 static uint64_t position_before(const struct check *check, const struct history_listener *listener,
-                                uint32_t partition, uint64_t at)
+                                uint32_t partition, uint64_t at, uint64_t until)
 {
-    uint64_t offset = 0;
+    uint64_t floor = 0;
     for (size_t i = 0; i < check->history->position_count; i++) {
         const struct history_position *position = &check->history->positions[i];
-        if (position->group == listener->group && position->topic == listener->topic &&
-            position->partition == partition && position->at < at && position->offset > offset)
-            offset = position->offset;
+        if (position->group != listener->group || position->at >= until)
+            continue;
+        if (position->moved == HISTORY_FORGOTTEN)
+            floor = 0;
+        else if (position->topic != listener->topic || position->partition != partition)
+            continue;
+        else if (position->moved == HISTORY_SOUGHT && (position->at < at || position->offset < floor))
+            floor = position->offset;
+        else if (position->moved == HISTORY_COMMITTED && position->at < at && position->offset > floor)
+            floor = position->offset;
     }
-    return offset;
+    return floor;
 }
 
-/* The first event of a member's life. */
+/* The first event of a member's life. One that was here before goes on where it was, also if somebody sought back while its
+ * connection was lost for a moment. */
 static void check_member(struct listen_check *all, uint32_t index, const struct history_seen *seen,
-                         const struct group_way *group)
+                         const struct way *way, const struct group_way *group)
 {
     struct check *check = all->check;
     const struct history_listener *listener = &check->history->listeners[index];
-    uint64_t floor = position_before(check, listener, seen->partition, all->walkers[index].asked_at);
+    uint64_t floor =
+        position_before(check, listener, seen->partition, all->walkers[index].asked_at, seen->at);
+    uint64_t ceiling = way->reached_any ? group->reached : group->again;
     if (seen->offset < floor)
         report_add(check->report, 9,
                    "group %u partition %u: listener %u began at %llu, the position was %llu", listener->group,
                    seen->partition, index, UNSIGNED(seen->offset), UNSIGNED(floor));
-    if (group->any && seen->offset > group->reached)
+    if (group->any && seen->offset > ceiling)
         report_add(check->report, 9,
                    "group %u partition %u: listener %u began at %llu, handled was up to %llu",
-                   listener->group, seen->partition, index, UNSIGNED(seen->offset), UNSIGNED(group->reached));
+                   listener->group, seen->partition, index, UNSIGNED(seen->offset), UNSIGNED(ceiling));
+}
+
+static void group_reaches(struct group_way *group, uint64_t offset)
+{
+    if (!group->any || offset > group->reached)
+        group->reached = offset;
+    if (!group->any || offset > group->again)
+        group->again = offset;
+    group->any = true;
+}
+
+/* A group that is deleted begins anew; who still handles what it had does so for nobody. */
+static void group_forgotten(struct listen_check *all, uint32_t group)
+{
+    for (size_t topic = 0; topic < HISTORY_TOPICS_MAX; topic++)
+        for (size_t partition = 0; partition < PARTITIONS_MAX; partition++)
+            all->groups[group][topic][partition].positioned = false;
+}
+
+static void check_commit(struct listen_check *all, const struct history_position *position,
+                         const struct group_way *group)
+{
+    struct report *report = all->check->report;
+    if (position->offset < group->position)
+        report_add(report, 9, "group %u partition %u: the position went back from %llu to %llu",
+                   position->group, position->partition, UNSIGNED(group->position),
+                   UNSIGNED(position->offset));
+    else if (position->offset > group->position && position->offset > group->reached)
+        report_add(report, 9, "group %u partition %u: the position is %llu, handled was up to %llu",
+                   position->group, position->partition, UNSIGNED(position->offset),
+                   UNSIGNED(group->reached));
 }
 
 static void check_position(struct listen_check *all, const struct history_position *position)
 {
     CHECK(position->group < GROUPS_MAX);
-    struct report *report = all->check->report;
-    struct group_way *group = &all->groups[position->group][position->topic][position->partition];
-    if (group->positioned && position->offset < group->position)
-        report_add(report, 9, "group %u partition %u: the position went back from %llu to %llu",
-                   position->group, position->partition, UNSIGNED(group->position),
-                   UNSIGNED(position->offset));
-    else if (group->positioned && position->offset > group->position && position->offset > group->reached)
-        report_add(report, 9, "group %u partition %u: the position is %llu, handled was up to %llu",
-                   position->group, position->partition, UNSIGNED(position->offset),
-                   UNSIGNED(group->reached));
-    if (!group->positioned && !group->any) { /* where the group begins */
-        group->any = true;
-        group->reached = position->offset;
+    if (position->moved == HISTORY_FORGOTTEN) {
+        group_forgotten(all, position->group);
+        return;
     }
+    struct group_way *group = &all->groups[position->group][position->topic][position->partition];
+    if (group->positioned && position->moved == HISTORY_COMMITTED)
+        check_commit(all, position, group);
+    group_reaches(group, position->offset);
+    if (!group->positioned || position->moved == HISTORY_SOUGHT)
+        group->again = position->offset;
     group->positioned = true;
     group->position = position->offset;
 }
@@ -215,7 +255,7 @@ static void delivered(struct listen_check *all, const struct history_seen *seen)
                    "listener %u partition %u: handled %llu of a partition it does not have", index,
                    seen->partition, UNSIGNED(seen->offset));
     if (!way->in_life && group)
-        check_member(all, index, seen, group);
+        check_member(all, index, seen, way, group);
     walker->got++;
     if (listener->count && walker->got > listener->count)
         report_add(check->report, 11, "listener %u asked for %llu events and got %llu", index,
@@ -223,10 +263,8 @@ static void delivered(struct listen_check *all, const struct history_seen *seen)
     way->in_life = way->reached_any = true;
     way->next = seen->offset + 1;
     way->reached = seen->keeps ? seen->offset : seen->offset + 1;
-    if (group && (!group->any || way->reached > group->reached)) {
-        group->any = true;
-        group->reached = way->reached;
-    }
+    if (group)
+        group_reaches(group, way->reached);
 }
 
 /* Between two times a member has it others may have handled what it did not. */
@@ -285,7 +323,7 @@ static void check_end(struct listen_check *all, uint32_t index, uint32_t partiti
     uint64_t end = check->first.partitions[listener->topic][partition].count;
     uint64_t reached = way->reached;
     if (group)
-        reached = group->any ? group->reached : end;
+        reached = group->any ? group->again : end;
     else if (!way->reached_any)
         reached = start_allowed(check, listener, walker, partition).high;
     if (reached < end)

@@ -9,7 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COMMAND_CREATE_TOPIC = 1, COMMAND_COMMIT_POSITIONS = 2 }; /* docs/disk-format.md */
+enum { /* docs/disk-format.md */
+       COMMAND_CREATE_TOPIC = 1,
+       COMMAND_COMMIT_POSITIONS = 2,
+       COMMAND_SEEK_POSITIONS = 5,
+       COMMAND_DELETE_GROUP = 6
+};
 
 /* An append or a read under way: whom to tell. */
 struct watch {
@@ -47,22 +52,55 @@ static void note_topic(struct disk *disk, const struct entry_part *part)
     state__create_topic__free_unpacked(command, NULL);
 }
 
+static uint32_t group_number(const char *name)
+{
+    unsigned group = 0;
+    int found = sscanf(name, "g%u", &group);
+    CHECK(found == 1);
+    return group;
+}
+
+static void note_moved(struct disk *disk, enum history_moved moved, State__CommitPosition **positions,
+                       size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        CHECK(positions[i]->partition < DISK_PARTITIONS_MAX);
+        const struct disk_partition *partition = &disk->partitions[positions[i]->partition];
+        history_position(disk->history, &(struct history_position){.moved = moved,
+                                                                   .group = group_number(positions[i]->group),
+                                                                   .topic = partition->topic,
+                                                                   .partition = partition->place,
+                                                                   .offset = positions[i]->offset});
+    }
+}
+
 static void note_positions(struct disk *disk, const struct entry_part *part)
 {
     State__CommitPositions *command =
         state__commit_positions__unpack(NULL, part->payload.size, part->payload.data);
     CHECK(command);
-    for (size_t i = 0; i < command->n_positions; i++) {
-        const State__CommitPosition *position = command->positions[i];
-        unsigned group = 0;
-        CHECK(position->partition < DISK_PARTITIONS_MAX && sscanf(position->group, "g%u", &group) == 1);
-        const struct disk_partition *partition = &disk->partitions[position->partition];
-        history_position(disk->history, &(struct history_position){.group = group,
-                                                                   .topic = partition->topic,
-                                                                   .partition = partition->place,
-                                                                   .offset = position->offset});
-    }
+    note_moved(disk, HISTORY_COMMITTED, command->positions, command->n_positions);
     state__commit_positions__free_unpacked(command, NULL);
+}
+
+static void note_seek(struct disk *disk, const struct entry_part *part)
+{
+    State__SeekPositions *command =
+        state__seek_positions__unpack(NULL, part->payload.size, part->payload.data);
+    CHECK(command);
+    trace_add(disk->trace, TRACE_SOUGHT, command->n_positions, 0, 0);
+    note_moved(disk, HISTORY_SOUGHT, command->positions, command->n_positions);
+    state__seek_positions__free_unpacked(command, NULL);
+}
+
+static void note_delete_group(struct disk *disk, const struct entry_part *part)
+{
+    State__DeleteGroup *command = state__delete_group__unpack(NULL, part->payload.size, part->payload.data);
+    CHECK(command);
+    uint32_t group = group_number(command->name);
+    trace_add(disk->trace, TRACE_FORGOTTEN, group, 0, 0);
+    history_position(disk->history, &(struct history_position){.moved = HISTORY_FORGOTTEN, .group = group});
+    state__delete_group__free_unpacked(command, NULL);
 }
 
 static void note_batch(struct disk *disk, const struct entry_part *part, int64_t append_time_us)
@@ -89,6 +127,10 @@ static void note(struct disk *disk, const struct entry_part *parts, uint32_t par
             note_topic(disk, &parts[i]);
         else if (parts[i].command == COMMAND_COMMIT_POSITIONS)
             note_positions(disk, &parts[i]);
+        else if (parts[i].command == COMMAND_SEEK_POSITIONS)
+            note_seek(disk, &parts[i]);
+        else if (parts[i].command == COMMAND_DELETE_GROUP)
+            note_delete_group(disk, &parts[i]);
     }
 }
 

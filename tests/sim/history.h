@@ -79,8 +79,15 @@ struct history_batch {
     int64_t append_time_us;
 };
 
+enum history_moved {
+    HISTORY_COMMITTED,
+    HISTORY_SOUGHT,   /* by a person: forward or back */
+    HISTORY_FORGOTTEN /* the whole group was deleted: topic, partition and offset say nothing */
+};
+
 /* A group's position in the log. */
 struct history_position {
+    enum history_moved moved;
     uint32_t group, topic, partition;
     uint64_t offset;
     uint64_t at; /* place in the order of everything: when it was durable */

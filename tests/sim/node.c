@@ -17,6 +17,7 @@
 #define PIECES_PER_TURN 8
 #define CLOSE_LINGER_US INT64_C(5000000)
 #define HALF_CLOSED_US  INT64_C(1000000)
+#define AGAIN_PERMILLE  30
 #define BUSY_US_MAX     300 /* a turn takes up to so long, and things gather meanwhile */
 
 /* ---- what the core asks for ---- */
@@ -28,6 +29,10 @@ static void ops_send(void *owner, const uint8_t *head, size_t head_size, const s
     size_t size = head_size;
     for (size_t i = 0; i < slice_count; i++)
         size += slices[i].size;
+    if (!tap_down(&server->tap, head, head_size, slices, slice_count)) {
+        server->swallowed += size;
+        return;
+    }
     if (server->output_first + server->output_size + size > server->output_capacity) {
         size_t capacity = 2 * (server->output_size + size) + 1024;
         uint8_t *output = malloc(capacity);
@@ -102,6 +107,7 @@ void node_accept(struct sim *sim, struct link *link)
     CHECK(server);
     server->sim = sim;
     server->link = link;
+    tap_init(&server->tap, &sim->taps, &sim->report);
     server->close_by_us = INT64_MAX;
     turn_begin(sim);
     core_turn_begin(sim->node.core, sim->now_us, sim_wall_us(sim)); /* as the reactor does before any event */
@@ -117,6 +123,7 @@ void node_accept(struct sim *sim, struct link *link)
 static void server_free(struct server *server)
 {
     buffer_unref(server->frame);
+    tap_finish(&server->tap);
     free(server->output);
     free(server);
 }
@@ -128,6 +135,7 @@ static void server_close(struct server *server, bool core)
     size_t torn = server->frame ? server->frame_filled : server->prefix_size;
     if (torn)
         sim_trace(sim, TRACE_TORN_FRAME, server->link->number, torn, 0);
+    tap_gone(&server->tap);
     if (core)
         core_connection_close(server->core, "closed");
     struct server **at = &sim->node.servers;
@@ -166,6 +174,24 @@ static void remainder_keep(struct server *server, const uint8_t *at, size_t size
     server->frame_filled = size;
 }
 
+/* A COMMIT of long ago comes once more. */
+static void commit_again(struct server *server)
+{
+    uint8_t *bytes;
+    size_t size = tap_again(&server->tap, &bytes);
+    if (size == 0)
+        return;
+    struct buffer *buffer = buffer_create(size);
+    CHECK(buffer);
+    memcpy(buffer->data, bytes, size);
+    free(bytes);
+    struct frame frame;
+    int64_t used = frame_decode(buffer->data, size, FRAME_SIZE_MAX, &frame);
+    CHECK(used == (int64_t)size);
+    core_connection_frame(server->core, &frame, (struct slice){buffer, buffer->data, size});
+    buffer_unref(buffer);
+}
+
 static void frames_take(struct server *server, struct buffer *buffer, size_t size)
 {
     size_t done = 0;
@@ -181,8 +207,11 @@ static void frames_take(struct server *server, struct buffer *buffer, size_t siz
             remainder_keep(server, at, size - done);
             return;
         }
+        tap_up(&server->tap, &frame);
         core_connection_frame(server->core, &frame, (struct slice){buffer, at, (size_t)used});
         done += (size_t)used;
+        if (sim_chance(server->sim, AGAIN_PERMILLE) && !server->closing)
+            commit_again(server);
     }
 }
 
@@ -253,6 +282,8 @@ static bool server_write(struct server *server)
     server->output_size -= sent;
     if (server->output_size == 0)
         server->output_first = 0;
+    sent += server->swallowed;
+    server->swallowed = 0;
     if (sent)
         core_connection_sent(server->core, sent);
     return sent > 0;
@@ -296,7 +327,7 @@ static void turn_end(struct sim *sim)
     struct server *next;
     for (struct server *server = node->servers; server; server = next) {
         next = server->next;
-        if (server->output_size)
+        if (server->output_size || server->swallowed)
             wrote |= server_write(server);
         server_end(server);
     }
@@ -417,6 +448,8 @@ void node_crash(struct sim *sim)
     core_stats(node->core, &stats);
     sim_trace(sim, TRACE_BROKER_CRASH, stats.entries_in_flight, 0, 0);
     disk_crash(&sim->disk);
+    for (struct server *server = node->servers; server; server = server->next)
+        tap_gone(&server->tap);
     core_destroy(node->core); /* closes its connections by itself: nobody hears of it */
     node->core = NULL;
     while (node->servers) {

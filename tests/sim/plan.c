@@ -119,3 +119,25 @@ void plan_draw(struct sim *sim)
     plan_load(sim);
     plan_broker(sim);
 }
+
+/* ---- less than that ---- */
+
+static void most(unsigned *value, unsigned limit)
+{
+    if (limit && *value > limit)
+        *value = limit;
+}
+
+void plan_limit(struct plan *plan, const struct sim_limits *limits)
+{
+    unsigned *faults = (unsigned *)&plan->faults;
+    for (unsigned i = 0; i < SIM_FAULTS; i++)
+        if (limits->faults_off & (1u << i))
+            faults[i] = 0;
+    most(&plan->actions, limits->actions_max);
+    most(&plan->producers, limits->clients_max);
+    most(&plan->listeners, limits->clients_max);
+    most(&plan->burst_max, limits->burst_max);
+    if (limits->calm)
+        plan->ambush_permille = plan->squall_permille = 0;
+}

@@ -8,10 +8,15 @@ if(TARGET broker_core AND TARGET storage AND TARGET client)
   crier_test(test_sim_found ${SIM}/test_sim_found.c ${SIM}/../unit/engine_rig.c LIBS client LABELS unit sim)
   add_executable(crier_sim ${SIM}/main.c ${SIM}/world.c ${SIM}/plan.c ${SIM}/storm.c ${SIM}/scheduler.c
                  ${SIM}/node.c ${SIM}/client.c ${SIM}/disk.c ${SIM}/disk_state.c
-                 ${SIM}/net.c ${SIM}/trace.c ${SIM_CHECKER})
+                 ${SIM}/net.c ${SIM}/trace.c ${SIM}/tap.c ${SIM}/tap_group.c ${SIM}/ask.c ${SIM}/shrink.c ${SIM_CHECKER})
   target_link_libraries(crier_sim PRIVATE crier_flags client broker_core storage proto base)
   add_test(NAME test_sim COMMAND crier_sim --seeds 300 --quiet)
   add_test(NAME test_sim_determinism COMMAND crier_sim --seeds 30 --twice --quiet)
+  add_test(NAME test_sim_planted_apply COMMAND ${SIM}/planted.sh --check)
+  set_tests_properties(test_sim_planted_apply PROPERTIES LABELS sim)
+  add_test(NAME test_sim_shrinks COMMAND crier_sim --seeds 300 --plant ack-before-commit --quiet)
+  set_tests_properties(test_sim_shrinks PROPERTIES TIMEOUT 300 LABELS sim PASS_REGULAR_EXPRESSION
+                       "made smaller in [0-9]+ runs\nto see it happen: crier_sim --seed [0-9]+ .*--actions")
   add_test(NAME test_sim_plant COMMAND crier_sim --seeds 300 --plant ack-before-commit --quiet)
   set_tests_properties(test_sim test_sim_determinism test_sim_plant PROPERTIES TIMEOUT 300 LABELS sim)
   # A simulator that does not find the planted bug finds nothing: this test passes when it is found.

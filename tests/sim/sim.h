@@ -10,7 +10,8 @@
  *   world.c      a run and its parts         plan.c    what is drawn for it     storm.c   actions and faults
  *   scheduler.c  who has the next turn       node.c    the broker's process around the core
  *   client.c     a client's process around the engine          disk.c    the twin, watched
- *   net.c        links                       main.c    many runs
+ *   net.c        links                       tap.c     credit, frame by frame
+ *   ask.c        what people ask             main.c    many runs
  *
  * Everything runs on one thread; the scheduler lets one actor at a time have a turn, in an order drawn from the seed. */
 #ifndef CRIER_SIM_SIM_H
@@ -21,6 +22,7 @@
 #include "tests/sim/disk.h"
 #include "tests/sim/history.h"
 #include "tests/sim/net.h"
+#include "tests/sim/tap.h"
 #include "tests/sim/trace.h"
 
 #define SIM_RESTART_US_MAX 200000 /* without power */
@@ -41,12 +43,14 @@ struct server {
     struct sim *sim;
     struct link *link;
     struct core_connection *core;
+    struct tap tap;
     struct buffer *frame; /* a frame that was cut: its own buffer */
     size_t frame_size, frame_filled;
     uint8_t prefix[FRAME_PREFIX_SIZE];
     size_t prefix_size;
     uint8_t *output; /* what the core has sent and the link has not taken */
     size_t output_first, output_size, output_capacity;
+    size_t swallowed; /* bytes that were for nobody, and not yet reported as sent */
     bool paused;
     bool closing;     /* the core wants the end: output first */
     bool half_closed; /* ... which is all sent; what still comes is thrown away */
@@ -99,7 +103,8 @@ struct client {
     bool reader;
     size_t dispatch_max;
     int64_t busy_until_us, busy_us_max;
-    uint64_t pending; /* emits without an outcome */
+    uint64_t pending;   /* emits without an outcome */
+    uint64_t questions; /* without an answer (ask.c) */
     struct subscriber *subscribers;
 };
 
@@ -110,6 +115,8 @@ struct faults {
     unsigned crash, drain, reset, stall, hang, vanish, close;
     unsigned disk_full, disk_slow, disk_commit, disk_flush, disk_read, clock_jump;
 };
+
+#define SIM_FAULTS (sizeof(struct faults) / sizeof(unsigned))
 
 struct plan {
     struct faults faults;
@@ -129,6 +136,7 @@ struct sim {
     struct trace trace;
     struct history history;
     struct report report;
+    struct tap_world taps;
     struct random random;
     struct plan plan;
     int64_t now_us, wall_offset_us;
@@ -177,13 +185,28 @@ static inline void sim_trace(struct sim *sim, enum trace_event event, uint64_t a
     trace_add(&sim->trace, event, a, b, c);
 }
 
-/* A run. ret_trace: hash and counts; report: what was found. */
+/* What a run may have, less than its seed says, so that what fails can be made small. All zero: as the seed says. */
+struct sim_limits {
+    uint32_t faults_off;  /* bit i: fault i of struct faults never strikes */
+    unsigned actions_max; /* of the storm; 0: any number */
+    unsigned clients_max; /* that begin */
+    unsigned burst_max;
+    bool calm; /* no ambush, no squall */
+};
+
+/* A run. */
 struct sim_options {
     uint64_t seed;
     bool print;                   /* the trace, to standard output */
     bool plant_ack_before_commit; /* a known bug, to be found */
+    struct sim_limits limits;     /* less of everything than the seed says: see shrink.c */
 };
-void sim_run(const struct sim_options *options, struct trace *ret_trace, struct report *ret_report);
+struct sim_result {
+    struct trace trace;   /* hash and counts */
+    struct report report; /* what was found */
+    struct tap_world taps;
+};
+void sim_run(const struct sim_options *options, struct sim_result *ret_result);
 
 /* ---- plan.c ---- */
 /* One of these numbers. */
@@ -191,6 +214,7 @@ uint64_t plan_pick(struct sim *sim, const uint64_t *from, size_t count);
 #define PICK(sim, ...)                                                                                       \
     plan_pick(sim, (const uint64_t[]){__VA_ARGS__}, sizeof((const uint64_t[]){__VA_ARGS__}) / 8)
 void plan_draw(struct sim *sim);
+void plan_limit(struct plan *plan, const struct sim_limits *limits);
 void plan_broker_change(struct sim *sim); /* for the next life */
 struct crier_options plan_client_options(struct sim *sim);
 
@@ -230,6 +254,7 @@ void client_listen(struct client *client, const struct history_listener *how, si
 void client_listen_all(struct client *client, const struct history_listener *how, size_t credit,
                        unsigned fails_permille);
 void client_unlisten(struct subscriber *subscriber);
+void client_ask(struct client *client);    /* ask.c: one question, drawn */
 void client_close(struct client *client);  /* begins; the turns finish it, and the client is gone */
 void client_vanish(struct client *client); /* its process is killed */
 bool client_settled(const struct client *client);

@@ -7,6 +7,8 @@
 #define AMBUSH_US       5000
 #define SQUALL_TROUBLES 6
 #define SQUALL_US       3000
+#define IDLE_PERMILLE   2
+#define IDLE_US         3000000 /* nobody does anything: a grant that is not used goes back */
 
 /* ---- what clients do ---- */
 
@@ -243,11 +245,15 @@ void storm(struct sim *sim)
             listen_somewhere(sim, client);
         else if (what < 92)
             listen_everywhere(sim, client);
-        else
+        else if (what < 96)
             unlisten_somewhere(sim, client);
+        else
+            client_ask(client);
         if (sim_chance(sim, plan->ambush_permille))
             ambush(sim, client);
         trouble(sim);
+        if (sim_chance(sim, IDLE_PERMILLE))
+            scheduler_run_until(sim, sim->now_us + IDLE_US);
         uint64_t wait_us_max = (uint64_t)squall(sim);
         scheduler_run_until(sim, sim->now_us + (int64_t)sim_below(sim, wait_us_max + 1));
     }

@@ -408,6 +408,49 @@ Test(checker, I9_a_member_that_skips_or_starts_before_the_position_is_found)
     }
 }
 
+static void sought(struct scene *s, uint64_t offset)
+{
+    history_position(&s->history,
+                     &(struct history_position){.moved = HISTORY_SOUGHT, .topic = TOPIC, .offset = offset});
+}
+
+/* After a seek back the next member begins there, and nowhere later. */
+Test(checker, I9_a_seek_moves_the_position_back_and_the_next_member_with_it)
+{
+    for (uint64_t start = 0; start < 2; start++) {
+        struct scene s = scene_good();
+        position(&s, 0);
+        member_begins(&s, MEMBER);
+        deliver(&s, MEMBER, 0, s.emits[0]);
+        deliver(&s, MEMBER, 1, s.emits[1]);
+        position(&s, 2);
+        sought(&s, 0);
+        uint32_t next = history_listen(&s.history, &(struct history_listener){.topic = TOPIC, .group = 0});
+        member_begins(&s, next);
+        for (uint64_t i = start; i < 3; i++)
+            deliver(&s, next, i, s.emits[i]);
+        read_all(&s, s.emits, 3);
+        expect(&s, start == 0 ? 0 : 9);
+    }
+}
+
+/* A group that was deleted begins anew, wherever its first member wants to; until then its position does not go back. */
+Test(checker, I9_a_deleted_group_begins_anew)
+{
+    for (int deleted = 0; deleted < 2; deleted++) {
+        struct scene s = scene_good();
+        position(&s, 0);
+        member_begins(&s, MEMBER);
+        deliver(&s, MEMBER, 0, s.emits[0]);
+        position(&s, 1);
+        if (deleted)
+            history_position(&s.history, &(struct history_position){.moved = HISTORY_FORGOTTEN});
+        position(&s, 0);
+        read_all(&s, s.emits, 3);
+        expect(&s, deleted ? 0 : 9);
+    }
+}
+
 Test(checker, I10_what_another_member_handled_in_between_is_no_gap)
 {
     struct scene s = scene_good();

@@ -50,6 +50,10 @@
     X(DELIVERED, 100000, "listener %llu: partition %llu offset %llu")                                        \
     X(HANDLER_FAILS, 1000, "listener %llu: its handler fails at offset %llu")                                \
     X(HANDLER_EMITS, 1000, "listener %llu: its handler emits")                                               \
+    X(ASK, 5000, "client %llu: asks question %llu about topic %llu")                                         \
+    X(ANSWERED, 5000, "client %llu: question %llu is answered with code -%llu")                              \
+    X(SOUGHT, 100, "disk: a group's %llu positions are moved by hand")                                       \
+    X(FORGOTTEN, 50, "disk: group %llu is deleted")                                                          \
     X(TOPIC_CREATE, 5000, "client %llu: creates topic %llu with %llu partitions")                            \
     X(DISK_FULL, 1000, "disk: full")                                                                         \
     X(DISK_ROOM, 1000, "disk: has room")                                                                     \

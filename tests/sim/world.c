@@ -188,9 +188,44 @@ static void read_all(struct sim *sim, uint32_t number)
     world_client_drop(sim, reader);
 }
 
+static bool closing(struct sim *sim)
+{
+    return sim->clients != NULL;
+}
+
+/* Does the broker still hold anything for anybody, now that nobody is there? */
+static bool broker_holds(struct sim *sim)
+{
+    struct core_stats stats = {0};
+    if (sim->node.core)
+        core_stats(sim->node.core, &stats);
+    return stats.connections || stats.listeners || stats.ingest_bytes_granted || stats.entries_in_flight;
+}
+
+static void leak_report(struct sim *sim)
+{
+    struct core_stats stats = {0};
+    core_stats(sim->node.core, &stats);
+    report_add(&sim->report, 12,
+               "all are gone; yet there are %zu connections, %zu listeners, %zu bytes granted",
+               stats.connections, stats.listeners, stats.ingest_bytes_granted);
+}
+
+static void finish(struct sim *sim)
+{
+    for (struct client *client = sim->clients; client; client = client->next)
+        client_close(client);
+    if (!scheduler_run_while(sim, closing, CLOSE_US))
+        report_add(&sim->report, 13, "client %u cannot close", sim->clients->id);
+    else if (!scheduler_run_while(sim, broker_holds, CLOSE_US))
+        leak_report(sim);
+}
+
 static void truth(struct sim *sim)
 {
     read_all(sim, 1);
+    if (sim_chance(sim, 500))
+        finish(sim);
     if (sim_chance(sim, 500) && sim->node.ready && sim->node.core)
         node_drain(sim, 1000);
     else
@@ -200,19 +235,6 @@ static void truth(struct sim *sim)
     if (!scheduler_run_while(sim, broker_not_ready, START_US))
         report_add(&sim->report, 15, "the broker is not ready after the last restart");
     read_all(sim, 2);
-}
-
-static bool closing(struct sim *sim)
-{
-    return sim->clients != NULL;
-}
-
-static void finish(struct sim *sim)
-{
-    for (struct client *client = sim->clients; client; client = client->next)
-        client_close(client);
-    if (!scheduler_run_while(sim, closing, CLOSE_US))
-        report_add(&sim->report, 13, "client %u cannot close", sim->clients->id);
 }
 
 static void verdict(struct sim *sim)
@@ -239,7 +261,7 @@ static void sim_free(struct sim *sim)
     free(sim);
 }
 
-void sim_run(const struct sim_options *options, struct trace *ret_trace, struct report *ret_report)
+void sim_run(const struct sim_options *options, struct sim_result *ret_result)
 {
     struct sim *sim = calloc(1, sizeof(*sim));
     CHECK(sim);
@@ -250,6 +272,7 @@ void sim_run(const struct sim_options *options, struct trace *ret_trace, struct 
     history_init(&sim->history);
     disk_init(&sim->disk, &sim->trace, &sim->history, &sim->report);
     plan_draw(sim);
+    plan_limit(&sim->plan, &options->limits);
     sim->node.store_options.complete_before_durable = options->plant_ack_before_commit;
     node_start(sim);
     storm(sim);
@@ -262,7 +285,8 @@ void sim_run(const struct sim_options *options, struct trace *ret_trace, struct 
         finish(sim);
     if (sim->report.count == 0)
         verdict(sim);
-    *ret_trace = sim->trace;
-    *ret_report = sim->report;
+    ret_result->trace = sim->trace;
+    ret_result->report = sim->report;
+    ret_result->taps = sim->taps;
     sim_free(sim);
 }
