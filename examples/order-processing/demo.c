@@ -259,7 +259,7 @@ enum mode { PLAIN, CRASH, CHAOS };
 static void make_plan(struct demo *demo, enum mode mode)
 {
     static const int crash[] = {INVENTORY, EMAIL, ANALYTICS};
-    static const int everybody[] = {BROKER, INVENTORY, EMAIL, ANALYTICS};
+    static const int everybody[] = {BROKER, ORDER, INVENTORY, EMAIL, ANALYTICS};
     for (int role = 0; role < ROLES; role++)
         demo->instances[role] = 1;
     for (int role = INVENTORY; mode == CHAOS && role < ROLES; role++)

@@ -5,8 +5,12 @@
  *       orders.rejected: one event per line that no order can be made of, with its number and the reason.
  *
  * An order is the run of accepted lines with one InvoiceNo; the next InvoiceNo (or ORDER_LINES_MAX lines) ends it. An
- * InvoiceNo that comes back later goes on as another part, with an id of its own ("536365-2"). */
+ * InvoiceNo that comes back later goes on as another part, with an id of its own ("536365-2").
+ *
+ * Killed and started again, it reads the file from its start again, counts everything, and emits what it had not: source.h
+ * says how it knows. */
 #include "service.h"
+#include "source.h"
 
 #include <err.h>
 #include <stdlib.h>
@@ -18,8 +22,9 @@ static const char *const topics[] = {"orders.placed", "orders.cancelled"};
 
 struct counts {
     int64_t lines, accepted, placed, cancelled, revenue_pence;
-    json_t *rejected; /* reason -> lines */
-    json_t *parts;    /* invoice -> parts so far */
+    json_t *rejected;      /* reason -> lines */
+    json_t *parts;         /* invoice -> parts so far */
+    struct source *source; /* what an earlier life has emitted of this run */
 };
 
 static void count_up(json_t *object, const char *name)
@@ -30,6 +35,9 @@ static void count_up(json_t *object, const char *name)
 static int reject(struct service *service, const struct csv_record *record, const char *reason)
 {
     struct counts *counts = service->state;
+    count_up(counts->rejected, reason);
+    if (source_has(counts->source, record->line))
+        return 0;
     json_t *fields = json_array();
     for (size_t i = 0; i < record->count && i < CSV_FIELDS_MAX; i++)
         json_array_append_new(fields, json_string(record->fields[i]));
@@ -40,7 +48,6 @@ static int reject(struct service *service, const struct csv_record *record, cons
     if (text == NULL)
         err(1, "%s", service->name);
 
-    count_up(counts->rejected, reason);
     int rc = service_emit(service, "orders.rejected", record->fields[0], text, strlen(text));
     free(text);
     return rc;
@@ -60,7 +67,10 @@ static int finish(struct service *service, struct order *order)
         err(1, "%s", service->name);
 
     bool cancelled = order_is_cancellation(order->invoice);
-    int rc = service_emit(service, topics[cancelled], order->customer, text, size);
+    int rc = 0;
+    if (!source_has(counts->source,
+                    order->lines[0].line)) /* an order is one event: all of its lines, or none */
+        rc = service_emit(service, topics[cancelled], order->customer, text, size);
     *(cancelled ? &counts->cancelled : &counts->placed) += 1;
     counts->revenue_pence += order_total_pence(order);
     free(text);
@@ -87,11 +97,15 @@ static int take_line(struct service *service, struct order *order, const struct 
     return rc;
 }
 
-/* --spread: waits while more of the file was read than its time allows. False: a signal came. */
-static bool keep_pace(struct service *service, int64_t started_ms)
+/* --spread: waits while more of the file was read than its time allows; what was emitted before takes none. False: a signal
+ * came. */
+static bool keep_pace(struct service *service, uint64_t line, int64_t *started_ms)
 {
+    const struct counts *counts = service->state;
     bool more = service_turn(service);
-    while (more && (service_now_ms() - started_ms) * 100 < (int64_t)service->percent * service->spread_ms)
+    if (source_has(counts->source, line))
+        *started_ms = service_now_ms() - (int64_t)service->percent * service->spread_ms / 100;
+    while (more && (service_now_ms() - *started_ms) * 100 < (int64_t)service->percent * service->spread_ms)
         more = service_wait_turn(service, PACE_MS);
     return more;
 }
@@ -110,14 +124,14 @@ static void read_orders(struct service *service, struct csv *csv)
         header = false;
         if (record.line % 64 == 0) {
             service->percent = csv_percent(csv);
-            more = keep_pace(service, started_ms);
+            more = keep_pace(service, record.line, &started_ms);
         }
     }
     if (more && rc == 0)
         rc = finish(service, &order);
+    service->percent = csv_percent(csv);
     if (more && rc == 0)
         service_end_run(service);
-    service->percent = csv_percent(csv);
     order_clear(&order);
 }
 
@@ -133,9 +147,12 @@ int main(int argc, char **argv)
     int rc = csv_open(service.data, &csv);
     if (rc < 0)
         errx(1, "%s: %s", service.data, strerror(-rc));
-    read_orders(&service, csv);
+    counts.source = source_open(&service);
+    if (service_turn(&service))
+        read_orders(&service, csv);
     csv_close(csv);
     service_close(&service);
+    source_close(counts.source);
     json_decref(counts.parts);
     return service_report(
         &service, json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "lines", (json_int_t)counts.lines, "accepted",

@@ -119,8 +119,8 @@ static void on_service_line(struct process *process, char *line)
         process->demo->moved_ms = screen_now_ms();
     json_decref(process->report);
     process->report = report;
-    if (process->role == ORDER || strcmp(state_of(process), "ready") == 0)
-        process->up = true;
+    if (strcmp(state_of(process), "ready") == 0 || report_number(report, "percent") > 0)
+        process->up = true; /* it listens; or it is in its file */
 }
 
 static void on_line(void *ctx, char *line)

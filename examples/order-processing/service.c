@@ -32,7 +32,7 @@ int64_t service_now_ms(void)
     return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-static void wake(struct service *service)
+void service_wake(struct service *service)
 {
     uint64_t one = 1;
     if (write(service->wake_fd, &one, sizeof(one)) < 0)
@@ -44,7 +44,7 @@ void service_fail(struct service *service, int code, const char *text)
     int none = 0;
     fprintf(stderr, "%s: %s\n", service->name, text);
     atomic_compare_exchange_strong(&service->failure, &none, code);
-    wake(service);
+    service_wake(service);
 }
 
 /* ---- opening ---- */
@@ -105,7 +105,7 @@ static void take_signals(struct service *service)
 static void on_drain(crier *bus, void *ctx)
 {
     (void)bus;
-    wake(ctx);
+    service_wake(ctx);
 }
 
 /* No answer, or none that is known: worth asking again. */
@@ -144,6 +144,7 @@ void service_open(struct service *service, const char *name, void *state, int ar
     create_topic(service, "orders.rejected", 1);
     create_topic(service, "stock.low", 1);
     create_topic(service, SERVICE_END_TOPIC, 1);
+    create_topic(service, "orders.source", 1);
 }
 
 /* ---- listening ---- */
@@ -153,8 +154,11 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
     struct service_listener *listener = ctx;
     struct service *service = listener->service;
     struct order order;
+    crier_header marker;
     (void)bus;
 
+    if (crier_event_header_find(event, SERVICE_MARKER, &marker) == 0)
+        return 0;
     atomic_fetch_add(&service->in, 1);
     if (order_from_json(event->value, event->value_size, &order) < 0) {
         fprintf(stderr, "%s: %s/%" PRIu32 "@%" PRIu64 " is no order; skipped\n", service->name, event->topic,
@@ -167,6 +171,13 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
     return rc;
 }
 
+bool service_header_is(const crier_event *event, const char *name, const char *text)
+{
+    crier_header header;
+    return crier_event_header_find(event, name, &header) == 0 && header.value_size == strlen(text) &&
+           memcmp(header.value, text, header.value_size) == 0;
+}
+
 static int on_end(crier *bus, const crier_event *event, void *ctx)
 {
     struct service *service = ((struct service_listener *)ctx)->service;
@@ -174,7 +185,7 @@ static int on_end(crier *bus, const crier_event *event, void *ctx)
     if (event->value_size == strlen(service->run) &&
         memcmp(event->value, service->run, event->value_size) == 0) {
         atomic_store(&service->run_ended, true);
-        wake(service);
+        service_wake(service);
     }
     return 0;
 }
@@ -183,7 +194,7 @@ static void on_listening(void *ctx)
 {
     struct service_listener *listener = ctx;
     atomic_store(&listener->listening, true);
-    wake(listener->service);
+    service_wake(listener->service);
 }
 
 static void on_released(void *ctx, int code, const char *text)
@@ -312,7 +323,10 @@ static void on_emitted(crier *bus, int code, uint64_t offset, void *ctx)
 int service_emit(struct service *service, const char *topic, const char *key, const char *value,
                  size_t value_size)
 {
+    crier_header run = {SERVICE_RUN, strlen(SERVICE_RUN), service->run, strlen(service->run)};
     struct crier_emit_options options = crier_emit_options_default();
+    options.headers = &run;
+    options.header_count = 1;
     options.key = key;
     options.key_size = strlen(key);
     options.done = on_emitted;
@@ -327,8 +341,7 @@ int service_emit(struct service *service, const char *topic, const char *key, co
     return rc;
 }
 
-/* Waits until everything emitted has an outcome; a broker that is away is waited for, until a signal comes. */
-static int flush(struct service *service)
+int service_flush(struct service *service)
 {
     int rc;
     while ((rc = crier_flush(service->bus, REPORT_INTERVAL_MS)) == CRIER_ETIMEDOUT && service_turn(service))
@@ -341,11 +354,11 @@ int service_end_run(struct service *service)
     struct crier_emit_options options = crier_emit_options_default();
     while (service->held && service_wait_turn(service, REPORT_INTERVAL_MS))
         ;
-    int rc = flush(service);
+    int rc = service_flush(service);
     if (rc == 0)
         rc = crier_emit_with(service->bus, SERVICE_END_TOPIC, service->run, strlen(service->run), &options);
     if (rc == 0)
-        rc = flush(service);
+        rc = service_flush(service);
     service->done = rc == 0;
     if (rc < 0 && !service->stopping)
         service_fail(service, rc, crier_strerror(rc));

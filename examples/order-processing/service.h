@@ -29,6 +29,8 @@
     6 /* of each topic with orders: the orders of a customer stay in one, and so in order */
 #define SERVICE_LISTENERS 4
 #define SERVICE_END_TOPIC "orders.end"
+#define SERVICE_RUN       "run"    /* a header of every order: the run's name */
+#define SERVICE_MARKER    "marker" /* a header of an event that is no order; see source.h */
 
 struct service;
 
@@ -74,6 +76,8 @@ int service_on(struct service *service, const char *topic, service_handler *hand
 /* Emits; waits for room until a signal comes: on the main thread only. Counted as out when it is acknowledged. */
 int service_emit(struct service *service, const char *topic, const char *key, const char *value,
                  size_t value_size);
+/* Waits until everything emitted has an outcome; a broker that is away is waited for, until a signal comes. */
+int service_flush(struct service *service);
 /* Tells everybody that nothing follows in this run, after everything emitted is on disk. With --hold it waits for SIGUSR1
  * first: a run that kills its services must not end before they are back. */
 int service_end_run(struct service *service);
@@ -82,7 +86,9 @@ int service_end_run(struct service *service);
 bool service_turn(struct service *service);
 /* The same, after waiting until something happens, at most so long. */
 bool service_wait_turn(struct service *service, int timeout_ms);
-int64_t service_now_ms(void); /* monotonic */
+int64_t service_now_ms(void);               /* monotonic */
+void service_wake(struct service *service); /* ends a wait of the main thread. Any thread */
+bool service_header_is(const crier_event *event, const char *name, const char *text);
 /* Waits for the end of the run, a signal or a failure. */
 void service_wait(struct service *service);
 /* A failure of the service's own; the first one counts. Any thread. code: < 0 */
