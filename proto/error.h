@@ -33,6 +33,8 @@
     X(CRIER_EUNKNOWN, -21, false, "the outcome is unknown: it may or may not be stored")                     \
     X(CRIER_ELIMIT, -22, true, "a limit of the broker is reached")                                           \
     X(CRIER_EHANDLER, -23, false, "a handler failed")                                                        \
+    X(CRIER_EXSHARD, -24, false, "parts of an atomic emit live in different shards")                         \
+    X(CRIER_EOFFSET, -25, false, "the partition does not end where it was expected to")                      \
     X(CRIER_ECANCELED, -26, false, "canceled")
 
 enum error_code {

@@ -133,7 +133,7 @@ static int apply_allocate_producer(struct shard *shard, const uint8_t *bytes, si
     return 0;
 }
 
-static int apply_command(struct shard *shard, const struct entry_part *part)
+static int apply_command(struct shard *shard, const struct entry_part *part, int64_t time_us)
 {
     const uint8_t *bytes = part->payload.data;
     size_t size = part->payload.size;
@@ -150,6 +150,8 @@ static int apply_command(struct shard *shard, const struct entry_part *part)
         return apply_seek_positions(shard, bytes, size);
     case COMMAND_DELETE_GROUP:
         return apply_delete_group(shard, bytes, size);
+    case COMMAND_SOURCE_POSITION:
+        return source_apply(shard, bytes, size, time_us);
     }
     return STORE_ECORRUPT; /* written by a newer version: never skipped silently */
 }
@@ -159,12 +161,14 @@ int shard_apply(struct shard *shard, const struct store_entry *entry)
     shard_row_will_change(shard, &shard->self.row);
     for (uint32_t i = 0; i < entry->part_count; i++) {
         const struct entry_part *part = &entry->parts[i];
-        int rc = part->kind == PART_DATA ? apply_data(shard, entry, part) : apply_command(shard, part);
+        int rc = part->kind == PART_DATA ? apply_data(shard, entry, part)
+                                         : apply_command(shard, part, entry->append_time_us);
         if (rc < 0)
             return rc;
         shard->bytes_since_flush += part->payload.size;
     }
     producers_expire(shard, entry->append_time_us);
+    sources_expire(shard, entry->append_time_us);
     if (entry->append_time_us > shard->self.time_us)
         shard->self.time_us = entry->append_time_us;
     shard->applied_index = entry->index;

@@ -35,6 +35,10 @@ void emit_answer(struct shard *shard, struct emit *emit)
 /* An emit whose entry was refused or is unknown: duplicates of what is stored are still stored. */
 void emit_fail(struct shard *shard, struct emit *emit, enum emit_outcome outcome, int code)
 {
+    if (emit->atomic) {
+        atomic_fail(shard, emit, outcome, code);
+        return;
+    }
     for (uint32_t i = 0; i < emit->part_count; i++) {
         struct emit_part *part = &emit->parts[i];
         if (part->code)
@@ -58,6 +62,10 @@ void emit_fail(struct shard *shard, struct emit *emit, enum emit_outcome outcome
 /* Duplicates that waited learn their offset. */
 void emit_succeed(struct shard *shard, struct emit *emit)
 {
+    if (emit->atomic) {
+        atomic_succeed(emit);
+        return;
+    }
     for (uint32_t i = 0; i < emit->part_count; i++) {
         struct emit_part *part = &emit->parts[i];
         struct producer *producer = NULL;
@@ -81,9 +89,8 @@ static void part_refuse(struct emit *emit, struct emit_part *part, int code)
         emit->why = error_text(code);
 }
 
-/* Gives a batch its offsets and its place in the open entry. */
-static void part_prepare(struct shard *shard, struct partition *partition, struct emit_part *part,
-                         struct producer *producer)
+void emit_part_prepare(struct shard *shard, struct partition *partition, struct emit_part *part,
+                       struct producer *producer)
 {
     uint32_t span = (uint32_t)part->header.last_offset_delta + 1;
     uint64_t base_offset = partition->next_prepared;
@@ -95,6 +102,7 @@ static void part_prepare(struct shard *shard, struct partition *partition, struc
                                     .payload = part->batch};
     shard_add_part(shard, &entry_part);
     partition->next_prepared = base_offset + span;
+    partition->entry = shard->gathering->number;
     if (producer)
         producer_prepare(producer, part, base_offset, shard->gathering->number);
     part->base_offset = (int64_t)base_offset;
@@ -133,7 +141,7 @@ static uint64_t part_judge(struct shard *shard, struct emit *emit, struct emit_p
             break;
         }
     }
-    part_prepare(shard, partition, part, producer);
+    emit_part_prepare(shard, partition, part, producer);
     return shard->gathering->number;
 }
 
@@ -159,9 +167,8 @@ static void part_judge_read_only(struct shard *shard, struct emit *emit, struct 
     }
 }
 
-static void emit_prepare(struct shard *shard, struct emit *emit)
+static uint64_t parts_prepare(struct shard *shard, struct emit *emit)
 {
-    shard->count_emits++;
     uint64_t decided_by = 0;
     for (uint32_t i = 0; i < emit->part_count; i++) {
         struct emit_part *part = &emit->parts[i];
@@ -176,6 +183,13 @@ static void emit_prepare(struct shard *shard, struct emit *emit)
     if (emit->memory)
         for (uint32_t i = 0; i < emit->part_count; i++)
             emit->parts[i].base_offset = -1;
+    return decided_by;
+}
+
+static void emit_prepare(struct shard *shard, struct emit *emit)
+{
+    shard->count_emits++;
+    uint64_t decided_by = emit->atomic ? atomic_prepare(shard, emit) : parts_prepare(shard, emit);
     if (decided_by == 0 || emit->memory)
         emit_answer(shard, emit);
     else

@@ -26,7 +26,7 @@ static void entry_recycle(struct shard_entry *entry)
     CHECK(!entry->emits && !entry->parked);
     for (size_t i = 0; i < entry->part_count; i++)
         slice_unref(&entry->parts[i].payload);
-    entry->part_count = entry->position_count = entry->topic_count = 0;
+    entry->part_count = entry->position_count = entry->source_count = entry->topic_count = 0;
     entry->size = 0;
     entry->next = entry->shard->entries_free;
     entry->shard->entries_free = entry;
@@ -36,6 +36,7 @@ void entry_free(struct shard_entry *entry)
 {
     free(entry->parts);
     free(entry->positions);
+    free(entry->sources);
     free(entry->topics);
     free(entry);
 }
@@ -79,6 +80,7 @@ void entry_seal(struct shard *shard)
     struct shard_entry *entry = shard->gathering;
     CHECK(entry && shard_has_room(shard));
     positions_encode(shard, entry);
+    sources_encode(shard, entry);
     shard->gathering = NULL;
     bool durable_wanted = entry->emits || entry->parked || entry->number == shard->ready_entry;
     entry->append = (struct store_append){.done = entry_done,
@@ -192,6 +194,7 @@ static void entry_set_back(struct shard *shard, struct shard_entry *entry)
             continue;
         struct partition *partition = partition_find(shard, part->partition);
         partition->next_prepared = partition->next;
+        partition->entry = 0;
         struct batch_header header;
         if (batch_header_decode(part->payload.data, part->payload.size, &header) > 0 &&
             header.producer_id >= 0)
@@ -201,6 +204,7 @@ static void entry_set_back(struct shard *shard, struct shard_entry *entry)
         topic_remove(shard, entry->topics[i]);
     entry->topic_count = 0;
     positions_set_back(shard, entry);
+    sources_set_back(shard, entry);
     if (shard->producer_entry == entry->number)
         shard->producer_entry = 0;
 }

@@ -31,6 +31,8 @@ struct emit_part {
     uint64_t partition;
     struct slice batch; /* referenced by the emit */
     struct batch_header header;
+    bool expects; /* atomic: the partition has to end at expected_offset before this emit */
+    uint64_t expected_offset;
     enum emit_outcome outcome;
     int code;            /* when not stored; also set by the session for a batch that failed its checks */
     int64_t base_offset; /* -1: not known */
@@ -42,7 +44,12 @@ struct emit {
     struct token token;
     bool memory;       /* answered when accepted */
     size_t frame_size; /* what it took from the producer's grant */
-    const char *why;   /* static text about the first part that was not stored; NULL: the code's own */
+    bool atomic;       /* all parts or none; by its position in a source it is known when it comes again */
+    bool named;        /* the producer has a name */
+    uint64_t producer_id, source_position, source_previous;
+    int code;        /* atomic: found by the shard, told when what it was found by is durable */
+    bool duplicate;  /* atomic: the same */
+    const char *why; /* static text about the first part that was not stored; NULL: the code's own */
     uint32_t part_count;
     struct emit_part parts[];
 };
@@ -81,7 +88,7 @@ enum shard_request_kind {
 struct shard_request {
     enum shard_request_kind kind;
     struct token token;
-    const char *name;                /* topic; for the LISTs: names after this one */
+    const char *name; /* topic; for the LISTs: names after this one; PRODUCER: its name, or NULL */
     uint8_t topic_id[TOPIC_ID_SIZE]; /* chosen by the proposer, used if a topic is created */
     uint32_t partitions; /* to create; 0: one. LIST: the most wanted. GROUP_DESCRIBE: the first one */
     bool memory;         /* durability told to emitters */
@@ -144,7 +151,7 @@ struct shard_reply {
     const struct topic_info *topics;
     size_t topic_count;
     bool more;
-    uint64_t producer_id;
+    uint64_t producer_id, source_position;
     uint64_t generation;
     const struct position *positions; /* JOINED, ASSIGNED, REVOKED */
     size_t position_count;

@@ -208,6 +208,10 @@ void producer_ids_applied(struct shard *shard, uint64_t last)
 
 static void producer_id_reply(struct shard *shard, const struct shard_request *request, uint64_t id)
 {
+    if (request->name) {
+        source_claim(shard, request, id);
+        return;
+    }
     struct shard_reply reply = {
         .kind = SHARD_PRODUCER_ID, .request_kind = request->kind, .token = request->token, .producer_id = id};
     shard->output->reply(shard->output_ctx, &reply);

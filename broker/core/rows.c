@@ -67,6 +67,7 @@ static void row_shard(struct rows *rows, const struct shard_row *self)
     value.next_partition_id = self->next_partition_id;
     value.next_producer_id = self->next_producer_id;
     value.next_group_id = self->next_group_id;
+    value.next_source_id = self->next_source_id;
     value.broker_epoch = self->broker_epoch;
     value.time_us = self->time_us;
     rows_add(rows, (uint8_t[]){ROW_SHARD}, 1, &value.base);
@@ -131,6 +132,19 @@ static void row_position(struct rows *rows, const struct group_position *positio
     rows_add(rows, key, sizeof(key), position->deleted ? NULL : &value.base);
 }
 
+static void row_source(struct rows *rows, const struct source *source)
+{
+    bool named = source->name[0] != '\0';
+    uint8_t key[10] = {ROW_SOURCE, !named};
+    be64_put(key + 2, named ? source->id : source->owner);
+    State__SourceRow value = STATE__SOURCE_ROW__INIT;
+    value.name = source->name;
+    value.producer_id = source->owner;
+    value.position = source->position;
+    value.last_used_us = source->used_us;
+    rows_add(rows, key, sizeof(key), source->id ? &value.base : NULL);
+}
+
 static void row_write(struct rows *rows, const struct row *row)
 {
     switch (row->kind) { /* the row is the first member of each */
@@ -152,6 +166,9 @@ static void row_write(struct rows *rows, const struct row *row)
     case ROW_POSITION:
         row_position(rows, (const struct group_position *)row);
         break;
+    case ROW_SOURCE:
+        row_source(rows, (const struct source *)row);
+        break;
     }
 }
 
@@ -170,6 +187,8 @@ static void pack(struct shard *shard, struct row *row)
     row_write(rows, row);
     if (row->kind == ROW_PRODUCER) {
         producer_flushed_away(shard, (struct producer *)row); /* may free it */
+    } else if (row->kind == ROW_SOURCE) {
+        source_flushed_away(shard, (struct source *)row); /* the same */
     } else if (row_deleted(row)) {
         row->next = rows->graves;
         rows->graves = row;
@@ -269,6 +288,8 @@ static int load_shard(struct shard *shard, const struct store_row *row)
         shard->self.next_partition_id_prepared = value->next_partition_id;
     shard->self.next_producer_id = value->next_producer_id;
     shard->self.next_group_id = value->next_group_id;
+    if (value->next_source_id > 0) /* else written before there were any */
+        shard->self.next_source_id = value->next_source_id;
     shard->self.broker_epoch = value->broker_epoch;
     shard->self.time_us = value->time_us;
     state__shard_row__free_unpacked(value, NULL);
@@ -365,11 +386,26 @@ static int load_position(struct shard *shard, const struct store_row *row)
     return 0;
 }
 
+static int load_source(struct shard *shard, const struct store_row *row)
+{
+    State__SourceRow *value = state__source_row__unpack(NULL, row->value_size, row->value);
+    int rc = STORE_ECORRUPT;
+    if (value && row->key_size == 10 && value->producer_id && row->key[1] == (value->name[0] == '\0')) {
+        source_load(shard, &(struct source_row){value->name, be64_get(row->key + 2), value->producer_id,
+                                                value->position, value->last_used_us});
+        rc = 0;
+    }
+    if (value)
+        state__source_row__free_unpacked(value, NULL);
+    return rc;
+}
+
 int rows_load(struct shard *shard, const struct store_row *row)
 {
     static int (*const load[])(struct shard *, const struct store_row *) = {
         [ROW_SHARD] = load_shard,       [ROW_TOPIC] = load_topic, [ROW_PARTITION] = load_partition,
-        [ROW_PRODUCER] = load_producer, [ROW_GROUP] = load_group, [ROW_POSITION] = load_position};
+        [ROW_PRODUCER] = load_producer, [ROW_GROUP] = load_group, [ROW_POSITION] = load_position,
+        [ROW_SOURCE] = load_source};
     if (row->key_size == 0 || row->key[0] >= ARRAY_SIZE(load) || !load[row->key[0]])
         return STORE_ECORRUPT; /* a table of a newer version */
     return load[row->key[0]](shard, row);

@@ -163,11 +163,20 @@ static void frame_hello(struct core_connection *connection, const struct frame *
                           "the client's name is not 1 to 255 bytes of printable UTF-8");
         return;
     }
+    if (hello->producer_name[0] && !text_valid(hello->producer_name, 255)) {
+        connection_refuse(connection, WIRE_CRIER_EINVAL,
+                          "the producer's name is not 1 to 255 bytes of printable UTF-8");
+        return;
+    }
+    if (hello->producer_name[0])
+        connection->producer_name = core_strdup(hello->producer_name);
     snprintf(connection->name, sizeof(connection->name), "%s", hello->name);
     connection->producer_epoch = hello->producer_epoch;
     connection_enter(connection, CONNECTION_WELCOMING);
-    struct shard_request request = {
-        .kind = SHARD_PRODUCER, .token = {connection->id, 0}, .producer_id = hello->producer_id};
+    struct shard_request request = {.kind = SHARD_PRODUCER,
+                                    .token = {connection->id, 0},
+                                    .name = connection->producer_name,
+                                    .producer_id = hello->producer_id};
     shard_submit(connection->session->shard, &request);
 }
 
@@ -194,16 +203,43 @@ static void producer_list(struct core_connection *connection)
     connection->producer_listed = true;
 }
 
+/* The name is this connection's now: what others would still emit under it is refused, so they had better know. */
+static void name_take(struct core_connection *connection)
+{
+    struct core_connection *other, *next;
+    HASH_ITER (hh_producer, connection->session->producers, other, next) {
+        if (!other->producer_name || strcmp(other->producer_name, connection->producer_name) != 0)
+            continue;
+        producer_unlist(other);
+        connection_refuse(other, WIRE_CRIER_EFENCED, "another client has connected as producer \"%s\"",
+                          connection->producer_name);
+    }
+}
+
+static void welcome_refuse(struct core_connection *connection, int code)
+{
+    if (!connection->producer_name)
+        connection_refuse(connection, code, "no producer id can be given out");
+    else if (code == WIRE_CRIER_EFENCED)
+        connection_refuse(connection, code, "producer \"%s\" belongs to a client that came later",
+                          connection->producer_name);
+    else
+        connection_refuse(connection, code, "producer \"%s\" cannot be claimed: %s",
+                          connection->producer_name, error_text(code));
+}
+
 static void welcome(struct core_connection *connection, const struct shard_reply *reply)
 {
     struct session *session = connection->session;
     if (connection->state != CONNECTION_WELCOMING)
         return;
     if (reply->code) {
-        connection_refuse(connection, reply->code, "no producer id can be given out");
+        welcome_refuse(connection, reply->code);
         return;
     }
     connection->producer_id = reply->producer_id;
+    if (connection->producer_name)
+        name_take(connection);
     producer_list(connection);
     grant_open(connection);
     connection_enter(connection, CONNECTION_READY);
@@ -219,6 +255,7 @@ static void welcome(struct core_connection *connection, const struct shard_reply
     message.grant = connection->grant.granted;
     message.ping_interval_ms = session->config.ping_interval_ms;
     message.idle_timeout_ms = session->config.idle_timeout_ms;
+    message.source_position = reply->source_position;
     message.software = (char *)session->config.software;
     connection_send(connection, FRAME_WELCOME, &message.base, NULL, 0);
     session_log(session, LOG_LEVEL_INFO, "SESSION-OPEN", "connection %llu (%s): %s, producer %llu",
@@ -388,6 +425,7 @@ void core_connection_close(struct core_connection *connection, const char *reaso
     producer_unlist(connection);
     pump_remove(connection);
     HASH_DEL(session->connections, connection);
+    free(connection->producer_name);
     free(connection);
 }
 

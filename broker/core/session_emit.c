@@ -6,6 +6,21 @@
  *              damaged, too large or of an unknown codec is refused for itself, with the reason. */
 #include "broker/core/session_internal.h"
 
+/* What contradicts itself in an emit of either kind; NULL: nothing. */
+static const char *kind_problem(const struct emit *emit, const struct emit_part *part)
+{
+    if (!emit->atomic)
+        return part->expects || emit->source_position
+                   ? "only an atomic emit expects offsets or has a position"
+                   : NULL;
+    if (emit->memory)
+        return "an atomic emit is durable";
+    if (emit->source_position == 0 || emit->source_previous >= emit->source_position)
+        return "an atomic emit has a source position, from 1, beyond the one before it";
+    return part->header.producer_id >= 0 ? "an atomic emit is known by its source position, not by sequences"
+                                         : NULL;
+}
+
 /* Sets the part's code if the batch cannot be taken. */
 static void part_check(const struct session *session, struct emit *emit, struct emit_part *part)
 {
@@ -20,6 +35,8 @@ static void part_check(const struct session *session, struct emit *emit, struct 
                (emit->memory || part->header.producer_epoch < 0 || part->header.base_sequence < 0)) {
         rc = WIRE_CRIER_EINVAL;
         why = emit->memory ? "memory emits carry no sequence" : "a producer id needs an epoch and a sequence";
+    } else if (rc == 0 && (why = kind_problem(emit, part))) {
+        rc = WIRE_CRIER_EINVAL;
     }
     part->code = rc;
     part->base_offset = -1;
@@ -44,10 +61,17 @@ static struct emit *emit_build(struct core_connection *connection, const Wire__E
     emit->token = (struct token){connection->id, message->request};
     emit->memory = message->durability == WIRE__DURABILITY__MEMORY;
     emit->frame_size = bytes.size;
+    emit->atomic = message->atomic;
+    emit->named = connection->producer_name != NULL;
+    emit->producer_id = connection->producer_id;
+    emit->source_position = message->source_position;
+    emit->source_previous = message->source_previous;
     uint8_t *at = bytes.data + (frame->attachment - bytes.data);
     for (size_t i = 0; i < message->n_parts; i++) {
         struct emit_part *part = &emit->parts[i];
         part->partition = message->parts[i]->partition;
+        part->expects = message->parts[i]->expects;
+        part->expected_offset = message->parts[i]->expected_offset;
         part->batch = slice_ref((struct slice){bytes.buffer, at, message->parts[i]->size});
         part_check(connection->session, emit, part);
         at += message->parts[i]->size;

@@ -123,6 +123,7 @@ struct core_connection {
     uint64_t emit_request; /* the last EMIT's */
     uint64_t producer_id;
     uint32_t producer_epoch;
+    char *producer_name; /* NULL: none */
     struct grant grant;
     struct listener *listeners;   /* hash */
     struct listener *deliverable; /* those with something to deliver and credit for it */

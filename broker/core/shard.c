@@ -156,7 +156,9 @@ static void life_begin(struct shard *shard);
 int64_t shard_turn_end(struct shard *shard)
 {
     emit_run_waiting(shard);
-    if (shard->gathering && (shard->gathering->part_count || shard->gathering->position_count) &&
+    if (shard->gathering &&
+        (shard->gathering->part_count || shard->gathering->position_count ||
+         shard->gathering->source_count) &&
         shard_has_room(shard))
         entry_seal(shard);
     if (!shard->ready && !shard->read_only &&
@@ -189,7 +191,8 @@ struct shard *shard_create(const struct core_config *config, const struct core_o
                                      .next_partition_id = 1,
                                      .next_partition_id_prepared = 1,
                                      .next_producer_id = 1,
-                                     .next_group_id = 1};
+                                     .next_group_id = 1,
+                                     .next_source_id = 1};
     return shard;
 }
 
@@ -232,6 +235,7 @@ void shard_destroy(struct shard *shard)
     rows_free_all(shard);
     group_free_all(shard);
     producer_free_all(shard);
+    source_free_all(shard);
     topic_free_all(shard);
     free(shard);
 }
@@ -268,6 +272,7 @@ int shard_recover(struct shard *shard, int64_t mono_us, int64_t wall_us, char *e
         return rc;
     }
     producer_lru_sort(shard);
+    source_lru_sort(shard);
     shard_time_start(&shard->time, shard->self.time_us, mono_us, wall_us);
     rc = ops->replay(shard->store, replay_entry, shard);
     if (rc < 0) {

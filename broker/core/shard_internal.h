@@ -6,6 +6,7 @@
  *   apply.c      what a durable entry does to the state (live and replayed)
  *   topics.c     topics and partitions        producers.c  sequences, duplicates, expiry
  *   groups.c     members, commits              crew.c       who has which partition
+ *   atomic.c     atomic emits                   sources.c    named producers' positions in their source
  *   positions.c  groups' durable positions     group_admin.c  list, describe, seek, delete
  *   rows.c       state rows: loading and flushing
  *
@@ -24,7 +25,8 @@ enum command {
     COMMAND_BROKER_EPOCH = 3,
     COMMAND_ALLOCATE_PRODUCER = 4,
     COMMAND_SEEK_POSITIONS = 5,
-    COMMAND_DELETE_GROUP = 6
+    COMMAND_DELETE_GROUP = 6,
+    COMMAND_SOURCE_POSITION = 7
 };
 
 /* Everything that has a state row starts with this. Its life between two flushes:
@@ -40,7 +42,8 @@ enum row_kind {
     ROW_PARTITION = 3,
     ROW_PRODUCER = 4,
     ROW_GROUP = 5,
-    ROW_POSITION = 6
+    ROW_POSITION = 6,
+    ROW_SOURCE = 7
 };
 struct row {
     enum row_kind kind;
@@ -70,6 +73,7 @@ struct partition {
     uint64_t log_start;
     uint64_t next; /* the log end, which on one node is the high watermark */
     uint64_t next_prepared;
+    uint64_t entry; /* the last one that carries a batch of it */
 };
 
 struct producer_key {
@@ -91,6 +95,20 @@ struct producer {
     uint64_t entry; /* the last one that carries a batch of it */
     int64_t used_us;
     struct producer *prev, *next; /* by last use, oldest first; linked while state.exists */
+};
+
+/* See sources.c. */
+struct source {
+    struct row row;
+    UT_hash_handle hh;       /* by name, if it has one */
+    UT_hash_handle hh_owner; /* by owner_prepared */
+    char *name;              /* "": a client's own count of its atomic emits */
+    uint64_t id; /* of its row: its own number, or, without a name, the owner; 0: nothing stored */
+    uint64_t owner, owner_prepared;       /* the producer id that speaks for it */
+    uint64_t position, position_prepared; /* 0: nothing was emitted */
+    uint64_t entry;                       /* the last one that carries it */
+    int64_t used_us;
+    struct source *lru_prev, *lru_next; /* without a name, and stored: by last use, oldest first */
 };
 
 struct group {
@@ -172,6 +190,8 @@ struct shard_entry {
     struct parked *parked;
     struct group_position **positions; /* committed by it: one command, written when it is sealed */
     size_t position_count, position_capacity;
+    struct source **sources; /* moved on or claimed by it: the same */
+    size_t source_count, source_capacity;
     struct topic **topics; /* created by it */
     size_t topic_count, topic_capacity;
 };
@@ -181,6 +201,7 @@ struct shard_row {
     uint64_t next_partition_id, next_partition_id_prepared;
     uint64_t next_producer_id;
     uint64_t next_group_id;
+    uint64_t next_source_id;
     uint64_t broker_epoch;
     int64_t time_us;
 };
@@ -210,6 +231,9 @@ struct shard {
     size_t partition_capacity;
     struct producer *producers; /* hash */
     struct producer *producers_lru;
+    struct source *sources;       /* hash by name */
+    struct source *source_owners; /* hash by prepared owner: all of them */
+    struct source *sources_lru;
     struct group *groups;             /* hash by name */
     struct member *members;           /* of all groups: hash by generation */
     struct group_position *positions; /* hash */
@@ -277,6 +301,15 @@ void emit_answer(struct shard *shard, struct emit *emit); /* taken */
 void emit_succeed(struct shard *shard, struct emit *emit);
 void emit_fail(struct shard *shard, struct emit *emit, enum emit_outcome outcome, int code);
 void emit_run_waiting(struct shard *shard);
+/* Gives a batch its offsets and its place in the open entry. */
+void emit_part_prepare(struct shard *shard, struct partition *partition, struct emit_part *part,
+                       struct producer *producer);
+
+/* ---- atomic.c ---- */
+/* Returns the number of the entry that decides about the emit; 0: it is decided already. */
+uint64_t atomic_prepare(struct shard *shard, struct emit *emit);
+void atomic_succeed(struct emit *emit);
+void atomic_fail(struct shard *shard, struct emit *emit, enum emit_outcome outcome, int code);
 
 /* ---- apply.c ---- */
 /* Applies one durable entry. 0, or STORE_ECORRUPT: the entry contradicts the state (replay only). */
@@ -321,6 +354,31 @@ void producer_ids_applied(struct shard *shard, uint64_t last);
 void producer_ids_reserve(struct shard *shard);
 void producers_request(struct shard *shard, const struct shard_request *request);
 void producer_free_all(struct shard *shard);
+
+/* ---- sources.c ---- */
+enum source_verdict { SOURCE_NEW, SOURCE_DUPLICATE, SOURCE_GAP, SOURCE_FENCED };
+/* A row of it, borrowed. */
+struct source_row {
+    const char *name;
+    uint64_t id, owner, position;
+    int64_t used_us;
+};
+/* Judges an atomic emit against the prepared state. *ret_source: NULL if it has none yet. */
+enum source_verdict source_judge(struct shard *shard, const struct emit *emit, struct source **ret_source);
+void source_prepare(struct shard *shard, const struct emit *emit); /* goes into the open entry */
+bool source_stored(struct shard *shard, const struct emit *emit);  /* is this emit part of what is stored? */
+/* The entry that what is prepared of it waits for; 0: what is stored is all there is. */
+uint64_t source_depends(const struct shard *shard, const struct source *source);
+/* A producer id has been found for a client with a name: answers when the name is durably its own, or it cannot be. */
+void source_claim(struct shard *shard, const struct shard_request *request, uint64_t producer_id);
+void sources_encode(struct shard *shard, struct shard_entry *entry); /* adds the command parts */
+void sources_set_back(struct shard *shard, struct shard_entry *entry);
+int source_apply(struct shard *shard, const uint8_t *bytes, size_t size, int64_t time_us);
+void sources_expire(struct shard *shard, int64_t time_us);
+void source_load(struct shard *shard, const struct source_row *row);
+void source_lru_sort(struct shard *shard);
+void source_flushed_away(struct shard *shard, struct source *source); /* its row is gone: so may it be */
+void source_free_all(struct shard *shard);
 
 /* ---- positions.c ---- */
 struct group *group_find(struct shard *shard, const char *name);

@@ -24,7 +24,7 @@ Test(error, the_wire_and_the_public_header_use_the_same_numbers)
 /* A code added to the public header and not to the table has no text here. */
 Test(error, the_table_has_every_public_code)
 {
-    for (int code = CRIER_EHANDLER; code < CRIER_OK; code++)
+    for (int code = CRIER_EOFFSET; code < CRIER_OK; code++)
         cr_assert_str_neq(error_name(code), "CRIER_E?", "%d", code);
     cr_assert_str_neq(error_name(CRIER_ECANCELED), "CRIER_E?");
     cr_assert_str_eq(error_name(CRIER_ECANCELED - 1), "CRIER_E?", "a newer code: move this test's end");

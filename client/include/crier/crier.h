@@ -85,6 +85,8 @@ enum crier_error {
     CRIER_EUNKNOWN = -21,
     CRIER_ELIMIT = -22,
     CRIER_EHANDLER = -23,
+    CRIER_EXSHARD = -24,
+    CRIER_EOFFSET = -25,
     CRIER_ECANCELED = -26
 };
 

@@ -1,0 +1,111 @@
+/* atomic.c: emits whose parts are stored together, in one entry, or not at all.
+ *
+ * Role:     judges the whole emit (its place in its producer's source, its partitions, the offsets it expects), and only
+ *           then gives every part its offsets in the open entry, with the source's position.
+ * Called:   emit.c, in the places where other emits are judged, answered and failed.
+ *
+ * Happy path:  atomic_prepare → source_judge → every part judged → every part prepared → atomic_succeed
+ * Failures:    one part that cannot be stored refuses all. A duplicate, and an offset that was not as expected, are found in
+ *              the prepared state, so they are told when that is durable; if it is refused they were not true, and the emit
+ *              is refused with that entry's reason, to be sent again.
+ * All parts live in one shard, for there is one; with more, CRIER_EXSHARD is for those that do not.
+ * Thread: the core's. Pure. */
+#include "broker/core/shard_internal.h"
+
+static void outcome_set(struct emit *emit, enum emit_outcome outcome, int code)
+{
+    for (uint32_t i = 0; i < emit->part_count; i++) {
+        struct emit_part *part = &emit->parts[i];
+        part->outcome = outcome;
+        part->code = code;
+        part->duplicate = emit->duplicate && code == 0;
+        if (code || emit->duplicate)
+            part->base_offset = -1;
+    }
+    if (code && !emit->why)
+        emit->why = error_text(code);
+}
+
+void atomic_succeed(struct emit *emit)
+{
+    outcome_set(emit, emit->code ? EMIT_REFUSED : EMIT_STORED, emit->code);
+}
+
+void atomic_fail(struct shard *shard, struct emit *emit, enum emit_outcome outcome, int code)
+{
+    if (emit->duplicate && source_stored(shard, emit))
+        outcome_set(emit, EMIT_STORED, 0);
+    else
+        outcome_set(emit, emit->code ? EMIT_REFUSED : outcome, code);
+}
+
+/* 0, or the code; *ret_decided_by: the entry it was found by. */
+static int parts_judge(struct shard *shard, struct emit *emit, uint64_t *ret_decided_by)
+{
+    for (uint32_t i = 0; i < emit->part_count; i++) {
+        const struct emit_part *part = &emit->parts[i];
+        const struct partition *partition = partition_find(shard, part->partition);
+        if (!partition || !partition->topic->applied)
+            return WIRE_CRIER_ENOTOPIC;
+        if (part->expects && part->expected_offset != partition->next_prepared) {
+            *ret_decided_by = partition->entry > shard->entry_done ? partition->entry : 0;
+            return WIRE_CRIER_EOFFSET;
+        }
+    }
+    return 0;
+}
+
+/* What the session found wanting. */
+static int parts_code(const struct emit *emit)
+{
+    for (uint32_t i = 0; i < emit->part_count; i++)
+        if (emit->parts[i].code)
+            return emit->parts[i].code;
+    return 0;
+}
+
+static int judge(struct shard *shard, struct emit *emit, uint64_t *ret_decided_by)
+{
+    struct source *source;
+    switch (source_judge(shard, emit, &source)) {
+    case SOURCE_FENCED:
+        return WIRE_CRIER_EFENCED;
+    case SOURCE_GAP:
+        return WIRE_CRIER_ESEQUENCE;
+    case SOURCE_DUPLICATE:
+        emit->duplicate = true;
+        *ret_decided_by = source_depends(shard, source);
+        return 0;
+    case SOURCE_NEW:
+        break;
+    }
+    return parts_judge(shard, emit, ret_decided_by);
+}
+
+/* Nothing is stored any more, but this may be stored already, or be in the entry nobody knows about. */
+static void judge_read_only(struct shard *shard, struct emit *emit)
+{
+    emit->duplicate = source_stored(shard, emit);
+    outcome_set(emit, emit->duplicate ? EMIT_STORED : EMIT_UNKNOWN, emit->duplicate ? 0 : WIRE_CRIER_EIO);
+}
+
+uint64_t atomic_prepare(struct shard *shard, struct emit *emit)
+{
+    uint64_t decided_by = 0;
+    emit->code = parts_code(emit);
+    if (!emit->code && shard->read_only) {
+        judge_read_only(shard, emit);
+        return 0;
+    }
+    if (!emit->code)
+        emit->code = judge(shard, emit, &decided_by);
+    if (emit->code || emit->duplicate) {
+        if (!decided_by)
+            atomic_succeed(emit);
+        return decided_by;
+    }
+    source_prepare(shard, emit);
+    for (uint32_t i = 0; i < emit->part_count; i++)
+        emit_part_prepare(shard, partition_find(shard, emit->parts[i].partition), &emit->parts[i], NULL);
+    return shard->gathering->number;
+}
