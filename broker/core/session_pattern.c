@@ -36,7 +36,7 @@ static void too_many(struct listener *listener)
 
 static struct topic_view *topic_of(struct trie_item *item)
 {
-    return (struct topic_view *)((char *)item - offsetof(struct topic_view, item));
+    return (struct topic_view *)(void *)((char *)item - offsetof(struct topic_view, item));
 }
 
 static void start_in_topic(struct listener *listener, const struct topic_view *topic)
@@ -117,7 +117,7 @@ static void listener_matched(void *ctx, struct trie_item *item)
     matched->listeners =
         core_grow(matched->listeners, matched->count, &matched->capacity, sizeof(struct listener *));
     matched->listeners[matched->count++] =
-        (struct listener *)((char *)item - offsetof(struct listener, pattern));
+        (struct listener *)(void *)((char *)item - offsetof(struct listener, pattern));
 }
 
 static void listener_gains(struct listener *listener, struct topic_view *topic)

@@ -107,7 +107,7 @@ struct entry {
 static void note(void *ctx, struct trie_item *item)
 {
     (void)ctx;
-    ((struct entry *)((char *)item - offsetof(struct entry, item)))->found++;
+    ((struct entry *)(void *)((char *)item - offsetof(struct entry, item)))->found++;
 }
 
 static void random_path(struct random *random, bool pattern, char *to)
