@@ -23,6 +23,7 @@ void bus_request_free(struct bus_request *request)
     }
     free(request->topics);
     groups_free(request->groups, request->group_count);
+    inspected_free(&request->inspected);
     free(request->topic);
     free(request->name);
     free(request);
@@ -71,6 +72,8 @@ static void on_answer(void *ctx, const struct engine_answer *answer)
     for (size_t i = 0; i < answer->group_count && request->code == 0; i++)
         if (!group_keep(request, &answer->groups[i]))
             request->code = CRIER_ENOMEM;
+    if (answer->inspected && request->code == 0 && !inspected_keep(request, answer->inspected))
+        request->code = CRIER_ENOMEM;
     if (answer->more)
         return;
     pthread_mutex_lock(&bus->lock);
@@ -106,6 +109,8 @@ static int request_start(crier *bus, struct bus_request *request)
                                  request, now);
     case BUS_GROUP_DELETE:
         return engine_group_delete(bus->engine, request->name, on_answer, request, now);
+    case BUS_INSPECT:
+        return engine_inspect(bus->engine, &request->inspection, on_answer, request, now);
     default:
         return engine_ping(bus->engine, on_answer, request, now);
     }

@@ -12,7 +12,8 @@ enum bus_request_kind {
     BUS_GROUP_DESCRIBE,
     BUS_GROUP_SEEK,
     BUS_GROUP_DELETE,
-    BUS_PING
+    BUS_PING,
+    BUS_INSPECT
 };
 
 struct topic_copy {
@@ -30,6 +31,7 @@ struct bus_request {
     struct crier_topic_options options;
     bool has_options;
     struct crier_group_seek_options seek;
+    struct crier_inspection inspection;
     /* under bus.lock */
     bool answered;
     bool abandoned; /* nobody waits any more */
@@ -39,6 +41,7 @@ struct bus_request {
     size_t topic_count, topic_capacity;
     struct group_copy *groups;
     size_t group_count, group_capacity;
+    struct crier_inspected inspected; /* its pointers: malloc'ed */
 };
 
 /* ---- bus_request.c ---- */
@@ -48,6 +51,12 @@ struct bus_request *bus_request_make(crier *bus, enum bus_request_kind kind, con
 /* Asks and waits. On 0 the answer is in the request, which the caller frees; taken on failure. */
 int bus_request_run(crier *bus, struct bus_request *request);
 void bus_request_free(struct bus_request *request);
+
+/* ---- bus_inspect.c ---- */
+
+bool inspected_keep(struct bus_request *request,
+                    const struct crier_inspected *inspected); /* false: no memory */
+void inspected_free(struct crier_inspected *inspected);
 
 /* ---- bus_group.c ---- */
 

@@ -162,6 +162,7 @@ struct engine_answer {
     size_t topic_count;
     const struct crier_group_info *groups;
     size_t group_count;
+    const struct crier_inspected *inspected; /* NULL: it was not that question */
     bool more;
 };
 typedef void engine_answered(void *ctx, const struct engine_answer *answer);
@@ -174,6 +175,8 @@ int engine_topic_create(struct engine *engine, const char *name, const struct cr
 int engine_topic_describe(struct engine *engine, const char *name, engine_answered *answered, void *ctx,
                           int64_t now_us);
 int engine_topic_list(struct engine *engine, engine_answered *answered, void *ctx, int64_t now_us);
+int engine_inspect(struct engine *engine, const struct crier_inspection *inspection,
+                   engine_answered *answered, void *ctx, int64_t now_us);
 int engine_group_list(struct engine *engine, engine_answered *answered, void *ctx, int64_t now_us);
 /* topic: "": none. */
 int engine_group_describe(struct engine *engine, const char *name, const char *topic,

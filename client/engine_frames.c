@@ -112,6 +112,12 @@ static void handle_groups(struct engine *engine, const ProtobufCMessage *message
     request_groups(engine, (const Wire__Groups *)message);
 }
 
+static void handle_inspected(struct engine *engine, const ProtobufCMessage *message,
+                             const struct frame *frame)
+{
+    request_inspected(engine, (const Wire__Inspected *)message, frame);
+}
+
 static void handle_ping(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
 {
     (void)frame;
@@ -162,6 +168,7 @@ static const struct frame_row {
     {FRAME_ENDED, UP, &wire__ended__descriptor, handle_ended},
     {FRAME_TOPICS, UP, &wire__topics__descriptor, handle_topics},
     {FRAME_GROUPS, UP, &wire__groups__descriptor, handle_groups},
+    {FRAME_INSPECTED, UP, &wire__inspected__descriptor, handle_inspected},
     {FRAME_PING, UP, &wire__ping__descriptor, handle_ping},
     {FRAME_PONG, UP, &wire__ping__descriptor, handle_pong},
     {FRAME_GOAWAY, UP, &wire__goaway__descriptor, handle_goaway},

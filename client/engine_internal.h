@@ -133,6 +133,7 @@ enum request_kind {
     REQUEST_GROUP_SEEK,
     REQUEST_GROUP_DELETE,
     REQUEST_PING,
+    REQUEST_INSPECT,
     REQUEST_KINDS
 };
 
@@ -157,6 +158,7 @@ struct request {
     int64_t due;
     uint32_t partitions;
     enum crier_durability durability;
+    struct crier_inspection inspection;
     struct group_question *group; /* owned; NULL: none */
     struct emit_topic
         *topic; /* a DESCRIBE for emitting, which creates: emit_topic_answered is told; else NULL */
@@ -352,6 +354,8 @@ void request_disconnected(struct engine *engine);
 int request_topic(struct engine *engine, struct emit_topic *topic);
 void request_topics(struct engine *engine, const Wire__Topics *topics);
 void request_groups(struct engine *engine, const Wire__Groups *groups);
+void request_inspected(struct engine *engine, const Wire__Inspected *inspected, const struct frame *frame);
+void inspect_send(struct engine *engine, const struct request *request);
 void request_pong(struct engine *engine, uint64_t nonce);
 struct request *request_sent_find(const struct engine *engine, uint64_t id); /* NULL: it has timed out */
 /* Makes a request of the API, which waits to be sent. name: copied. */

@@ -189,6 +189,7 @@ static void (*const senders[REQUEST_KINDS])(struct engine *engine, const struct 
     [REQUEST_GROUP_SEEK] = group_send_seek,
     [REQUEST_GROUP_DELETE] = group_send_delete,
     [REQUEST_PING] = send_ping,
+    [REQUEST_INSPECT] = inspect_send,
 };
 
 void request_send(struct engine *engine)

@@ -47,6 +47,8 @@
     X(FRAME_GROUP_SEEK, 26, "GROUP_SEEK")                                                                    \
     X(FRAME_GROUP_DELETE, 27, "GROUP_DELETE")                                                                \
     X(FRAME_GROUPS, 28, "GROUPS")                                                                            \
+    X(FRAME_INSPECT, 42, "INSPECT")                                                                          \
+    X(FRAME_INSPECTED, 43, "INSPECTED")                                                                      \
     X(FRAME_PING, 50, "PING")                                                                                \
     X(FRAME_PONG, 51, "PONG")                                                                                \
     X(FRAME_GOAWAY, 52, "GOAWAY")                                                                            \

@@ -146,6 +146,55 @@ struct store_flush {
     int status;                    /* result */
 };
 
+/* What is in the files, asked while the store runs: for verifying and backing up. */
+enum store_inspection {
+    STORE_SCAN, /* the next segment after number `after`: every entry against its checksums, and its row */
+    STORE_LIST, /* the same, only its row */
+    STORE_SEAL, /* keeps a copy of the state, then lets the log go on in a new segment: what was there is sealed */
+    STORE_FILE, /* bytes of a file */
+};
+enum store_file { STORE_FILE_STATE, STORE_FILE_SEGMENT, STORE_FILE_INDEX };
+
+struct store_segment {
+    uint64_t number;
+    uint32_t generation;
+    bool sealed;
+    uint64_t first_index, last_index;
+    int64_t first_time_us, last_time_us;
+    uint64_t size, index_size; /* of its files; index_size 0: none */
+};
+
+struct store_fault {
+    uint64_t first_index, last_index;
+    uint64_t partition, offset; /* partition 0: not known */
+    const char *what;           /* a constant */
+};
+
+#define STORE_FAULTS_MAX 16
+
+struct store_inspect {
+    struct queue_node node;
+    void (*done)(struct store_inspect *inspect, void *ctx);
+    void *ctx;
+    enum store_inspection what;
+    uint64_t after;       /* SCAN, LIST */
+    enum store_file file; /* FILE */
+    uint64_t number;      /* FILE: of the segment; of the state: its index */
+    uint32_t generation;
+    uint64_t position;
+    size_t size;
+    /* results */
+    int status; /* STORE_EAGAIN: busy, or the file is gone meanwhile */
+    bool found; /* SCAN, LIST: there was such a segment */
+    struct store_segment segment;
+    uint64_t segments, segments_left; /* in all; after this one */
+    uint64_t entries;                 /* SCAN: good ones */
+    uint64_t faults;
+    struct store_fault fault[STORE_FAULTS_MAX]; /* the first of them */
+    uint64_t state_index, state_size;           /* SEAL: the copy */
+    struct slice bytes;                         /* FILE: referenced; whoever takes it out unrefs it */
+};
+
 struct store_stats {
     uint64_t last_index;    /* last durable */
     uint64_t flushed_index; /* F of state.mdb */
@@ -191,6 +240,8 @@ struct store_ops {
      * time after load_state. Space comes back by whole segments, once the state and its copies are beyond them; reads below
      * find what is still there. 0, or STORE_ENOMEM: the space comes back after the next start. */
     int (*trim)(struct store *store, uint64_t partition, uint64_t log_start);
+    int (*inspect)(struct store *store,
+                   struct store_inspect *inspect);   /* 0 or STORE_EAGAIN; NULL: no files */
     int (*completion_fd)(const struct store *store); /* -1: none (memory twin) */
     unsigned (*poll)(struct store *store,
                      unsigned count_max); /* runs up to so many `done`s; returns how many */
@@ -205,6 +256,7 @@ struct store {
     const struct store_ops *ops;
     uint8_t cluster_id[16]; /* made when the folder was created */
     uint32_t node_id;
+    int64_t created_us;
 };
 
 struct store_options {

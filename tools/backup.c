@@ -5,6 +5,7 @@
  *              restore: all of it into an empty folder, or single segments into a damaged one.
  * Failures:    damage at the source, no space, a folder in use: one sentence, exit 1; an older backup stays whole. */
 #include "tools/command.h"
+#include "tools/live.h"
 #include "tools/text.h"
 #include "tools/watch.h"
 
@@ -12,36 +13,30 @@
 
 #include <stdio.h>
 
-struct nothing {
-    char unused;
+#define ANSWER_TIMEOUT_MS 120000 /* sealing copies the state */
+
+struct backup_options {
+    const char *url;
 };
 
-static int two_folders(const struct command *command, int argc, char **argv, const char **ret_from,
-                       const char **ret_to)
+static const struct option_row backup_rows[] = {COMMAND_URL_ROW(struct backup_options)};
+
+static int backup_broker(const char *url, const char *to)
 {
-    struct nothing options;
-    int first, status;
-    if (!command_parse(command, argc, argv, &options, &first, &status))
-        return status;
-    if (argc - first != 2)
-        return command_usage_error(command, "two folders are needed: from, and to");
-    *ret_from = argv[first];
-    *ret_to = argv[first + 1];
-    return -1;
+    struct crier_options bus_options = command_bus_options("crier backup");
+    crier *bus;
+    bus_options.request_timeout_ms = ANSWER_TIMEOUT_MS;
+    int status = command_open(url, &bus_options, &bus);
+    return status != STATUS_DONE ? status : command_close(bus, live_backup(bus, to));
 }
 
-static int backup_run(const struct command *command, const char *url, int argc, char **argv)
+static int backup_folder(const char *from, const char *to)
 {
-    const char *from, *to;
-    (void)url;
-    int status = two_folders(command, argc, argv, &from, &to);
-    if (status >= 0)
-        return status;
     struct watch watch = watch_create(from);
     struct offline_watch of = watch_of(&watch);
     struct offline_summary summary;
     char error[512], text[TEXT_SIZE];
-    status = STATUS_DONE;
+    int status = STATUS_DONE;
     if (offline_backup(from, to, &of, &summary, error, sizeof(error)) < 0) {
         status = command_failed("%s", error);
     } else {
@@ -53,13 +48,29 @@ static int backup_run(const struct command *command, const char *url, int argc, 
     return status;
 }
 
+static int backup_run(const struct command *command, const char *url, int argc, char **argv)
+{
+    struct backup_options options = {.url = url};
+    int first, status;
+    if (!command_parse(command, argc, argv, &options, &first, &status))
+        return status;
+    if (argc - first == 1)
+        return backup_broker(options.url, argv[first]);
+    if (argc - first != 2)
+        return command_usage_error(command, "where to?");
+    return backup_folder(argv[first], argv[first + 1]);
+}
+
 static int restore_run(const struct command *command, const char *url, int argc, char **argv)
 {
-    const char *from, *to;
+    struct backup_options unused; /* there are none */
+    int first, status;
     (void)url;
-    int status = two_folders(command, argc, argv, &from, &to);
-    if (status >= 0)
+    if (!command_parse(command, argc, argv, &unused, &first, &status))
         return status;
+    if (argc - first != 2)
+        return command_usage_error(command, "two folders are needed: a backup, and where to");
+    const char *from = argv[first], *to = argv[first + 1];
     struct watch watch = watch_create(from);
     struct offline_watch of = watch_of(&watch);
     struct offline_summary summary;
@@ -80,16 +91,19 @@ static int restore_run(const struct command *command, const char *url, int argc,
 
 const struct command backup_command = {
     .name = "backup",
-    .arguments = "DIR TO",
-    .summary = "Copy a data folder, or bring a copy up to date",
-    .text = "Copies the data folder of a broker that does not run. TO is a data folder\n"
-            "itself: it can be verified, restored, and started. Made again, only what is\n"
-            "new is copied; TO is a whole backup at each moment. Every entry is checked.\n"
+    .arguments = "[DIR] TO",
+    .summary = "Copy a broker's log, or bring a copy up to date",
+    .text = "Copies the log of the broker at --url while it runs, or with DIR the data\n"
+            "folder of one that does not. TO is a data folder itself: it can be verified,\n"
+            "restored, and started. Made again, only what is new is copied; TO is a whole\n"
+            "backup at each moment. Every entry is checked. A running broker closes the\n"
+            "file it is writing and goes on in the next.\n"
             "\n"
-            "Example:\n"
+            "Examples:\n"
+            "  crier backup /backup/crier\n"
             "  crier backup /var/lib/crier /backup/crier",
-    .rows = NULL,
-    .row_count = 0,
+    .rows = backup_rows,
+    .row_count = ARRAY_SIZE(backup_rows),
     .run = backup_run,
 };
 

@@ -95,7 +95,7 @@ struct watch watch_create(const char *folder)
     char error[512];
     struct watch watch = {.progress = isatty(STDERR_FILENO) != 0, .percent = -1};
     watch.names = calloc(1, sizeof(*watch.names));
-    if (watch.names != NULL) {
+    if (watch.names != NULL && folder != NULL) {
         (void)offline_rows(folder, on_row, watch.names, error, sizeof(error));
         watch.names->sorted = watch.names->count;
         if (watch.names->count > 0)

@@ -14,7 +14,7 @@ struct watch {
     int percent;               /* shown last */
 };
 
-/* Reads the names in the folder's state; a folder whose state cannot be read has none. */
+/* Reads the names in the folder's state; a folder whose state cannot be read, or NULL, has none. */
 struct watch watch_create(const char *folder);
 void watch_finish(struct watch *watch);
 struct offline_watch watch_of(struct watch *watch); /* borrowed by what it is given to */

@@ -313,6 +313,7 @@ static const struct {
     [FRAME_TOPIC_CREATE] = {frame_topic_create, BIT(CONNECTION_READY)},
     [FRAME_TOPIC_DESCRIBE] = {frame_topic_describe, BIT(CONNECTION_READY)},
     [FRAME_TOPIC_LIST] = {frame_topic_list, BIT(CONNECTION_READY)},
+    [FRAME_INSPECT] = {frame_inspect, BIT(CONNECTION_READY)},
     [FRAME_PING] = {frame_ping, BIT(CONNECTION_READY)},
     [FRAME_PONG] = {frame_pong, BIT(CONNECTION_READY)},
     [FRAME_ERROR] = {frame_error, BIT(CONNECTION_HELLO) | BIT(CONNECTION_WELCOMING) | BIT(CONNECTION_READY)},
@@ -564,6 +565,7 @@ void session_destroy(struct session *session)
     while (session->connections)
         core_connection_close(session->connections, "the broker stops");
     lookups_destroy(session);
+    inspections_destroy(session);
     delivery_destroy(session);
     free(session->scratch);
     free(session);

@@ -5,6 +5,7 @@
  *   session_listen.c  LISTEN, UNLISTEN, CREDIT                                      delivery.c what listeners get
  *   session_group.c   ASSIGN, RELEASE, COMMIT, GROUP_*
  *   session_topic.c   TOPIC_*                                                       tail_cache.c
+ *   session_inspect.c INSPECT
  *   session_pattern.c LISTEN to a pattern                                           view.c     topics and partitions */
 #ifndef CRIER_BROKER_CORE_SESSION_INTERNAL_H
 #define CRIER_BROKER_CORE_SESSION_INTERNAL_H
@@ -171,6 +172,7 @@ struct session {
     struct time_lookup *lookups;
     unsigned lookups_in_flight;
     struct listener *lookup_waiting;
+    struct inspection *inspections; /* with the store */
     unsigned reads_in_flight;
     struct cursor *read_waiting;
     size_t ingest_granted; /* sum over connections, and what gone ones have in flight */
@@ -196,6 +198,10 @@ void session_log(struct session *session, enum log_level level, const char *id, 
     __attribute__((format(printf, 4, 5)));
 bool text_valid(const char *text,
                 size_t size_max); /* 1..size_max bytes of UTF-8 without control characters */
+
+/* ---- session_inspect.c ---- */
+void frame_inspect(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void inspections_destroy(struct session *session);
 
 /* ---- output.c ---- */
 /* Queues a frame. slices: referenced by the callee. */

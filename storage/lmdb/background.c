@@ -122,15 +122,16 @@ static int run_flush(struct background *background, const struct store_flush *fl
     return STORE_OK;
 }
 
-static void copy_state(struct background *background)
+static int copy_state(struct background *background)
 {
-    int rc = state_copy(background->state);
-    if (rc == 0)
-        return;
+    int rc = atomic_load(&background->health->read_only) ? EROFS : state_copy(background->state);
+    if (rc == 0 || rc == EROFS)
+        return rc == 0 ? 0 : STORE_EREADONLY;
     if (env_code(rc) == STORE_EIO)
         health_fail(background->health, "copy", background->state->env->path, rc);
     else
         LOG_WARN(background->health->log, "STORE-FULL", "cannot keep a copy of the state: %s", env_text(rc));
+    return env_code(rc);
 }
 
 /* False: it has to be tried again. */
@@ -153,7 +154,7 @@ static bool seal(struct background *background, struct segment *segment)
     LOG_DEBUG(health->log, "STORE-SEAL", "segment %" PRIu64 ": entries %" PRIu64 "..%" PRIu64,
               segment->number, segment->first_index, segment->last_index);
     segments_seal(background->segments, segment);
-    copy_state(background);
+    (void)copy_state(background);
     return true;
 }
 
@@ -172,7 +173,7 @@ static void seal_or_keep(struct background *background, struct segment *segment)
 /* ---- the thread ---- */
 
 struct jobs {
-    bool make_next;
+    bool make_next, copy;
     struct segment *seal;
     struct store_flush *flush;
     bool stop;
@@ -180,7 +181,7 @@ struct jobs {
 
 static bool has_jobs_locked(const struct background *background)
 {
-    return background->next_wanted || background->flush || background->seal_first;
+    return background->next_wanted || background->flush || background->seal_first || background->copy_wanted;
 }
 
 static struct timespec timespec_of(int64_t us)
@@ -196,13 +197,16 @@ static struct jobs wait_jobs(struct background *background, bool seal_failed, in
     int rc = 0;
     pthread_mutex_lock(&background->lock);
     while (!background->stopping && !background->next_wanted && !background->flush &&
-           (seal_failed || !background->seal_first) && !background->trimmed && rc != ETIMEDOUT)
+           !background->copy_wanted && (seal_failed || !background->seal_first) && !background->trimmed &&
+           rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&background->wake, &background->lock, &until);
     background->trimmed = false;
     struct jobs jobs = {.make_next = background->next_wanted && !background->next,
                         .flush = background->flush};
     jobs.stop = background->stopping && (!has_jobs_locked(background) || seal_failed);
+    jobs.copy = background->copy_wanted;
     if ((jobs.seal = background->seal_first)) {
+        background->sealing = true;
         background->seal_first = jobs.seal->seal_next;
         if (!background->seal_first)
             background->seal_last = NULL;
@@ -210,6 +214,17 @@ static struct jobs wait_jobs(struct background *background, bool seal_failed, in
     }
     pthread_mutex_unlock(&background->lock);
     return jobs;
+}
+
+static void run_copy(struct background *background)
+{
+    int status = copy_state(background);
+    pthread_mutex_lock(&background->lock);
+    background->copy_status = status;
+    background->copy_index = background->state->flushed_index;
+    background->copy_wanted = false;
+    pthread_cond_broadcast(&background->made);
+    pthread_mutex_unlock(&background->lock);
 }
 
 static void set_clean_mark(struct background *background)
@@ -245,8 +260,13 @@ static void *run(void *ctx)
             seal_or_keep(background, jobs.seal);
             pthread_mutex_lock(&background->lock);
             seal_failed = background->seal_first == jobs.seal;
+            background->sealing = false;
+            background->seal_stuck = seal_failed;
+            pthread_cond_broadcast(&background->made);
             pthread_mutex_unlock(&background->lock);
         }
+        if (jobs.copy)
+            run_copy(background);
         if (jobs.stop)
             break;
         clean_us = cleaner_step(&background->cleaner, clock_monotonic_us());
@@ -357,6 +377,31 @@ void background_trimmed(struct background *background)
     background->trimmed = true;
     pthread_cond_signal(&background->wake);
     pthread_mutex_unlock(&background->lock);
+}
+
+int background_await_seals(struct background *background)
+{
+    int rc = 0;
+    pthread_mutex_lock(&background->lock);
+    while ((background->sealing || background->seal_first) && !background->seal_stuck)
+        pthread_cond_wait(&background->made, &background->lock);
+    if (background->seal_first)
+        rc = STORE_EFULL;
+    pthread_mutex_unlock(&background->lock);
+    return atomic_load(&background->health->read_only) ? STORE_EREADONLY : rc;
+}
+
+int background_copy_state(struct background *background, uint64_t *ret_index)
+{
+    pthread_mutex_lock(&background->lock);
+    background->copy_wanted = true;
+    pthread_cond_signal(&background->wake);
+    while (background->copy_wanted)
+        pthread_cond_wait(&background->made, &background->lock);
+    int rc = background->copy_status;
+    *ret_index = background->copy_index;
+    pthread_mutex_unlock(&background->lock);
+    return rc;
 }
 
 int background_flush(struct background *background, struct store_flush *flush)

@@ -2,7 +2,8 @@
  *
  * Jobs:    the next segment, made while the current one fills · flushes of the state · sealing what the writer left ·
  *          giving space back, when nothing else is to do (cleaner.h) · the clean-stop mark at the end. A roll therefore waits for a flush at most, and normally for nothing.
- * Thread:  its own. background_take_next and _want_next and _seal are the writer's, _flush the owner's. */
+ * Thread:  its own. background_take_next and _want_next and _seal are the writer's, _flush the owner's, _await_seals and
+ *          _copy_state the inspector's. */
 #ifndef CRIER_STORAGE_LMDB_BACKGROUND_H
 #define CRIER_STORAGE_LMDB_BACKGROUND_H
 
@@ -35,7 +36,12 @@ struct background {
     int next_told;   /* the thread's own: the status of the last attempt, which the log has heard of */
     struct segment *seal_first, *seal_last;
     struct store_flush *flush;
-    bool trimmed; /* the cleaner has something to look at */
+    bool trimmed;     /* the cleaner has something to look at */
+    bool sealing;     /* one is being sealed right now */
+    bool seal_stuck;  /* there is no room for it: tried again with the next job */
+    bool copy_wanted; /* of the state */
+    int copy_status;
+    uint64_t copy_index;
     bool stopping;
 };
 
@@ -58,6 +64,10 @@ int background_take_next(struct background *background, struct segment **ret_seg
 void background_seal(struct background *background, struct segment *segment);
 /* A log start has moved. */
 void background_trimmed(struct background *background);
+/* Waits until nothing waits to be sealed. 0, STORE_EFULL (no room for it) or STORE_EREADONLY. */
+int background_await_seals(struct background *background);
+/* Keeps a copy of the state as it is, and waits for that. 0 and its F, or a store code. */
+int background_copy_state(struct background *background, uint64_t *ret_index);
 /* 0 or STORE_EAGAIN (one is under way). */
 int background_flush(struct background *background, struct store_flush *flush);
 

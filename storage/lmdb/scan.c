@@ -129,6 +129,20 @@ static int scan_entry(struct walk *walk, uint64_t index, const struct tree_row *
     return 0;
 }
 
+void scan_value(struct scan *scan, uint64_t index, const uint8_t *data, size_t size)
+{
+    struct entry_header header;
+    struct walk walk = {.scan = scan};
+    struct scan_fault bad = {.first_index = index, .last_index = index};
+    scan->seen_last = index;
+    scan->bytes += size;
+    bad.what = data ? entry_fault(data, size, index, &header, &bad) : "the entry cannot be read";
+    if (bad.what)
+        fault(&walk, &bad);
+    else
+        (void)good_entry(&walk, &header, data);
+}
+
 /* ---- pages ---- */
 
 static int page_load(struct walk *walk, unsigned depth, uint64_t page, const char **ret_what)

@@ -36,4 +36,7 @@ struct scan {
  * at all is one fault over the whole range. */
 int scan_file(struct scan *scan, const char *path);
 
+/* One entry that was read elsewhere (data NULL: it could not be): checked and counted as scan_file does. */
+void scan_value(struct scan *scan, uint64_t index, const uint8_t *data, size_t size);
+
 #endif

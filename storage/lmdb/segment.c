@@ -194,6 +194,14 @@ void segments_extend(struct segments *segments, struct segment *segment, uint64_
     pthread_mutex_unlock(&segments->lock);
 }
 
+bool segments_sealed(struct segments *segments, const struct segment *segment)
+{
+    pthread_mutex_lock(&segments->lock);
+    bool sealed = segment->sealed;
+    pthread_mutex_unlock(&segments->lock);
+    return sealed;
+}
+
 struct segment_range segments_range(struct segments *segments, const struct segment *segment)
 {
     pthread_mutex_lock(&segments->lock);

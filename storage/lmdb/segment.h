@@ -93,6 +93,7 @@ struct segment_range {
     uint64_t first_index, last_index; /* 0: no entries */
     int64_t first_time_us, last_time_us;
 };
+bool segments_sealed(struct segments *segments, const struct segment *segment);
 struct segment_range segments_range(struct segments *segments, const struct segment *segment);
 
 /* Its environment or index with a reference of the caller's, opened or loaded now if need be. 0 or a store code, which

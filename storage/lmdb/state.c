@@ -196,7 +196,7 @@ bool state_owns(const char *name)
     return strcmp(name, "state.mdb") == 0 || strcmp(name, "state.mdb.new") == 0 || parse_copy(name, &index);
 }
 
-static struct path copy_path(const struct folder *folder, uint64_t index)
+struct path state_copy_path(const struct folder *folder, uint64_t index)
 {
     char name[64];
     (void)snprintf(name, sizeof(name), "state-%020" PRIu64 ".mdb", index);
@@ -241,7 +241,7 @@ static int restore(const struct folder *folder, const struct path *path)
     uint64_t copies[STATE_COPIES_MAX], flushed_index;
     size_t count = list_copies(folder, copies);
     for (size_t i = 0; i < count; i++) {
-        struct path from = copy_path(folder, copies[i]);
+        struct path from = state_copy_path(folder, copies[i]);
         struct env *env;
         int rc = open_checked(from.text, ENV_SEALED, &env, &flushed_index);
         if (rc != 0) {
@@ -384,7 +384,7 @@ int state_flush(struct state *state, const struct store_flush *flush)
 
 int state_copy(struct state *state)
 {
-    struct path path = copy_path(state->folder, state->flushed_index);
+    struct path path = state_copy_path(state->folder, state->flushed_index);
     if (!path_exists(&path)) {
         int rc = write_copy(state->folder, state->env, &path);
         if (rc != 0)
@@ -393,7 +393,7 @@ int state_copy(struct state *state)
     uint64_t copies[STATE_COPIES_MAX];
     size_t count = list_copies(state->folder, copies);
     for (size_t i = STATE_COPIES_KEPT; i < count; i++) {
-        struct path old = copy_path(state->folder, copies[i]);
+        struct path old = state_copy_path(state->folder, copies[i]);
         (void)unlink(old.text);
     }
     state->copied_index = oldest_copy(state->folder);

@@ -29,5 +29,6 @@ int state_load(const struct state *state, store_row_fn *fn, void *ctx);
 int state_flush(struct state *state, const struct store_flush *flush);
 /* Keeps a copy of the file as it is, and only the newest STATE_COPIES_KEPT. 0 or an LMDB code. */
 int state_copy(struct state *state);
+struct path state_copy_path(const struct folder *folder, uint64_t index);
 
 #endif

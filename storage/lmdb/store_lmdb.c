@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "storage/lmdb/background.h"
+#include "storage/lmdb/inspect.h"
 #include "storage/lmdb/reader.h"
 #include "storage/lmdb/recover.h"
 #include "storage/lmdb/writer.h"
@@ -25,7 +26,7 @@
 #define SEGMENT_SIZE_MIN   (256u << 10)
 
 /* What a finished node is; its weight on the way back. */
-enum tag { TAG_APPEND = 1, TAG_READ, TAG_LOOKUP, TAG_FLUSH };
+enum tag { TAG_APPEND = 1, TAG_READ, TAG_LOOKUP, TAG_FLUSH, TAG_INSPECT };
 
 struct store_lmdb {
     struct store base; /* first */
@@ -40,6 +41,7 @@ struct store_lmdb {
     struct background background;
     struct writer writer;
     struct reader readers[READER_THREADS_MAX];
+    struct inspector inspector;
     struct completions *completions;
     struct queue_node *ready; /* taken from the completions, not yet handed out */
     struct queue_node
@@ -139,6 +141,12 @@ static int store_start(struct store *base)
     if ((rc = make_background(store, next)) < 0 || (rc = make_writer(store)) < 0 ||
         (rc = make_readers(store)) < 0)
         return rc;
+    store->inspector = (struct inspector){.folder = &store->folder,
+                                          .segments = &store->segments,
+                                          .writer = &store->writer,
+                                          .background = &store->background,
+                                          .completions = store->completions,
+                                          .tag = TAG_INSPECT};
     rc = background_start(&store->background);
     for (unsigned i = 0; rc == 0 && i < store->readers_made; i++)
         rc = reader_start(&store->readers[i]);
@@ -165,6 +173,7 @@ static void store_stop(struct store *base)
         writer_stop(&store->writer);
     for (unsigned i = 0; i < store->readers_made; i++)
         reader_stop(&store->readers[i]);
+    inspector_stop(&store->inspector);
     if (store->background_made)
         background_stop(&store->background);
     store->started = false;
@@ -181,6 +190,7 @@ static void store_close(struct store *base)
         writer_finish(&store->writer);
     for (unsigned i = 0; i < store->readers_made; i++)
         reader_finish(&store->readers[i]);
+    inspector_finish(&store->inspector);
     if (store->background_made)
         background_finish(&store->background);
     segments_finish(&store->segments);
@@ -229,6 +239,11 @@ static int store_trim(struct store *base, uint64_t partition, uint64_t log_start
     return rc;
 }
 
+static int store_inspect(struct store *base, struct store_inspect *inspect)
+{
+    return self(base)->started ? inspector_ask(&self(base)->inspector, inspect) : STORE_EAGAIN;
+}
+
 static int store_completion_fd(const struct store *base)
 {
     return completions_fd(((const struct store_lmdb *)base)->completions);
@@ -256,6 +271,11 @@ static void hand_out(struct queue_node *node)
     case TAG_FLUSH: {
         struct store_flush *flush = (struct store_flush *)node;
         flush->done(flush, flush->ctx);
+        return;
+    }
+    case TAG_INSPECT: {
+        struct store_inspect *inspect = (struct store_inspect *)node;
+        inspect->done(inspect, inspect->ctx);
         return;
     }
     }
@@ -329,6 +349,7 @@ static const struct store_ops lmdb_ops = {
     .lookup = store_lookup,
     .flush = store_flush,
     .trim = store_trim,
+    .inspect = store_inspect,
     .completion_fd = store_completion_fd,
     .poll = store_poll,
     .stats = store_stats,
@@ -365,6 +386,7 @@ static int open_files(struct store_lmdb *store, char *error, size_t error_size)
         return rc;
     memcpy(store->base.cluster_id, store->meta.cluster_id, sizeof(store->base.cluster_id));
     store->base.node_id = store->meta.node_id;
+    store->base.created_us = store->meta.created_us;
     store->recovery = (struct recovery){.folder = &store->folder,
                                         .meta = &store->meta,
                                         .segments = &store->segments,

@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <semaphore.h>
 
 /* Pages one transaction takes beyond its values: the copied path and the splits of two trees (entries, free pages),
  * each at most 6 deep, and the free list's own. */
@@ -92,6 +93,9 @@ static uint64_t pages_left(const struct writer *writer)
     return used < writer->env->pages_max ? writer->env->pages_max - used : 0;
 }
 
+/* A request to roll, in the queue among the appends: no entry has this type. */
+#define APPEND_ROLL 0
+
 /* The longest beginning of the list that fits into the segment; count 0: not even the first. */
 static struct group group_choose(const struct writer *writer, struct store_append *list)
 {
@@ -99,7 +103,7 @@ static struct group group_choose(const struct writer *writer, struct store_appen
     uint64_t left = pages_left(writer) * 256, cost = 0;
     for (struct store_append *append = list; append; append = next_of(append)) {
         uint64_t more = entry_cost(writer->env, append->node.weight);
-        if (epoch_refused(writer, append) || cost + more > left)
+        if (append->type == APPEND_ROLL || epoch_refused(writer, append) || cost + more > left)
             break;
         cost += more;
         group.count++;
@@ -342,11 +346,23 @@ static struct store_append *write_some(struct writer *writer, struct store_appen
     return finish_group(writer, &group, STORE_EIO);
 }
 
+/* Whoever asked waits for it, and the request is gone once it knows. */
+static void roll_asked(struct writer *writer, struct store_append *request)
+{
+    request->status = atomic_load(&writer->health->read_only) ? STORE_EREADONLY
+                      : segment_is_empty(writer)              ? 0
+                                                              : roll(writer);
+    sem_post(request->ctx);
+}
+
 static void run_list(struct writer *writer, struct store_append *list)
 {
     while (list) {
         struct store_append *next = next_of(list);
-        if (atomic_load(&writer->health->read_only)) {
+        if (list->type == APPEND_ROLL) {
+            roll_asked(writer, list);
+            list = next;
+        } else if (atomic_load(&writer->health->read_only)) {
             refuse(writer, list, STORE_EREADONLY);
             list = next;
         } else if (epoch_refused(writer, list)) {
@@ -388,6 +404,22 @@ int writer_append(struct writer *writer, struct store_append *append)
     append->node.weight = entry_size(append->parts, append->part_count);
     CHECK(append->node.weight <= ENTRY_SIZE_MAX);
     return queue_push(writer->queue, &append->node) == 0 ? 0 : STORE_EAGAIN;
+}
+
+int writer_roll(struct writer *writer)
+{
+    sem_t done;
+    struct store_append request = {.type = APPEND_ROLL, .ctx = &done};
+    if (sem_init(&done, 0, 0) < 0)
+        return STORE_ENOMEM;
+    int rc = queue_push(writer->queue, &request.node) == 0 ? 0 : STORE_EAGAIN;
+    if (rc == 0) {
+        while (sem_wait(&done) < 0)
+            ;
+        rc = request.status;
+    }
+    sem_destroy(&done);
+    return rc;
 }
 
 void writer_stop(struct writer *writer)

@@ -32,6 +32,8 @@ struct writer {
 int writer_init(struct writer *writer, unsigned queue_max); /* 0 or STORE_ENOMEM; after the fields were set */
 int writer_start(struct writer *writer);
 int writer_append(struct writer *writer, struct store_append *append); /* 0 or STORE_EAGAIN */
+/* From any thread that may wait: the segment ends here, unless it is empty. 0 or a store code. */
+int writer_roll(struct writer *writer);
 void writer_stop(struct writer *writer); /* writes what is queued, ends the thread */
 void writer_finish(struct writer *writer);
 

@@ -187,3 +187,55 @@ Test(tools_folder, a_folder_in_use_is_not_touched)
     cr_assert(strstr(process_errors(process), "in use by process") != NULL);
     process_destroy(process);
 }
+
+/* ---- a broker that runs ---- */
+
+Test(tools_folder, a_running_broker_looks_through_its_log)
+{
+    for (int i = 0; i < 10; i++)
+        emit_lines(i, 1);
+    struct process *process = crier_start(broker_url(broker), "verify", NULL);
+    cr_assert(eq(int, process_wait(process), 0), "%s", process_errors(process));
+    cr_assert(strstr(process_output(process, NULL), "12 entries") != NULL, "%s",
+              process_output(process, NULL));
+    cr_assert(strstr(process_output(process, NULL), "all good") != NULL);
+    process_destroy(process);
+    damage_line(7);
+    process = crier_start(broker_url(broker), "verify", NULL);
+    cr_assert(eq(int, process_wait(process), 1), "%s", process_output(process, NULL));
+    cr_assert(strstr(process_output(process, NULL),
+                     "topic lines, partition 0, offset 7: the checksum of a batch") != NULL,
+              "%s", process_output(process, NULL));
+    process_destroy(process);
+}
+
+/* Twice, with events in between and while it is emitted to: each backup holds everything acknowledged when it began. */
+Test(tools_folder, a_running_broker_is_backed_up_and_what_comes_back_is_whole)
+{
+    char backup[4096], restored[4100];
+    backup_folder(backup);
+    snprintf(restored, sizeof(restored), "%s-2", backup);
+    emit_lines(0, 100);
+    cr_assert(eq(int, process_end(crier_start(broker_url(broker), "backup", backup, NULL)), 0));
+    for (int i = 100; i < 120; i++)
+        emit_lines(i, 1);
+    struct process *meanwhile = crier_start(broker_url(broker), "emit", "others", "-", NULL);
+    process_write(meanwhile, "one\ntwo\n");
+    struct process *again = crier_start(broker_url(broker), "backup", backup, NULL);
+    process_write(meanwhile, "three\n");
+    cr_assert(eq(int, process_wait(again), 0), "%s", process_errors(again));
+    cr_assert(strstr(process_output(again, NULL), "1 segments were there already") != NULL, "%s",
+              process_output(again, NULL));
+    process_destroy(again);
+    cr_assert(eq(int, process_end(meanwhile), 0));
+    process_destroy(verify(backup, 0));
+    cr_assert(eq(int, process_end(crier_start(NULL, "restore", backup, restored, NULL)), 0));
+    process_destroy(verify(restored, 0));
+    cr_assert(eq(int, broker_stop(broker), 0));
+    char command[9000];
+    snprintf(command, sizeof(command), "rm -rf '%s' && mv '%s' '%s'", broker_data(broker), restored,
+             broker_data(broker));
+    cr_assert(eq(int, system(command), 0)); // NOLINT(cert-env33-c): paths of our own
+    cr_assert(broker_restart(broker));
+    expect_lines(120);
+}

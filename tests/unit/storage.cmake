@@ -6,7 +6,7 @@ foreach(name test_store_contract test_store_damage test_store_fuzz test_store_of
 endforeach()
 
 # This program's disk fails on demand: the functions of disk_faults.c take libc's place for LMDB too.
-foreach(name test_store_faults test_store_sectors test_store_disk)
+foreach(name test_store_faults test_store_sectors test_store_disk test_store_inspect)
   crier_test(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c ${STORE_FIXTURE}
              ${CMAKE_SOURCE_DIR}/tests/support/disk_faults.c LIBS storage proto PkgConfig::LMDB LABELS unit)
 endforeach()

@@ -287,3 +287,17 @@ Test(disk, a_flush_of_many_turns_is_the_state_at_its_first_one)
         assert_stored(peer_emit_one(p, (struct batch_spec){.partition = first + i}), ROUNDS);
     fixture_destroy(f);
 }
+
+/* The twin has no files; and what makes no sense is not asked. */
+Test(disk, questions_about_files_are_answered_or_refused)
+{
+    struct stage s = stage_make();
+    Wire__Inspect question = WIRE__INSPECT__INIT;
+    question.request = 7;
+    peer_send(s.p, FRAME_INSPECT, &question.base);
+    const Wire__Inspected *answer = peer_expect(s.p, FRAME_INSPECTED);
+    cr_assert_eq(answer->request, 7);
+    cr_assert_eq(answer->code, WIRE_CRIER_ENOTSUP);
+    assert_stored(peer_emit_one(s.p, sequenced(s, 0, 1)), 0);
+    fixture_destroy(s.f);
+}

@@ -103,7 +103,7 @@ Test(handshake, frames_only_a_broker_sends_and_unknown_ones_are_refused)
                      kind == FRAME_RELEASE || kind == FRAME_CREDIT_RETURN ||
                      (kind >= FRAME_GROUP_LIST && kind <= FRAME_GROUP_DELETE) ||
                      (kind >= FRAME_TOPIC_CREATE && kind <= FRAME_TOPIC_LIST) || kind == FRAME_PING ||
-                     kind == FRAME_PONG || kind == FRAME_ERROR;
+                     kind == FRAME_PONG || kind == FRAME_ERROR || kind == FRAME_INSPECT;
         if (taken)
             continue;
         struct peer *p = peer_welcome(f);

@@ -427,6 +427,61 @@ CRIER_API int crier_group_seek(crier *bus, const char *name, const char *topic,
  *  CRIER_EUNKNOWN (as above), ... Blocking. */
 CRIER_API int crier_group_delete(crier *bus, const char *name);
 
+/* ---- the broker's files: what `crier verify` and `crier backup` ask a broker that runs ---- */
+
+enum crier_inspect_what {
+    CRIER_INSPECT_SCAN = 0, /* check the next segment of the log after number `after` */
+    CRIER_INSPECT_LIST = 1, /* the same, without looking into it */
+    CRIER_INSPECT_SEAL = 2, /* keep a copy of the state, and let the log go on in a new segment */
+    CRIER_INSPECT_READ = 3  /* bytes of a file */
+};
+enum crier_inspect_file { CRIER_FILE_STATE = 0, CRIER_FILE_SEGMENT = 1, CRIER_FILE_INDEX = 2 };
+
+struct crier_inspection {
+    size_t struct_size;
+    enum crier_inspect_what what;
+    uint64_t after;               /* SCAN, LIST: 0 for the first */
+    enum crier_inspect_file file; /* READ, and what follows */
+    uint64_t number;              /* of the segment; of the state: its index */
+    uint32_t generation;
+    uint64_t position;
+    uint32_t size; /* all of it must be there; at most 1 MiB */
+};
+
+struct crier_inspect_fault {
+    uint64_t first_index, last_index; /* entries of the log */
+    const char *topic;                /* NULL: not known */
+    uint32_t partition;               /* 0-based within the topic */
+    uint64_t offset;
+    const char *what;
+};
+
+struct crier_inspected {
+    bool found; /* SCAN, LIST: there was a segment */
+    uint64_t number;
+    uint32_t generation;
+    bool sealed; /* it will never change */
+    uint64_t first_index, last_index;
+    int64_t first_time_us, last_time_us;
+    uint64_t size, index_size;        /* of its files, in bytes */
+    uint64_t segments, segments_left; /* in all; after this one */
+    uint64_t entries;                 /* SCAN: good ones */
+    uint64_t faults;
+    const struct crier_inspect_fault *fault; /* the first fault_count of them */
+    size_t fault_count;
+    uint64_t state_index, state_size; /* SEAL: the copy */
+    uint8_t cluster_id[16];
+    uint32_t node_id;
+    int64_t created_us;
+    const uint8_t *bytes; /* READ */
+    size_t byte_count;
+};
+
+/** Calls answer(ctx, inspected) once; inspected is borrowed for the call. inspection: borrowed.
+ *  0, CRIER_EAGAIN (busy, or the file is gone meanwhile: begin again), CRIER_ENOTSUP, CRIER_ETIMEDOUT, ... Blocking. */
+CRIER_API int crier_inspect(crier *bus, const struct crier_inspection *inspection,
+                            void (*answer)(void *ctx, const struct crier_inspected *inspected), void *ctx);
+
 #ifdef __cplusplus
 }
 #endif
