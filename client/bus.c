@@ -386,6 +386,11 @@ int crier_flush(crier *bus, int timeout_ms)
 
 void crier_stats(crier *bus, struct crier_stats *ret_stats)
 {
+    if (!ret_stats)
+        return;
+    *ret_stats = (struct crier_stats){0};
+    if (!bus)
+        return;
     pthread_mutex_lock(&bus->lock);
     engine_stats(bus->engine, ret_stats);
     pthread_mutex_unlock(&bus->lock);

@@ -22,11 +22,11 @@ static void header_fill(crier_header *header, const struct batch_string *name,
 
 int crier_event_header(const crier_event *event, int32_t index, crier_header *ret_header)
 {
-    const struct batch_record *record = event->internal;
+    const struct batch_record *record = event ? event->internal : NULL;
     const uint8_t *cursor = record ? record->headers : NULL;
     struct batch_string name, value;
 
-    if (!record || index < 0 || index >= event->header_count)
+    if (!record || !ret_header || index < 0 || index >= event->header_count)
         return CRIER_EINVAL;
     for (int32_t i = 0; i <= index; i++)
         if (batch_record_header(record, &cursor, &name, &value) <= 0)
@@ -37,13 +37,13 @@ int crier_event_header(const crier_event *event, int32_t index, crier_header *re
 
 int crier_event_header_find(const crier_event *event, const char *name, crier_header *ret_header)
 {
-    const struct batch_record *record = event->internal;
+    const struct batch_record *record = event ? event->internal : NULL;
     const uint8_t *cursor = record ? record->headers : NULL;
-    size_t size = strlen(name);
+    size_t size = name ? strlen(name) : 0;
     struct batch_string key, value;
     int rc = CRIER_EINVAL;
 
-    if (!record)
+    if (!record || !name || !ret_header)
         return CRIER_EINVAL;
     while (batch_record_header(record, &cursor, &key, &value) > 0)
         if (key.size == size && memcmp(key.data, name, size) == 0) {

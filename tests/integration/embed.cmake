@@ -2,6 +2,8 @@
 if(TARGET crier_embed_static AND TARGET crierd)
   crier_test(test_embed ${CMAKE_CURRENT_LIST_DIR}/test_embed.c ${CMAKE_CURRENT_LIST_DIR}/client_probe.c
              LIBS crier_embed_static broker_fixture LABELS integration)
+  crier_test(test_api ${CMAKE_CURRENT_LIST_DIR}/test_api.c ${CMAKE_CURRENT_LIST_DIR}/client_probe.c
+             LIBS crier_embed_static Threads::Threads LABELS integration)
   crier_test(test_polled ${CMAKE_CURRENT_LIST_DIR}/test_polled.c ${CMAKE_CURRENT_LIST_DIR}/client_probe.c
              LIBS crier_embed_static broker_fixture LABELS integration)
   target_compile_definitions(test_polled PRIVATE EPOLL_LOOP="$<TARGET_FILE:epoll_loop>")
@@ -27,4 +29,11 @@ if(TARGET in_one_process)
   endfunction()
   orders_one_process_test(one_process_agrees_on_a_generated_file ${CMAKE_CURRENT_BINARY_DIR}/demo-orders.csv)
   orders_one_process_test(one_process_agrees_on_a_dirty_file ${CMAKE_CURRENT_LIST_DIR}/data/dirty-orders.csv)
+endif()
+
+# The public headers in C++.
+if(TARGET crier_embed_shared AND NOT CRIER_SANITIZE AND NOT CRIER_COVERAGE)
+  add_test(NAME headers_compile_as_cplusplus
+           COMMAND ${CMAKE_CURRENT_LIST_DIR}/cplusplus.sh ${CMAKE_SOURCE_DIR} $<TARGET_FILE_DIR:crier_embed_shared>)
+  set_tests_properties(headers_compile_as_cplusplus PROPERTIES TIMEOUT 300 LABELS integration)
 endif()

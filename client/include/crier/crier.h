@@ -33,6 +33,10 @@
  * process is gone or stopped, or one handler call takes longer) loses its partitions, and what it still commits of them
  * is not taken; when it is back it joins again by itself.
  *
+ * OPTIONS. Every options struct comes from its crier_..._default(), which sets struct_size: it says which fields the program
+ * was compiled with. Older programs get the defaults of newer fields; a newer program's wish that this library does not know
+ * is refused with CRIER_EINVAL, unless it is zero.
+ *
  * OWNERSHIP. Four words: borrowed (valid during the call), copied, taken (the library frees), returned (the caller frees).
  *
  * ERRORS. 0 is success; errors are negative, from the table below; crier_strerror() says what to do. What goes wrong
@@ -45,21 +49,25 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 #if defined(__GNUC__)
+/* What the libraries export. */
 #define CRIER_API __attribute__((visibility("default")))
 #else
 #define CRIER_API
 #endif
 
-#define CRIER_VERSION        "0.1.0"
-#define CRIER_DEFAULT_PORT   27437
+#define CRIER_VERSION                                                                                        \
+    "0.1.0" /* of this header; a library of another one understands its structs all the same */
+#define CRIER_DEFAULT_PORT   27437 /* of a broker: TCP */
 #define CRIER_TOPIC_NAME_MAX 255 /* bytes of UTF-8, levels split by '.', no '*'; a leading '$' is reserved */
 
+/* The codes; crier_strerror() has their meaning. Numbers stay what they are. */
 enum crier_error {
     CRIER_OK = 0,
     CRIER_EINVAL = -1,
@@ -101,11 +109,12 @@ struct event_base;
 
 /* ---- events ---- */
 
+/* A header of an event: a name and a value. */
 typedef struct crier_header {
-    const char *name; /* not NULL; not NUL-terminated when received */
-    size_t name_size;
+    const char *name;  /* not NULL; not NUL-terminated when received */
+    size_t name_size;  /* bytes */
     const void *value; /* may be NULL */
-    size_t value_size;
+    size_t value_size; /* bytes */
 } crier_header;
 
 /** An event as a handler sees it. Borrowed for the call, with everything it points to. */
@@ -121,7 +130,7 @@ typedef struct crier_event {
     int32_t header_count;    /* crier_event_header() reads them */
     uint64_t high_watermark; /* of its partition when it was sent: offset + 1 == high_watermark is the end */
     int error;               /* on the topic "error": the code; the value is the text. 0 otherwise */
-    const void *internal;
+    const void *internal;    /* the library's */
 } crier_event;
 
 /** The header `index` (0-based) of an event. 0, or CRIER_EINVAL (no such header). Only inside the handler. */
@@ -143,8 +152,10 @@ enum crier_durability {
     CRIER_DURABLE = 0, /* acknowledged after fdatasync: the default */
     CRIER_MEMORY = 1   /* acknowledged when accepted; on disk a few milliseconds later; no offset is told */
 };
+/* Of a batch, by the client; listeners take any of them. */
 enum crier_compression { CRIER_COMPRESSION_NONE = 0, CRIER_COMPRESSION_LZ4 = 3, CRIER_COMPRESSION_ZSTD = 4 };
 
+/* How a bus is to be. From crier_options_default(). */
 struct crier_options {
     size_t struct_size;      /* set by crier_options_default() */
     const char *name;        /* for people, in the broker's log; copied; default NULL */
@@ -169,7 +180,7 @@ struct crier_options {
     /* Where crier_open() puts one sentence that says why it failed, NUL-terminated and cut to the size in bytes; borrowed
      * for the call; default NULL: nowhere */
     char *error_text;
-    size_t error_text_size;
+    size_t error_text_size; /* bytes, with the NUL */
     /* embed: each line the broker in this process logs: borrowed, NUL-terminated, without line end. Called with the
      * options' ctx on any of the broker's threads, until crier_close() returns; must not call crier_open or crier_close.
      * default NULL: what it logs is dropped */
@@ -179,9 +190,11 @@ struct crier_options {
     bool polled;
 };
 
+/** The defaults; see the fields. */
 static inline struct crier_options crier_options_default(void)
 {
-    struct crier_options options = {0};
+    struct crier_options options;
+    memset(&options, 0, sizeof(options));
     options.struct_size = sizeof(options);
     options.connect_timeout_ms = 5000;
     options.reconnect_delay_ms_min = 50;
@@ -252,10 +265,13 @@ CRIER_API int crier_once(crier *bus, const char *topic, crier_handler *handler, 
  *  thread. 0 or CRIER_EINVAL (no such listener). */
 CRIER_API int crier_off(crier *bus, const char *topic, crier_handler *handler, void *ctx);
 
+/* Where listening, or a group after a seek, starts: at what is next, at the earliest event there is, at an offset, at the
+ * first event appended at or after a time. */
 enum crier_from { CRIER_LIVE = 0, CRIER_EARLIEST = 1, CRIER_OFFSET = 2, CRIER_TIME = 3 };
 
+/* How to listen. From crier_listen_options_default(). */
 struct crier_listen_options {
-    size_t struct_size;
+    size_t struct_size; /* set by crier_listen_options_default() */
     /* Durable positions under this name; its members share the topic's partitions. copied; not with a pattern; default
      * NULL: every partition, no durable position */
     const char *group;
@@ -278,9 +294,11 @@ struct crier_listen_options {
     void (*assigned)(void *ctx, uint32_t partition, bool given);
 };
 
+/** The defaults; see the fields. */
 static inline struct crier_listen_options crier_listen_options_default(void)
 {
-    struct crier_listen_options options = {0};
+    struct crier_listen_options options;
+    memset(&options, 0, sizeof(options));
     options.struct_size = sizeof(options);
     return options;
 }
@@ -290,11 +308,13 @@ CRIER_API int crier_listen(crier *bus, const char *topic, const struct crier_lis
                            crier_handler *handler, void *ctx, crier_listener **ret_listener);
 CRIER_API int crier_unlisten(crier_listener *listener); /* never waits; `released` follows */
 
+/* What a listener has done so far. */
 struct crier_listener_stats {
     uint64_t delivered; /* events whose handler returned */
     uint64_t failed;    /* of those, < 0 */
     uint64_t lag;       /* events between the position and the last high watermark heard, all partitions */
 };
+/** How far a listener is. Valid as long as the listener is. 0 or CRIER_EINVAL. Any thread; never waits. */
 CRIER_API int crier_listener_stats(crier_listener *listener, struct crier_listener_stats *ret_stats);
 
 /* ---- emitting ---- */
@@ -303,22 +323,25 @@ CRIER_API int crier_listener_stats(crier_listener *listener, struct crier_listen
  *  duplicates), or why not. */
 typedef void crier_emitted(crier *bus, int code, uint64_t offset, void *ctx);
 
+/* How to emit one event. From crier_emit_options_default(). */
 struct crier_emit_options {
-    size_t struct_size;
-    const void *key; /* events with one key keep their order; NULL: none; copied */
-    size_t key_size;
-    const crier_header *headers; /* copied */
-    size_t header_count;
-    int64_t timestamp_ms; /* 0: now */
-    int32_t partition;    /* -1: by key, else by turns; default -1 */
-    enum crier_durability durability;
-    crier_emitted *done; /* default NULL: a failure becomes an "error" event */
-    void *ctx;
+    size_t struct_size;               /* set by crier_emit_options_default() */
+    const void *key;                  /* events with one key keep their order; NULL: none; copied */
+    size_t key_size;                  /* bytes */
+    const crier_header *headers;      /* copied; default NULL */
+    size_t header_count;              /* of headers */
+    int64_t timestamp_ms;             /* 0: now */
+    int32_t partition;                /* -1: by key, else by turns; default -1 */
+    enum crier_durability durability; /* default CRIER_DURABLE, unless the topic says memory */
+    crier_emitted *done;              /* default NULL: a failure becomes an "error" event */
+    void *ctx;                        /* for done; kept alive by the caller until then */
 };
 
+/** The defaults; see the fields. */
 static inline struct crier_emit_options crier_emit_options_default(void)
 {
-    struct crier_emit_options options = {0};
+    struct crier_emit_options options;
+    memset(&options, 0, sizeof(options));
     options.struct_size = sizeof(options);
     options.partition = -1;
     return options;
@@ -331,41 +354,57 @@ static inline struct crier_emit_options crier_emit_options_default(void)
  * reserved name), CRIER_ECLOSED, CRIER_ENOMEM. On an error nothing was emitted and done is not called.
  */
 CRIER_API int crier_emit(crier *bus, const char *topic, const void *value, size_t value_size);
+/** The same with options: borrowed, NULL: as crier_emit. */
 CRIER_API int crier_emit_with(crier *bus, const char *topic, const void *value, size_t value_size,
                               const struct crier_emit_options *options);
 /** Wait until everything emitted so far has an outcome. 0, CRIER_ETIMEDOUT (timeout_ms; -1: no limit), CRIER_EDEADLK, or
  *  the first error nobody heard. Blocking. */
 CRIER_API int crier_flush(crier *bus, int timeout_ms);
 
+/* Counts since the bus was opened. */
 struct crier_stats {
-    uint64_t emitted;   /* accepted by crier_emit */
-    uint64_t acked;     /* outcome ok */
-    uint64_t failed;    /* outcome not ok */
-    uint64_t delivered; /* handed to handlers */
-    uint64_t pending_bytes;
-    uint64_t reconnects;
-    bool connected;
+    uint64_t emitted;       /* accepted by crier_emit */
+    uint64_t acked;         /* outcome ok */
+    uint64_t failed;        /* outcome not ok */
+    uint64_t delivered;     /* handed to handlers */
+    uint64_t pending_bytes; /* of events without an outcome yet; bounded by buffer_size_max */
+    uint64_t reconnects;    /* connections after the first */
+    bool connected;         /* now */
 };
+/** What the bus has done so far. bus NULL: zeros. Any thread; never waits. */
 CRIER_API void crier_stats(crier *bus, struct crier_stats *ret_stats);
 
 /* ---- topics ---- */
 
+/* How a new topic is to be. From crier_topic_options_default(). */
 struct crier_topic_options {
-    size_t struct_size;
-    uint32_t partitions; /* default 0: the broker's default (1) */
-    enum crier_durability durability;
+    size_t struct_size;               /* set by crier_topic_options_default() */
+    uint32_t partitions;              /* default 0: the broker's default (1) */
+    enum crier_durability durability; /* suggested to emitters; default CRIER_DURABLE */
 };
 
+/** The defaults; see the fields. */
+static inline struct crier_topic_options crier_topic_options_default(void)
+{
+    struct crier_topic_options options;
+    memset(&options, 0, sizeof(options));
+    options.struct_size = sizeof(options);
+    return options;
+}
+
+/* What there is of a partition: offsets log_start .. high_watermark - 1. */
 struct crier_partition_info {
-    uint64_t log_start, high_watermark;
+    uint64_t log_start;      /* the first offset that is still there */
+    uint64_t high_watermark; /* the offset of the next event */
 };
 
+/* What a topic is. Borrowed, with everything it points to. */
 struct crier_topic_info {
-    const char *name;
-    uint32_t partition_count;
-    const struct crier_partition_info *partitions;
-    enum crier_durability durability;
-    int64_t created_us;
+    const char *name;                              /* NUL-terminated */
+    uint32_t partition_count;                      /* at least 1 */
+    const struct crier_partition_info *partitions; /* partition_count of them */
+    enum crier_durability durability;              /* what it says to emitters that ask for nothing else */
+    int64_t created_us;                            /* microseconds since 1970 UTC */
 };
 
 /** Create a topic. 0, CRIER_EEXIST, CRIER_EINVAL, ... Blocking. options: borrowed, NULL: defaults. */
@@ -378,32 +417,37 @@ CRIER_API int crier_ping(crier *bus, int64_t *ret_round_trip_us);
 
 /* ---- groups ---- */
 
+/* Where a group is in a partition. */
 struct crier_group_partition {
-    bool has_position;
-    uint64_t position; /* everything below it is handled; only with has_position */
-    uint64_t high_watermark;
-    const char *member; /* the name of the bus that has it now, "": it has none; NULL: nobody */
+    bool has_position;       /* it has committed one */
+    uint64_t position;       /* everything below it is handled; only with has_position */
+    uint64_t high_watermark; /* the offset of the next event */
+    const char *member;      /* the name of the bus that has it now, "": it has none; NULL: nobody */
 };
 
+/* What a group is. Borrowed, with everything it points to. */
 struct crier_group_info {
-    const char *name;
-    uint32_t member_count;
-    const char *const *topics; /* where it has positions, up to 64; list does not tell */
-    size_t topic_count;
-    uint32_t partition_count; /* of the topic that was asked for; 0: none was */
-    const struct crier_group_partition *partitions;
+    const char *name;                               /* NUL-terminated */
+    uint32_t member_count;                          /* now */
+    const char *const *topics;                      /* where it has positions, up to 64; list does not tell */
+    size_t topic_count;                             /* of topics */
+    uint32_t partition_count;                       /* of the topic that was asked for; 0: none was */
+    const struct crier_group_partition *partitions; /* partition_count of them */
 };
 
+/* Where a group is to go. From crier_group_seek_options_default(). */
 struct crier_group_seek_options {
-    size_t struct_size;
+    size_t struct_size; /* set by crier_group_seek_options_default() */
     enum crier_from to; /* CRIER_LIVE: the end; default CRIER_EARLIEST */
     int64_t value;      /* CRIER_OFFSET: the offset; CRIER_TIME: microseconds since 1970 UTC */
     int32_t partition;  /* 0-based within the topic; default -1: all */
 };
 
+/** The defaults; see the fields. */
 static inline struct crier_group_seek_options crier_group_seek_options_default(void)
 {
-    struct crier_group_seek_options options = {0};
+    struct crier_group_seek_options options;
+    memset(&options, 0, sizeof(options));
     options.struct_size = sizeof(options);
     options.to = CRIER_EARLIEST;
     options.partition = -1;
