@@ -194,7 +194,7 @@ int registry_join(const struct embed_url *url, embed_log *log, void *ctx, struct
     struct stat folder;
     bool is_new;
     int rc = folder_look(url, &folder, error, error_size);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     struct member *member = calloc(1, sizeof(*member));
     struct share *share = member ? share_take(url, &folder, &is_new) : NULL;

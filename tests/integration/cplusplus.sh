@@ -11,7 +11,7 @@ for compiler in g++ clang++ clang++-14; do
     command -v "$compiler" >/dev/null || continue
     tried=$((tried + 1))
     for standard in c++11 c++20; do
-        flags=("-std=$standard" -Wall -Wextra -pedantic -Wold-style-cast -Werror -I"$source/client/include")
+        flags=("-std=$standard" -Wall -Wextra -pedantic -Werror -I"$source/client/include")
         for header in "$source"/client/include/crier/*.h; do
             echo "#include <crier/$(basename "$header")>" >"$folder/alone.cc"
             "$compiler" "${flags[@]}" -fsyntax-only "$folder/alone.cc"
@@ -23,7 +23,7 @@ for compiler in g++ clang++ clang++-14; do
 done
 for header in "$source"/client/include/crier/*.h; do # and in C, by itself
     echo "#include <crier/$(basename "$header")>" >"$folder/alone.c"
-    cc -std=c99 -Wall -Wextra -pedantic -Werror -I"$source/client/include" -fsyntax-only "$folder/alone.c"
+    cc -std=gnu99 -Wall -Wextra -pedantic -Werror -I"$source/client/include" -fsyntax-only "$folder/alone.c"
 done
 echo "$tried compilers"
 [ $tried -gt 0 ]

@@ -219,8 +219,8 @@ static void keep_line(const char *line, void *ctx)
 {
     struct lines *lines = ctx;
     pthread_mutex_lock(&lines->lock);
-    strncat(lines->text, line, sizeof(lines->text) - strlen(lines->text) - 2);
-    strcat(lines->text, "\n");
+    size_t used = strlen(lines->text);
+    snprintf(lines->text + used, sizeof(lines->text) - used, "%s\n", line);
     pthread_mutex_unlock(&lines->lock);
 }
 

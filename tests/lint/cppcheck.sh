@@ -3,7 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/sources.sh"
 
 build=$1
-mapfile -t files < <(c_files base proto storage broker client tools examples bench | grep '\.c$')
+mapfile -t files < <(c_files base proto storage broker client embed tools examples bench | grep '\.c$')
 mkdir -p "$build/cppcheck/include"
 # Macros that are statements have to be known; the rest of /usr/include is better not read.
 ln -sf /usr/include/uthash.h /usr/include/utlist.h "$build/cppcheck/include/"

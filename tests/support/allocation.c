@@ -1,8 +1,6 @@
 /* allocation.c: the functions the linker puts in the place of malloc and its family. See allocation.h. */
 #include "tests/support/allocation.h"
 
-#include <stdbool.h>
-
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *pointer, size_t size);
@@ -27,6 +25,11 @@ void allocation_fail_after(unsigned skip)
 void allocation_never_fail(void)
 {
     allocation.until_failure = -1;
+}
+
+bool allocation_failed(void)
+{
+    return allocation.until_failure < 0;
 }
 
 long allocation_out(void)

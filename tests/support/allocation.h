@@ -7,11 +7,14 @@
 #ifndef CRIER_TESTS_ALLOCATION_H
 #define CRIER_TESTS_ALLOCATION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The allocation after the next `skip` ones returns NULL, once. */
 void allocation_fail_after(unsigned skip);
 void allocation_never_fail(void);
+/* Since allocation_fail_after(): it came to that. */
+bool allocation_failed(void);
 /* Blocks allocated and not freed, since the program's start. */
 long allocation_out(void);
 /* The largest single request since the last call, in bytes. */

@@ -1,0 +1,153 @@
+/* test_api_memory.c: every allocation that the public calls make fails once, on a bus that talks to a real crierd: the call
+ * says so or gets over it, nothing leaks, and the next call finds a bus that works.
+ *
+ * A polled bus has no thread: everything of the library's happens in this one, so the n-th allocation is one and the same
+ * place each time, as far as the network allows. The same small life is lived until it ends before the n-th. */
+#include "tests/support/allocation.h"
+#include "tests/support/broker_fixture.h"
+
+#include "crier/crier.h"
+
+#include <criterion/criterion.h>
+
+#define LIVES_MAX 4000
+
+struct life {
+    crier *bus;
+    unsigned done, heard, released, told;
+};
+
+static int on_event(crier *bus, const crier_event *event, void *ctx)
+{
+    (void)bus, (void)event;
+    ((struct life *)ctx)->heard++;
+    return 0;
+}
+
+static void on_emitted(crier *bus, int code, uint64_t offset, void *ctx)
+{
+    (void)bus, (void)code, (void)offset;
+    ((struct life *)ctx)->done++;
+}
+
+static void on_released(void *ctx, int code, const char *text)
+{
+    (void)code, (void)text;
+    ((struct life *)ctx)->released++;
+}
+
+static void on_topic(void *ctx, const struct crier_topic_info *info)
+{
+    (void)info;
+    ((struct life *)ctx)->told++;
+}
+
+static void on_group(void *ctx, const struct crier_group_info *info)
+{
+    (void)info;
+    ((struct life *)ctx)->told++;
+}
+
+/* A code that says something about memory, about what memory has cost (a connection, an answer), or success. */
+static void expect_sane(int code, const char *what)
+{
+    switch (code) {
+    case CRIER_OK:
+    case CRIER_ENOMEM:
+    case CRIER_EUNKNOWN:
+    case CRIER_ETIMEDOUT:
+    case CRIER_ECONNECT:
+    case CRIER_EEXIST: /* it was made before the answer was lost */
+        return;
+    default:
+        cr_expect(0, "%s: %d (%s)", what, code, crier_strerror(code));
+    }
+}
+
+static unsigned emit_some(struct life *life)
+{
+    static const crier_header header = {.name = "h", .name_size = 1, .value = "v", .value_size = 1};
+    struct crier_emit_options options = crier_emit_options_default();
+    unsigned accepted = 0;
+    options.key = "k";
+    options.key_size = 1;
+    options.headers = &header;
+    options.header_count = 1;
+    options.done = on_emitted;
+    options.ctx = life;
+    for (int i = 0; i < 3; i++) {
+        int rc = crier_emit_with(life->bus, "t", "x", 1, &options);
+        expect_sane(rc, "emit");
+        accepted += rc == 0;
+    }
+    return accepted;
+}
+
+static unsigned listen_some(struct life *life)
+{
+    struct crier_listen_options options = crier_listen_options_default();
+    unsigned accepted = 0;
+    options.from = CRIER_EARLIEST;
+    options.released = on_released;
+    for (int i = 0; i < 2; i++) {
+        options.group = i == 0 ? "g" : NULL;
+        int rc = crier_listen(life->bus, "t", &options, on_event, life, NULL);
+        expect_sane(rc, "listen");
+        accepted += rc == 0;
+    }
+    return accepted;
+}
+
+static void ask(struct life *life)
+{
+    int64_t us;
+    expect_sane(crier_ping(life->bus, &us), "ping");
+    expect_sane(crier_topic_describe(life->bus, "t", on_topic, life), "describe");
+    expect_sane(crier_topic_describe(life->bus, NULL, on_topic, life), "list");
+    expect_sane(crier_group_list(life->bus, on_group, life), "groups");
+    expect_sane(crier_group_seek(life->bus, "idle", "t", NULL), "seek");
+    int rc = crier_group_describe(life->bus, "idle", "t", on_group, life);
+    if (rc != CRIER_EINVAL) /* the seek that would have made it has failed */
+        expect_sane(rc, "group");
+}
+
+/* Returns whether the allocation after `skip` ones was asked for, and failed. */
+static bool life_with_failure(const char *url, unsigned skip)
+{
+    struct crier_options options = crier_options_default();
+    struct life life = {0};
+    unsigned emitted = 0, listening = 0;
+    long out = allocation_out();
+    options.polled = true;
+    options.reconnect_delay_ms_min = options.reconnect_delay_ms_max = 1;
+    allocation_fail_after(skip);
+    int rc = crier_open(url, &options, &life.bus);
+    expect_sane(rc, "open");
+    if (rc == 0) {
+        expect_sane(crier_topic_create(life.bus, "t", NULL), "create");
+        listening = listen_some(&life);
+        emitted = emit_some(&life);
+        rc = crier_flush(life.bus, 10000);
+        expect_sane(rc, "flush");
+        ask(&life);
+        expect_sane(crier_close(life.bus), "close");
+    }
+    bool failed = allocation_failed();
+    allocation_never_fail();
+    cr_expect_eq(life.done, emitted, "%u: %u of %u emits were told", skip, life.done, emitted);
+    cr_expect_eq(life.released, listening, "%u: %u of %u listeners released", skip, life.released, listening);
+    cr_expect_eq(allocation_out(), out, "%u: %ld blocks leaked", skip, allocation_out() - out);
+    return failed;
+}
+
+Test(api_memory, any_allocation_of_the_public_calls_may_fail, .timeout = 240)
+{
+    struct broker *broker = broker_start(NULL);
+    unsigned skip = 0;
+    cr_assert_not_null(broker);
+    while (skip < LIVES_MAX && life_with_failure(broker_url(broker), skip))
+        skip++;
+    cr_assert_lt(skip, LIVES_MAX);
+    cr_assert_gt(skip, 30); /* it was about something */
+    cr_assert_eq(broker_destroy(broker), 0);
+}
