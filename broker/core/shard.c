@@ -87,6 +87,7 @@ void shard_turn_begin(struct shard *shard, int64_t mono_us, int64_t wall_us)
 {
     shard->mono_us = mono_us;
     shard_time_advance(&shard->time, mono_us, wall_us);
+    shard->packed = false;
 }
 
 static void flush_done(struct store_flush *flush, void *ctx)
@@ -142,7 +143,10 @@ static int64_t flush_turn(struct shard *shard)
 {
     if (flush_wanted(shard) && flush_due(shard))
         flush_begin(shard);
+    if (shard->flushing == FLUSH_FREEZING && shard->packed)
+        return shard->mono_us; /* a turn may end several times, and packs once */
     if (shard->flushing == FLUSH_FREEZING) {
+        shard->packed = true;
         if (!rows_pack(shard, shard->config.flush_rows_per_turn))
             return shard->mono_us; /* the rest in the next turn, at once */
         flush_write(shard);

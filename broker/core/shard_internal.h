@@ -265,6 +265,7 @@ struct shard {
     struct store_flush flush;
     enum shard_flushing flushing;
     bool flush_failed; /* the last one */
+    bool packed;       /* rows were put into bytes in this turn */
     struct rows
         *flush_rows; /* in bytes, in order; those of a flush that failed are written with the next one */
 

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# start.sh [--topics N] [--gigabytes N] [--starts N] [--build FOLDER] [--dir FOLDER]: how long until a broker serves?
+#
+# Fills a folder with so many topics and bytes, stops the broker, and starts it again and again on the warm cache. Prints the
+# times crierd itself logs (`serving after N ms`): median and 95th percentile. The folder is removed at the end.
+set -euo pipefail
+
+topics=100000 gigabytes=1 starts=20 build=build/release folder=build/bench broker=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --topics) topics=$2 && shift 2 ;;
+    --gigabytes) gigabytes=$2 && shift 2 ;;
+    --starts) starts=$2 && shift 2 ;;
+    --build) build=$2 && shift 2 ;;
+    --dir) folder=$2 && shift 2 ;;
+    *)
+        echo "usage: start.sh [--topics N] [--gigabytes N] [--starts N] [--build FOLDER] [--dir FOLDER]" >&2
+        exit 2
+        ;;
+    esac
+done
+mkdir -p "$folder"
+folder=$(mktemp -d "$folder/start.XXXXXX")
+
+finish() {
+    [ -z "$broker" ] || kill "$broker" 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap finish EXIT
+
+start_broker() { # sets broker and url; the broker's log is $folder/log
+    local line
+    mkfifo "$folder/says"
+    "$build/bin/crierd" --data "$folder/data" --listen 127.0.0.1:0 >"$folder/says" 2>"$folder/log" &
+    broker=$!
+    exec 3<"$folder/says"
+    rm "$folder/says"
+    url=
+    while read -r -t 60 -u 3 line; do
+        case $line in *"listening on "*) url=crier://${line##*listening on } && break ;; esac
+    done
+    [ -n "$url" ] || {
+        echo "crierd did not start:" >&2
+        cat "$folder/log" >&2
+        exit 1
+    }
+}
+
+stop_broker() {
+    kill "$broker"
+    wait "$broker" || true
+    exec 3<&-
+    broker=
+}
+
+start_broker
+"$build/bench/crier_fill" "$url" "$topics" $((gigabytes * 1000000000)) 65536
+stop_broker
+for ((i = 0; i < starts; i++)); do
+    start_broker
+    sed -n 's/.*serving after \([0-9]*\) ms.*/\1/p' "$folder/log"
+    stop_broker
+done | sort -n >"$folder/times"
+awk -v topics="$topics" -v size="$(du -sm "$folder/data" | cut -f1)" '{ all[NR] = $1 } END {
+    at = int(NR * 0.95 + 0.999999)
+    printf "%d topics, %d MB: serving after %d ms (median), %d ms (95th percentile of %d starts, warm, clean stops)\n",
+        topics, size, all[int((NR + 1) / 2)], all[at], NR }' "$folder/times"
