@@ -9,6 +9,7 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ void reactor_turn_begin(struct reactor *reactor)
     if (reactor->in_turn)
         return;
     reactor->in_turn = true;
+    turn_time_begin(&reactor->turn_time);
     reactor->mono_us = clock_monotonic_us();
     core_turn_begin(reactor->core, reactor->mono_us, clock_wall_us());
 }
@@ -104,6 +106,7 @@ static void turn_finish(struct reactor *reactor)
 {
     reactor_turn_begin(reactor); /* if nothing but the timer woke us */
     timer_set(reactor, turn_end(reactor));
+    turn_time_end(&reactor->turn_time);
     reactor->in_turn = false;
 }
 
@@ -203,6 +206,12 @@ void reactor_serve(struct reactor *reactor)
 {
     serve_until_drained(reactor);
     reactor_end(reactor);
+    const struct turn_time *time = &reactor->turn_time;
+    LOG_INFO(reactor->log, "TURNS",
+             "%" PRIu64 " turns; CPU time of one in %d: p50 %" PRId64 " us, p99 %" PRId64 " us, max %" PRId64
+             " us",
+             time->turns, TURN_TIME_EVERY, turn_time_permille_us(time, 500), turn_time_permille_us(time, 990),
+             time->max_us);
     LOG_INFO(reactor->log, "STOPPED", "clean stop");
 }
 

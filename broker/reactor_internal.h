@@ -3,6 +3,7 @@
 #define CRIER_BROKER_REACTOR_INTERNAL_H
 
 #include "broker/reactor.h"
+#include "broker/turn_time.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -64,6 +65,7 @@ struct reactor {
     size_t slab_used;
     int64_t mono_us;
     bool in_turn; /* core_turn_begin has been called */
+    struct turn_time turn_time;
     bool stopping;
     int64_t stop_by_us;
 };

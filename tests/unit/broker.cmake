@@ -5,3 +5,7 @@ if(TARGET broker_core AND TARGET storage)
                ${CMAKE_CURRENT_LIST_DIR}/core_fixture.c ${CMAKE_CURRENT_LIST_DIR}/core_requests.c LIBS broker_core storage LABELS unit)
   endforeach()
 endif()
+
+if(TARGET broker)
+  crier_test(test_turn_time ${CMAKE_CURRENT_LIST_DIR}/test_turn_time.c LIBS broker LABELS unit)
+endif()

@@ -1,4 +1,4 @@
-/* test_store_threads.c: appends, reads, lookups and flushes at once, over rolls, for the thread sanitizer to watch.
+/* test_store_threads.c: appends, reads, lookups, flushes and inspections at once, over rolls, for the thread sanitizer to watch.
  *
  * A plain program: Criterion does not run under it. Everything read is compared with what was written. */
 #include "tests/unit/store_fixture.h"
@@ -29,6 +29,9 @@ struct load {
     unsigned reads_under_way, reads_finished, lookups_finished, flushes_finished;
     uint64_t batches_read, last_index;
     bool flushing;
+    struct store_inspect inspect; /* through all segments again and again, sealing now and then */
+    unsigned inspections, seals;
+    bool inspecting;
 };
 
 struct load_append {
@@ -156,12 +159,36 @@ static void flush_done(struct store_flush *flush, void *ctx)
     load->flushes_finished++;
 }
 
+static void inspect_done(struct store_inspect *inspect, void *ctx)
+{
+    struct load *load = ctx;
+    REQUIRE(inspect->status == 0);
+    REQUIRE(inspect->faults == 0);
+    load->inspecting = false;
+}
+
+static void start_inspection(struct load *load)
+{
+    bool again = load->inspections == 0 || !load->inspect.found || load->inspect.segments_left == 0;
+    bool seal = again && load->inspections % 3 == 0;
+    load->inspect = (struct store_inspect){.done = inspect_done,
+                                           .ctx = load,
+                                           .what = seal ? STORE_SEAL : STORE_SCAN,
+                                           .after = again ? 0 : load->inspect.segment.number};
+    REQUIRE(load->f->store->ops->inspect(load->f->store, &load->inspect) == 0);
+    load->inspecting = true;
+    load->inspections++;
+    load->seals += seal;
+}
+
 static void run(struct load *load)
 {
     struct store_flush flush;
     struct store_row row = {(const uint8_t *)"trow", 4, (const uint8_t *)"value", 5};
     struct store_rows rows = {.rows = &row, .count = 1};
-    while (load->finished < APPENDS || load->reads_under_way > 0 || load->flushing) {
+    while (load->finished < APPENDS || load->reads_under_way > 0 || load->flushing || load->inspecting) {
+        if (!load->inspecting && load->finished < APPENDS && load->finished > 0)
+            start_inspection(load);
         while (load->submitted < APPENDS && load->appends_under_way < APPENDS_AHEAD)
             start_append(load);
         while (load->finished < APPENDS && load->reads_under_way < READS_AHEAD && load->finished > 0) {
@@ -194,6 +221,7 @@ int main(void)
     struct store_stats stats = fixture_stats(load.f);
     REQUIRE(stats.segments > 5);
     REQUIRE(stats.last_index == APPENDS);
+    REQUIRE(load.inspections > 10 && load.seals > 0);
     REQUIRE(load.reads_finished > 50 && load.lookups_finished > 50 && load.flushes_finished > 10);
     fixture_reopen(load.f, FIXTURE_CLEAN);
     REQUIRE(fixture_stats(load.f).last_index == APPENDS);
