@@ -23,8 +23,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#ifndef CLOCK_SHIM
-#define CLOCK_SHIM "" /* with sanitizers there is none: their runtime has to be loaded first */
+#ifndef FAULT_SHIM
+#define FAULT_SHIM "" /* with sanitizers there is none: their runtime has to be loaded first */
 #endif
 
 void arena_wait(int ms)
@@ -52,22 +52,22 @@ static void mount_disk(struct arena *arena)
                       mount("tmpfs", arena->disk, "tmpfs", 0, options) == 0;
 }
 
-static void make_clock(struct arena *arena)
+static void make_shim(struct arena *arena)
 {
-    if (CLOCK_SHIM[0] == '\0')
+    if (FAULT_SHIM[0] == '\0')
         return;
-    snprintf(arena->clock_file, sizeof(arena->clock_file), "CRIER_CLOCK_FILE=%s/clock", arena->folder);
-    snprintf(arena->preload, sizeof(arena->preload), "LD_PRELOAD=%s", CLOCK_SHIM);
-    int fd = open(strchr(arena->clock_file, '=') + 1, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || ftruncate(fd, sizeof(*arena->clock)) < 0)
+    snprintf(arena->fault_file, sizeof(arena->fault_file), "CRIER_FAULT_FILE=%s/faults", arena->folder);
+    snprintf(arena->preload, sizeof(arena->preload), "LD_PRELOAD=%s", FAULT_SHIM);
+    int fd = open(strchr(arena->fault_file, '=') + 1, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || ftruncate(fd, sizeof(*arena->faults)) < 0)
         return;
-    void *memory = mmap(NULL, sizeof(*arena->clock), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *memory = mmap(NULL, sizeof(*arena->faults), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
     if (memory == MAP_FAILED)
         return;
-    arena->clock = memory;
+    arena->faults = memory;
     arena->wrapper[0] = "env";
-    arena->wrapper[1] = arena->clock_file;
+    arena->wrapper[1] = arena->fault_file;
     arena->wrapper[2] = arena->preload;
 }
 
@@ -81,7 +81,7 @@ bool arena_enter(struct arena *arena)
         return false;
     arena->own_network = unshare(CLONE_NEWNET) == 0 && loopback_up();
     mount_disk(arena);
-    make_clock(arena);
+    make_shim(arena);
     return true;
 }
 
@@ -105,7 +105,7 @@ bool arena_start(struct arena *arena)
     static const char *const often[] = {
         "--ping-interval", "500ms", "--idle-timeout", "2s", "--segment-size", "64M", NULL};
     const struct broker_options options = {
-        .arguments = often, .data = arena->disk, .wrapper = arena->clock ? arena->wrapper : NULL};
+        .arguments = often, .data = arena->disk, .wrapper = arena->faults ? arena->wrapper : NULL};
     arena->broker = broker_start(&options);
     if (arena->broker == NULL || !create_topic(broker_url(arena->broker)))
         return false;

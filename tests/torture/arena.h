@@ -1,6 +1,6 @@
 /* arena.h: where faults happen: a broker under load on a disk, a network and a clock of its own, and what happens to it.
  *
- *   arena.c    the place: mount and network namespaces, tmpfs, clock shim; whether events flow
+ *   arena.c    the place: mount and network namespaces, tmpfs, the shim for clock and disk; whether events flow
  *   nemesis.c  the faults, one function each
  *   fault_rounds.c  which of them when, and the verdict
  *
@@ -15,18 +15,19 @@
 #define ARENA_DISK_SIZE (UINT64_C(2) << 30) /* bytes of the tmpfs, where there is one */
 #define ARENA_RESUME_MS 15000               /* I13, with clients that wait up to 2 s, and a busy machine */
 
-struct arena_clock { /* as tests/support/clock_shim.c has it */
-    _Atomic int64_t seconds, calls;
+struct arena_faults { /* as tests/support/fault_shim.c has it */
+    _Atomic int64_t clock_seconds, clock_calls;
+    _Atomic int64_t sync_error, sync_calls;
 };
 
 struct arena {
     struct random random;
-    char folder[128];          /* of everything: the disk, logs */
-    char disk[160];            /* the data folder's file system */
-    bool own_disk;             /* a tmpfs of the arena's; false: the machine does not let us */
-    bool own_network;          /* a network namespace of the arena's: as above */
-    struct arena_clock *clock; /* NULL: the broker runs on the machine's */
-    char preload[512], clock_file[256];
+    char folder[128];            /* of everything: the disk, logs */
+    char disk[160];              /* the data folder's file system */
+    bool own_disk;               /* a tmpfs of the arena's; false: the machine does not let us */
+    bool own_network;            /* a network namespace of the arena's: as above */
+    struct arena_faults *faults; /* NULL: the broker runs without the shim */
+    char preload[512], fault_file[256];
     const char *wrapper[4]; /* of the broker */
     uint32_t connections;   /* how many the nemesis of many connections opens */
     struct broker *broker;

@@ -386,19 +386,38 @@ static int strike_full_disk(struct arena *arena, const char **ret_why)
     return full;
 }
 
+/* A sync that fails is not repeated: what was being written is unknown, the log read-only, until a restart. */
+static int strike_failing_disk(struct arena *arena, const char **ret_why)
+{
+    if (arena->faults == NULL) {
+        *ret_why = "no shim with sanitizers";
+        return -1;
+    }
+    uint64_t seen = broker_log_count(arena->broker, "SHARD-READ-ONLY");
+    int64_t calls = atomic_load(&arena->faults->sync_calls);
+    atomic_store(&arena->faults->sync_error, EIO);
+    bool read_only = await_log(arena, "SHARD-READ-ONLY", seen);
+    atomic_store(&arena->faults->sync_error, 0);
+    arena_wait(between(arena, 0, 300)); /* the disk is well again, and still nothing is written */
+    bool nothing = arena_arrivals(arena, 200) == 0;
+    broker_kill(arena->broker);
+    return broker_restart(arena->broker) && read_only && nothing &&
+           atomic_load(&arena->faults->sync_calls) > calls;
+}
+
 /* ---- the clock ---- */
 
 static int strike_clock(struct arena *arena, const char **ret_why)
 {
     static const int64_t jumps[] = {3600, -3600, 400 * INT64_C(86400), -10 * INT64_C(31557600)};
-    if (arena->clock == NULL) {
-        *ret_why = "no clock shim with sanitizers";
+    if (arena->faults == NULL) {
+        *ret_why = "no shim with sanitizers";
         return -1;
     }
-    int64_t calls = atomic_load(&arena->clock->calls);
+    int64_t calls = atomic_load(&arena->faults->clock_calls);
     bool flows = true;
     for (size_t i = 0; i < sizeof(jumps) / sizeof(jumps[0]) && flows; i++) {
-        atomic_store(&arena->clock->seconds, jumps[i]);
+        atomic_store(&arena->faults->clock_seconds, jumps[i]);
         flows = arena_flows(arena);
         arena_wait(between(arena, 20, 200));
     }
@@ -406,8 +425,8 @@ static int strike_clock(struct arena *arena, const char **ret_why)
         broker_kill(arena->broker);
         flows = broker_restart(arena->broker) && arena_flows(arena);
     }
-    atomic_store(&arena->clock->seconds, 0);
-    return flows && atomic_load(&arena->clock->calls) > calls;
+    atomic_store(&arena->faults->clock_seconds, 0);
+    return flows && atomic_load(&arena->faults->clock_calls) > calls;
 }
 
 const struct nemesis nemeses[] = {
@@ -425,6 +444,7 @@ const struct nemesis nemeses[] = {
     {"descriptors", "no descriptor left to accept with", strike_descriptors},
     {"memory", "no memory left (RLIMIT_AS)", strike_memory},
     {"full-disk", "no space left, then space again", strike_full_disk},
+    {"failing-disk", "every sync fails (EIO), then a restart", strike_failing_disk},
     {"clock", "the wall clock jumps by hours and years", strike_clock},
 };
 const size_t nemesis_count = sizeof(nemeses) / sizeof(nemeses[0]);

@@ -69,8 +69,8 @@ static enum outcome outcome_of(int code)
 {
     if (code == 0)
         return OUTCOME_OK;
-    bool refused =
-        code == CRIER_EFULL || code == CRIER_ETOOBIG || code == CRIER_EINVAL || code == CRIER_ESEQUENCE;
+    bool refused = code == CRIER_EFULL || code == CRIER_ETOOBIG || code == CRIER_EINVAL ||
+                   code == CRIER_ESEQUENCE || code == CRIER_EIO;
     return refused ? OUTCOME_REFUSED : OUTCOME_UNKNOWN;
 }
 

@@ -15,15 +15,15 @@ if(TARGET crierd AND TARGET crier_static)
              LABELS torture integration ARGS --members 60 --partitions 100 --groups 200)
 endif()
 
-# Faults of every kind. The clock of the broker is moved by a library that is loaded before all others: sanitizers want that place.
+# Faults of every kind. The broker's clock and disk are those of a library that is loaded before all others: sanitizers want that place.
 if(TARGET crierd AND TARGET crier_static)
   crier_test(fault_rounds ${CMAKE_CURRENT_LIST_DIR}/fault_rounds.c ${CMAKE_CURRENT_LIST_DIR}/nemesis.c
              ${CMAKE_CURRENT_LIST_DIR}/arena.c PLAIN LIBS torture_parts broker_fixture
              LABELS torture integration ARGS --seed 1 --connections 1000)
   if(NOT CRIER_SANITIZE)
-    add_library(clock_shim MODULE ${CMAKE_CURRENT_LIST_DIR}/../support/clock_shim.c)
-    target_link_libraries(clock_shim PRIVATE crier_flags)
-    target_compile_definitions(fault_rounds PRIVATE CLOCK_SHIM="$<TARGET_FILE:clock_shim>")
-    add_dependencies(fault_rounds clock_shim)
+    add_library(fault_shim MODULE ${CMAKE_CURRENT_LIST_DIR}/../support/fault_shim.c)
+    target_link_libraries(fault_shim PRIVATE crier_flags)
+    target_compile_definitions(fault_rounds PRIVATE FAULT_SHIM="$<TARGET_FILE:fault_shim>")
+    add_dependencies(fault_rounds fault_shim)
   endif()
 endif()
