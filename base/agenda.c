@@ -162,6 +162,14 @@ void agenda_add(struct agenda *agenda, enum agenda_queue queue, struct task *tas
     agenda_settle(agenda);
 }
 
+void agenda_remove(struct agenda *agenda, struct task *task)
+{
+    pthread_mutex_lock(&agenda->lock);
+    list_remove(&task->link);
+    pending_update_locked(agenda);
+    pthread_mutex_unlock(&agenda->lock);
+}
+
 /* The lock is held over `wake`: it keeps agenda_close from going on, and with it what ctx points to. */
 void agenda_wake(struct agenda *agenda)
 {

@@ -66,6 +66,8 @@ const struct agenda_codes *agenda_codes(const struct agenda *agenda);
 
 /* Adds the task at the end of a queue. On a closed agenda it is dropped, before or soon after this returns. */
 void agenda_add(struct agenda *agenda, enum agenda_queue queue, struct task *task);
+/* Takes it out of its queue, if it is in one. The loop's thread. */
+void agenda_remove(struct agenda *agenda, struct task *task);
 /* 0, or -ENOMEM, -EPIPE (closed): nothing happened. */
 int agenda_timer_add(struct agenda *agenda, struct agenda_timer *timer, int64_t due_us);
 /* true: it was there, and will not run. */

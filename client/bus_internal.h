@@ -64,6 +64,7 @@ struct crier {
     size_t listener_count, listener_capacity;
     crier_listener *changes, **changes_end; /* listeners the I/O thread has to start or end */
     struct bus_request *requests, **requests_end;
+    size_t outings; /* events on worker pools */
 
     /* any thread */
     _Atomic(pthread_t) loop_thread; /* who ran the last turn */
@@ -95,6 +96,13 @@ int bus_wait(crier *bus, bool (*done)(crier *bus, const void *ctx), const void *
 /* ---- future.c ---- */
 
 struct agenda *bus_agenda_create(crier *bus); /* NULL: no memory */
+
+/* ---- bus_pool.c ---- */
+
+/* Its handler is to run on the pool. Before engine_listen. 0 or CRIER_ENOMEM. */
+int listener_use_pool(crier *bus, crier_listener *listener, crier_pool *pool, uint32_t events_max);
+void listener_leave_pool(crier_listener *listener); /* it is about to be freed; also if it uses none */
+void outings_wait(crier *bus);                      /* I/O thread: until no pool has an event of ours */
 
 /* ---- loop.c ---- */
 

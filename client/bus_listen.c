@@ -5,6 +5,8 @@
  * Thread:   any; listeners_change and listener_released: the I/O thread. */
 #include "client/bus_internal.h"
 
+#include "client/struct_size.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,18 +78,30 @@ static void stop_request(crier *bus, crier_listener *listener)
     change_add(bus, listener);
 }
 
+/* It never was the engine's. */
+static void listener_unused(crier_listener *listener)
+{
+    listener_leave_pool(listener);
+    engine_listener_destroy(listener);
+}
+
 /* ---- the API ---- */
 
 int crier_listen(crier *bus, const char *topic, const struct crier_listen_options *options,
                  crier_handler *handler, void *ctx, crier_listener **ret_listener)
 {
+    struct crier_listen_options copy = crier_listen_options_default();
     crier_listener *listener;
     int rc;
 
-    if (!bus)
+    if (!bus || !struct_take(&copy, sizeof(copy), options))
         return CRIER_EINVAL;
-    if ((rc = engine_listener_create(bus->engine, topic, options, handler, ctx, &listener)) < 0)
+    if ((rc = engine_listener_create(bus->engine, topic, &copy, handler, ctx, &listener)) < 0)
         return rc;
+    if (copy.pool && (rc = listener_use_pool(bus, listener, copy.pool, copy.pool_events_max)) < 0) {
+        engine_listener_destroy(listener);
+        return rc;
+    }
     if (ret_listener)
         *ret_listener = listener; /* before its handler can run */
     pthread_mutex_lock(&bus->lock);
@@ -98,7 +112,7 @@ int crier_listen(crier *bus, const char *topic, const struct crier_listen_option
     if (rc == 0)
         bus_wake(bus);
     else
-        engine_listener_destroy(listener);
+        listener_unused(listener);
     return rc;
 }
 
@@ -206,4 +220,5 @@ void listener_released(crier *bus, crier_listener *listener)
     change_remove(bus, listener);
     register_remove(bus, listener);
     pthread_mutex_unlock(&bus->lock);
+    listener_leave_pool(listener);
 }

@@ -29,6 +29,7 @@
 #ifndef CRIER_CLIENT_ENGINE_H
 #define CRIER_CLIENT_ENGINE_H
 
+#include "base/list.h"
 #include "crier/crier.h"
 
 #include <stdatomic.h>
@@ -43,6 +44,8 @@
 #define ENGINE_IN_FLIGHT_MAX    32 /* sequenced batches of one partition: what the broker's window remembers */
 
 struct engine;
+struct listen_partition;
+struct delivery;
 
 /* What the engine asks of its driver. Each is called on the I/O thread; none may be NULL. */
 struct engine_ops {
@@ -150,6 +153,35 @@ bool engine_dispatch_pending(const struct engine *engine);
 void engine_dispatch_yields_to(struct engine *engine, const atomic_bool *flag);
 /* I/O thread: tells the listeners on "error"; with nobody there, engine_error_take. text: borrowed. */
 void engine_tell_error(struct engine *engine, int code, const char *text);
+
+/* ---- handlers whose end comes later: worker pools, iterators ---- */
+
+/* An event that the driver has taken away. Its memory: the driver's, until `release` is called. */
+struct engine_taken {
+    void (*release)(struct engine_taken *taken); /* the engine needs it no more; after engine_taken_done */
+    struct list link;                            /* from here on the engine's */
+    crier_listener *listener;
+    struct listen_partition *partition;
+    struct delivery *delivery;
+    uint64_t offset;
+    int state;
+    atomic_bool revoked; /* [any] its partition is another's now: better not begun */
+};
+
+#define ENGINE_NOT_HANDLED 1 /* engine_taken_done: it was given back; the position stays before it */
+
+/* Events go to this handler instead of the user's. Before engine_listen. */
+void engine_listener_divert(crier_listener *listener, crier_handler *handler, void *ctx);
+void *engine_listener_divert_ctx(const crier_listener *listener);                   /* [any] */
+bool engine_listener_is_stopped(const crier_listener *listener);                    /* [any] */
+int engine_listener_call(const crier_listener *listener, const crier_event *event); /* [any] the user's */
+/* Inside a diverted handler: the event is taken; engine_taken_done must follow, for as long as the engine lives. */
+void engine_take(struct engine *engine, struct engine_taken *taken);
+/* Inside a diverted handler that did not take: not now. The same event comes again after engine_resume. */
+void engine_pause(struct engine *engine);
+void engine_resume(struct engine *engine, crier_listener *listener);
+/* rc: the handler's, or ENGINE_NOT_HANDLED. A listener is not released while something of it is out. */
+void engine_taken_done(struct engine *engine, struct engine_taken *taken, int rc);
 
 /* ---- requests ---- */
 

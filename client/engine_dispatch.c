@@ -72,19 +72,53 @@ static void delivery_free(struct delivery *delivery)
     free(delivery);
 }
 
+/* Nobody is to see more of it; its credit goes nowhere. */
+static void delivery_let_go(struct engine *engine, struct delivery *delivery)
+{
+    list_remove(&delivery->link);
+    delivery->listener = NULL;
+    if (delivery->taken > 0)
+        list_append(&engine->held, &delivery->link);
+    else
+        delivery_free(delivery);
+}
+
+static void list_let_go(struct engine *engine, struct list *list)
+{
+    while (!list_is_empty(list))
+        delivery_let_go(engine, LIST_ENTRY(list->next, struct delivery, link));
+}
+
+static void list_forget(struct list *list, const struct crier_listener *listener)
+{
+    for (struct list *link = list->next; link != list; link = link->next) {
+        struct delivery *delivery = LIST_ENTRY(link, struct delivery, link);
+        if (!listener || delivery->listener == listener)
+            delivery->listener = NULL; /* a handler may be standing in it */
+    }
+}
+
 void deliveries_forget(struct engine *engine, const struct crier_listener *listener)
+{
+    list_forget(&engine->held, listener);
+    if (listener) {
+        list_forget(&engine->deliveries, listener);
+        list_forget(&engine->parked, listener);
+        list_move_all(&engine->parked, &engine->deliveries); /* where they are dropped, or parked again */
+        return;
+    }
+    walk_end(engine);
+    list_let_go(engine, &engine->deliveries);
+    list_let_go(engine, &engine->parked);
+}
+
+void deliveries_finish(struct engine *engine)
 {
     struct list *link;
 
-    if (!listener) {
-        walk_end(engine);
-        while ((link = list_take(&engine->deliveries)))
-            delivery_free(LIST_ENTRY(link, struct delivery, link));
-        return;
-    }
-    for (link = engine->deliveries.next; link != &engine->deliveries; link = link->next)
-        if (LIST_ENTRY(link, struct delivery, link)->listener == listener)
-            LIST_ENTRY(link, struct delivery, link)->listener = NULL; /* a handler may be standing in it */
+    deliveries_forget(engine, NULL);
+    while ((link = list_take(&engine->held)))
+        delivery_free(LIST_ENTRY(link, struct delivery, link));
 }
 
 /* ---- credit ---- */
@@ -111,6 +145,10 @@ static void delivery_end(struct engine *engine)
     struct crier_listener *listener = delivery->listener;
 
     walk_end(engine);
+    if (delivery->taken > 0) {
+        list_append(&engine->held, &delivery->link);
+        return;
+    }
     if (listener) {
         credit_return(engine, listener, delivery->credit);
         position_moved(engine, listener);
@@ -119,9 +157,31 @@ static void delivery_end(struct engine *engine)
     delivery_free(delivery);
 }
 
-void deliveries_drop(struct engine *engine, const struct listen_partition *partition)
+static bool delivery_is_walked(const struct engine *engine, const struct delivery *delivery)
 {
-    for (struct list *link = engine->deliveries.next, *next; link != &engine->deliveries; link = next) {
+    for (struct list *link = engine->held.next; link != &engine->held; link = link->next)
+        if (link == &delivery->link)
+            return true;
+    return false;
+}
+
+void delivery_taken_done(struct engine *engine, struct delivery *delivery)
+{
+    struct crier_listener *listener = delivery->listener;
+
+    if (--delivery->taken > 0 || !delivery_is_walked(engine, delivery))
+        return;
+    list_remove(&delivery->link);
+    if (listener) {
+        credit_return(engine, listener, delivery->credit);
+        partitions_lag_update(listener);
+    }
+    delivery_free(delivery);
+}
+
+static void list_drop(struct engine *engine, struct list *list, const struct listen_partition *partition)
+{
+    for (struct list *link = list->next, *next; link != list; link = next) {
         struct delivery *delivery = LIST_ENTRY(link, struct delivery, link);
         next = link->next;
         if (!delivery->listener || delivery->partition != partition)
@@ -129,9 +189,14 @@ void deliveries_drop(struct engine *engine, const struct listen_partition *parti
         if (link == engine->deliveries.next)
             walk_end(engine);
         credit_return(engine, delivery->listener, delivery->credit);
-        list_remove(link);
-        delivery_free(delivery);
+        delivery_let_go(engine, delivery);
     }
+}
+
+void deliveries_drop(struct engine *engine, const struct listen_partition *partition)
+{
+    list_drop(engine, &engine->deliveries, partition);
+    list_drop(engine, &engine->parked, partition);
 }
 
 /* ---- handlers ---- */
@@ -160,14 +225,36 @@ bool listen_tell_error(struct engine *engine, int code, const char *text)
     return heard;
 }
 
-/* The handler failed. Returns true if somebody on "error" took note, so that the listener may go on. */
-static bool failure_tell(struct engine *engine, const crier_event *event, int rc)
+bool failure_tell(struct engine *engine, const crier_event *event, int rc)
 {
     bool heard = !list_is_empty(&engine->error_listeners);
 
     engine_error(engine, CRIER_EHANDLER, "a handler of %s returned %d for partition %u offset %llu",
                  event->topic, rc, event->partition, (unsigned long long)event->offset);
     return heard;
+}
+
+/* Hands one event to whoever has them instead of the handler. false: the listener is done (and may be gone), or paused. */
+static bool event_divert(struct engine *engine, struct delivery *delivery, const crier_event *event)
+{
+    struct crier_listener *listener = delivery->listener;
+
+    engine->handing = delivery;
+    engine->handing_offset = event->offset;
+    engine->handed_away = false;
+    listener->divert(listener->bus, event, listener->divert_ctx);
+    engine->handing = NULL;
+    if (!engine->handed_away) {
+        CHECK(listener->paused);
+        walk_end(engine); /* it is begun again from `next`, with this event */
+        return false;
+    }
+    delivery->partition->next = event->offset + 1;
+    if (listener->count != UINT64_MAX && --listener->count == 0) {
+        taken_was_the_last(listener);
+        return false;
+    }
+    return true;
 }
 
 /* Hands one event to its handler. false: the listener is done (and may be gone). */
@@ -303,7 +390,8 @@ static size_t batch_run(struct engine *engine, struct delivery *delivery, size_t
             continue;
         event_fill(&event, &record);
         ran++;
-        if (!event_run(engine, listener, partition, &event))
+        if (listener->divert ? !event_divert(engine, delivery, &event)
+                             : !event_run(engine, listener, partition, &event))
             return ran;
     }
     return ran;
@@ -318,6 +406,12 @@ size_t engine_dispatch(struct engine *engine, size_t events_max, int64_t now_us)
     while (ran < events_max && !engine->broken && !list_is_empty(&engine->deliveries) &&
            (ran == 0 || !is_to_yield(engine))) {
         struct delivery *delivery = LIST_ENTRY(engine->deliveries.next, struct delivery, link);
+        if (delivery->listener && delivery->listener->paused && !delivery->listener->stopped) {
+            walk_end(engine);
+            list_remove(&delivery->link);
+            list_append(&engine->parked, &delivery->link);
+            continue;
+        }
         done = !delivery->listener || delivery->listener->stopped;
         if (!done && !engine->walking) {
             skip_gap(engine, delivery);

@@ -62,6 +62,7 @@ struct delivery {
     const uint8_t *data;   /* what is left of the attachment */
     size_t size;           /* of that */
     size_t credit;         /* the whole attachment: returned when it is handled */
+    size_t taken;          /* events of it that are out: see engine_taken.c */
     uint64_t skip_to;
 };
 
@@ -71,7 +72,8 @@ struct listen_partition {
     uint32_t index;          /* within the topic: what users call it */
     bool given;              /* `assigned` was told so */
     bool leaving;            /* the broker asks for it: in the ASSIGN that is being handled */
-    uint64_t next;           /* the first offset not yet handled */
+    uint64_t next;           /* the first offset not yet handed out: see partition_position */
+    struct list taken;       /* handed out and not through, in order of offsets; engine_taken.c */
     uint64_t committed;      /* told to the broker; positions below need no COMMIT */
     uint64_t commit_sent;    /* in the COMMIT that is under way */
     uint64_t high_watermark; /* last heard */
@@ -104,6 +106,13 @@ struct crier_listener {
     crier *bus;
     crier_handler *handler;
     void *ctx;
+    crier_handler *divert; /* has the events instead of `handler`; NULL: nobody */
+    void *divert_ctx;
+    bool paused;         /* what arrives is parked */
+    bool finish_wanted;  /* listen_finish_one, or */
+    bool release_wanted; /* listener_release, when nothing is out any more: with end_code and end_text */
+    size_t taken_count;  /* out */
+    struct list orphans; /* of those, whose partition is gone */
     void (*released)(void *ctx, int code, const char *text);
     void (*listening)(void *ctx);
     void (*assigned)(void *ctx, uint32_t partition, bool given);
@@ -234,6 +243,12 @@ struct engine {
     uint32_t listener_generation; /* ids are not used again soon: answers may still be on their way */
     int error;                    /* the first nobody heard; 0: none */
     struct list deliveries;
+    struct list parked;       /* of paused listeners, in order of arrival */
+    bool listeners_dropped;   /* listen_drop was called: nothing waits for what is out */
+    struct list held;         /* walked through, but some of it is out */
+    struct delivery *handing; /* whose event a handler has, or NULL */
+    uint64_t handing_offset;
+    bool handed_away;             /* by engine_take, in this handler */
     const atomic_bool *yields_to; /* see engine_dispatch_yields_to; NULL: nothing */
     bool listen_wanted;           /* some listener is in LISTENER_WANTED */
     bool walking;                 /* `walk` stands in the first batch of the first delivery */
@@ -337,9 +352,31 @@ void position_moved(struct engine *engine, const struct crier_listener *listener
 void position_tick(struct engine *engine);
 void listen_committed(struct engine *engine, const Wire__Committed *committed);
 
+/* The first offset that is not handled: what a group commits. */
+static inline uint64_t partition_position(const struct listen_partition *partition)
+{
+    return list_is_empty(&partition->taken)
+               ? partition->next
+               : LIST_ENTRY(partition->taken.next, struct engine_taken, link)->offset;
+}
+
+/* ---- engine_taken.c ---- */
+
+/* The partition goes; what is out of it ends at the listener, or nowhere (NULL). */
+void taken_orphan(struct crier_listener *listener, struct listen_partition *partition);
+void taken_was_the_last(struct crier_listener *listener);
+void taken_forget_all(struct crier_listener *listener); /* the listener goes */
+void taken_move(struct listen_partition *from, struct listen_partition *to);
+void delivery_taken_done(struct engine *engine, struct delivery *delivery); /* one of it is through */
+/* A handler failed. Returns true if somebody on "error" took note, so that the listener may go on. */
+bool failure_tell(struct engine *engine, const crier_event *event, int rc);
+/* The end of a listener: its user hears of it, then it is freed; later, if something of it is out. */
+void listener_release(struct engine *engine, struct crier_listener *listener, int code, const char *text);
+
 void listen_deliver(struct engine *engine, const Wire__Deliver *deliver, const struct frame *frame);
 void deliveries_forget(struct engine *engine,
                        const struct crier_listener *listener); /* NULL: all, and free them */
+void deliveries_finish(struct engine *engine);                 /* those too of which something is out */
 /* Frees what is queued of one partition, whose events nobody here is to see, and returns the credit. Not from a handler. */
 void deliveries_drop(struct engine *engine, const struct listen_partition *partition);
 /* Tells the listeners of "error"; false: nobody listens. */

@@ -57,6 +57,7 @@ int engine_listener_create(const struct engine *engine, const char *topic,
     if (!(listener = calloc(1, sizeof(*listener))))
         return CRIER_ENOMEM;
     list_init(&listener->link);
+    list_init(&listener->orphans);
     listener->state = LISTENER_NEW;
     listener->topic = text_copy(topic);
     listener->pattern = pattern;
@@ -86,6 +87,7 @@ void engine_listener_destroy(crier_listener *listener)
     if (!listener)
         return;
     partitions_forget(listener);
+    taken_forget_all(listener);
     free(listener->group);
     free(listener->topic);
     free(listener);
@@ -167,21 +169,29 @@ void listen_init(struct engine *engine)
     list_init(&engine->listeners);
     list_init(&engine->error_listeners);
     list_init(&engine->deliveries);
+    list_init(&engine->parked);
+    list_init(&engine->held);
     engine->commit_due = engine->listen_retry_due = ENGINE_NEVER;
 }
 
 void listen_finish(struct engine *engine)
 {
     listen_drop(engine);
+    deliveries_finish(engine);
     free(engine->slots);
 }
 
-/* The end of a listener: its user hears of it, then it is freed. */
-static void listener_release(struct engine *engine, struct crier_listener *listener, int code,
-                             const char *text)
+void listener_release(struct engine *engine, struct crier_listener *listener, int code, const char *text)
 {
     engine_listener_stop(listener);
     deliveries_forget(engine, listener);
+    if (listener->taken_count > 0 && !engine->listeners_dropped) {
+        listener->state = LISTENER_ENDING;
+        listener->release_wanted = true;
+        listener->end_code = code;
+        listener->end_text = code < 0 ? error_text(code) : "";
+        return;
+    }
     partitions_suspend(listener);
     list_remove(&listener->link);
     id_give_back(engine, listener);
@@ -228,6 +238,14 @@ void listen_finish_one(struct engine *engine, struct crier_listener *listener, i
     Wire__Unlisten unlisten = WIRE__UNLISTEN__INIT;
 
     engine_listener_stop(listener);
+    if (listener->taken_count > 0 && !engine->listeners_dropped) {
+        if (!listener->finish_wanted) {
+            listener->end_code = code;
+            listener->end_text = text;
+        }
+        listener->finish_wanted = true; /* its position waits for what is out */
+        return;
+    }
     switch (listener->state) {
     case LISTENER_ENDING:
         return;
@@ -265,11 +283,12 @@ void listen_drop(struct engine *engine)
 {
     struct list *lists[] = {&engine->listeners, &engine->error_listeners};
 
+    engine->listeners_dropped = true;
     deliveries_forget(engine, NULL);
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         while (!list_is_empty(lists[i])) {
             struct crier_listener *listener = LIST_ENTRY(lists[i]->next, struct crier_listener, link);
-            bool ending = listener->state == LISTENER_ENDING;
+            bool ending = listener->state == LISTENER_ENDING || listener->finish_wanted;
             listener_release(engine, listener, ending ? listener->end_code : 0,
                              ending ? listener->end_text : "");
         }
@@ -325,7 +344,7 @@ void listen_send(struct engine *engine)
     engine->listen_wanted = false;
     for (struct list *link = engine->listeners.next; link != &engine->listeners; link = link->next) {
         struct crier_listener *listener = LIST_ENTRY(link, struct crier_listener, link);
-        if (listener->state == LISTENER_WANTED)
+        if (listener->state == LISTENER_WANTED && !listener->finish_wanted)
             listener_ask(engine, listener);
     }
 }

@@ -52,6 +52,7 @@ static struct listen_partition *partition_make(const struct crier_listener *list
                                            .next = from->next,
                                            .committed = from->next,
                                            .high_watermark = from->high_watermark};
+    list_init(&partition->taken);
     if (listener->pattern)
         partition->topic = memcpy(partition->own_topic, from->topic, name_size);
     return partition;
@@ -78,17 +79,24 @@ void partitions_lag_update(struct crier_listener *listener)
 
     for (size_t i = 0; i < listener->partition_count; i++) {
         const struct listen_partition *partition = listener->partitions[i];
-        if (partition->high_watermark > partition->next)
-            lag += partition->high_watermark - partition->next;
+        uint64_t position = partition_position(partition);
+        if (partition->high_watermark > position)
+            lag += partition->high_watermark - position;
     }
     atomic_store_explicit(&listener->lag, lag, memory_order_relaxed);
+}
+
+static void partition_free(struct crier_listener *listener, struct listen_partition *partition)
+{
+    taken_orphan(listener, partition);
+    free(partition);
 }
 
 void partitions_forget(struct crier_listener *listener)
 {
     partitions_suspend(listener);
     for (size_t i = 0; i < listener->partition_count; i++)
-        free(listener->partitions[i]);
+        partition_free(listener, listener->partitions[i]);
     free(listener->partitions);
     listener->partitions = NULL;
     listener->partition_count = listener->partition_capacity = 0;
@@ -125,6 +133,11 @@ bool partitions_begin(struct crier_listener *listener, const Wire__Listening *li
         partitions_forget(&fresh);
         return false;
     }
+    for (size_t i = 0; i < fresh.partition_count; i++) { /* what is out of them stays theirs */
+        struct listen_partition *known = listen_partition_find(listener, fresh.partitions[i]->id);
+        if (known)
+            taken_move(known, fresh.partitions[i]);
+    }
     partitions_forget(listener);
     listener->partitions = fresh.partitions;
     listener->partition_count = fresh.partition_count;
@@ -156,7 +169,7 @@ static void leaving_remove(struct crier_listener *listener)
     for (size_t i = 0; i < listener->partition_count; i++) {
         struct listen_partition *partition = listener->partitions[i];
         if (partition->leaving)
-            free(partition);
+            partition_free(listener, partition);
         else
             listener->partitions[kept++] = partition;
     }

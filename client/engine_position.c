@@ -15,7 +15,9 @@
 
 static bool position_is_new(const struct listen_partition *partition)
 {
-    return partition->next > partition->committed && partition->next > partition->commit_sent;
+    uint64_t position = partition_position(partition);
+
+    return position > partition->committed && position > partition->commit_sent;
 }
 
 static bool position_is_leaving(const struct listen_partition *partition)
@@ -61,7 +63,7 @@ static uint64_t commit_send(struct engine *engine, const struct crier_listener *
                 continue;
             wire__position__init(&positions[at]);
             positions[at].partition = partition->id;
-            positions[at].offset = partition->commit_sent = partition->next;
+            positions[at].offset = partition->commit_sent = partition_position(partition);
             pointers[at] = &positions[at];
             at++;
         }

@@ -163,6 +163,8 @@ static void loop_stop(crier *bus)
     engine_emit_close(bus->engine);
     bus->closing = true;
     pthread_mutex_unlock(&bus->lock);
+    outings_wait(bus);
+    agenda_immediates(bus->agenda); /* their outcomes */
     engine_drop(bus->engine, CRIER_ECLOSED);
     agenda_close(bus->agenda); /* after every emit was told; before the last errors are counted */
     wishes_do(bus);

@@ -24,4 +24,5 @@ endforeach()
 crier_test(test_future_memory ${CMAKE_CURRENT_LIST_DIR}/test_future_memory.c ${AGENDA_RIG} ${ALLOCATION_SOURCE}
            LIBS base LABELS unit)
 target_link_options(test_future_memory PRIVATE ${ALLOCATION_WRAP})
+crier_test(test_pool_threads ${CMAKE_CURRENT_LIST_DIR}/test_pool_threads.c PLAIN LIBS base LABELS unit tsan)
 crier_test(test_future_threads ${CMAKE_CURRENT_LIST_DIR}/test_future_threads.c PLAIN LIBS base LABELS unit tsan)

@@ -103,6 +103,8 @@ CRIER_API const char *crier_strerror(int code);
 
 /** A bus: a connection to a broker, on the network or in this process. */
 typedef struct crier crier;
+/** Worker threads: crier/pool.h. */
+typedef struct crier_pool crier_pool;
 /** A subscription made by crier_listen(). */
 typedef struct crier_listener crier_listener;
 struct event_base;
@@ -292,6 +294,9 @@ struct crier_listen_options {
      * for it begins until it is given again. Taken also when the connection is lost, and at the end, before `released`.
      * When the broker takes one for another member, this is called before that member can have it. */
     void (*assigned)(void *ctx, uint32_t partition, bool given);
+    /* The handler runs on this worker pool, in order per key (crier/pool.h); default NULL: on the loop. Those of "error" are always there. */
+    crier_pool *pool;
+    uint32_t pool_events_max; /* so many events of it are on the pool at most; default 0: 1024 */
 };
 
 /** The defaults; see the fields. */
