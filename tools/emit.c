@@ -1,14 +1,15 @@
-/* emit.c: `crier emit`: one event from the command line, or one per line of standard input.
+/* emit.c: `crier emit`: one event from the command line, one per line of standard input, or a file in chunks.
  *
  * Role:    reads lines in large pieces and emits each; at the end waits for every ack and prints `acked N`.
  * Thread:  main reads and emits; libcrier's I/O thread sends, and calls on_drain, on_connection and on_error.
  * Owns:    struct emitter, on main's stack, until the bus is closed.
  *
  * Happy path:  line -> crier_emit_with; buffer full: wait for drain, so a slow broker slows the reading;
- *              end of input -> crier_flush -> "acked N".
+ *              end of input -> crier_flush -> "acked N". A file is the same with chunks for lines (file_transfer.h).
  * Failures:    a line over the limit, a refused event: reading stops there, so the events acked are the first N lines.
  *              SIGINT, SIGTERM: the same, but no failure. No broker for --patience: give up, exit 1. */
 #include "tools/command.h"
+#include "tools/file_transfer.h"
 #include "tools/line_reader.h"
 #include "tools/text.h"
 #include "tools/waiter.h"
@@ -17,9 +18,11 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -29,11 +32,12 @@
 
 struct header_list {
     size_t count;
-    crier_header headers[HEADERS_MAX]; /* point into argv */
+    crier_header headers[HEADERS_MAX + FILE_HEADERS_MAX]; /* point into argv */
 };
 
 struct emit_options {
-    const char *url, *key;
+    const char *url, *key, *file;
+    uint64_t chunk;
     struct header_list headers;
     enum crier_durability durability;
     int64_t patience_us;
@@ -83,6 +87,10 @@ static const struct option_row emit_rows[] = {
     {"durability", 'd', NULL, "LEVEL", "durable",
      "durable: acked once it is on the broker's disk; memory: acked once accepted.", option_durability,
      offsetof(struct emit_options, durability)},
+    {"file", 0, NULL, "FILE", NULL, "Emit FILE in chunks, for `crier on --to-file` (docs/files.md).",
+     options_string, offsetof(struct emit_options, file)},
+    {"chunk", 0, NULL, "SIZE", "64K", "With --file: bytes of a chunk, up to what an event may have.",
+     options_uint64, offsetof(struct emit_options, chunk)},
     {"patience", 0, NULL, "DURATION", "30s", "Give up after so long without a broker.", options_duration,
      offsetof(struct emit_options, patience_us)},
 };
@@ -241,6 +249,90 @@ static int emit_input(struct emitter *emitter, int fd)
     return status;
 }
 
+/* ---- a file ---- */
+
+/* The next event of the transfer. 0, or the status of a failure, which is said. */
+static int emit_file_event(struct emitter *emitter, struct file_sender *sender, struct header_list *headers,
+                           enum file_event kind, const char *data, size_t size)
+{
+    int rc;
+
+    emitter->event.headers = headers->headers;
+    emitter->event.header_count =
+        headers->count + file_sender_headers(sender, kind, size, data, headers->headers + headers->count);
+    rc = kind == FILE_CHUNK ? emit_event(emitter, data, size) : emit_event(emitter, NULL, 0);
+    if (rc == CRIER_EINVAL)
+        return command_bad_name(emitter->topic, NULL);
+    if (rc < 0)
+        return command_failed("cannot emit a chunk of %zu bytes: %s", size, crier_strerror(rc));
+    return STATUS_DONE;
+}
+
+/* As much as there is, up to `size`; short only at the end. -errno. */
+static ssize_t read_whole(int fd, char *data, size_t size)
+{
+    size_t got = 0;
+
+    while (got < size) {
+        ssize_t part = read(fd, data + got, size - got);
+        if (part == 0)
+            break;
+        if (part < 0 && errno != EINTR)
+            return -errno;
+        got += part > 0 ? (size_t)part : 0;
+    }
+    return (ssize_t)got;
+}
+
+static int emit_chunks(struct emitter *emitter, struct file_sender *sender, struct header_list *headers,
+                       int fd, char *chunk, size_t chunk_size)
+{
+    const char *why = "stopped";
+    int status = STATUS_DONE;
+
+    while (status == STATUS_DONE && !is_over(emitter)) {
+        ssize_t size = read_whole(fd, chunk, chunk_size);
+        if (size < 0) {
+            why = "cannot read the file";
+            status = command_failed("%s: %s", why, strerror((int)-size));
+            break;
+        }
+        if (size == 0)
+            return emit_file_event(emitter, sender, headers, FILE_END, NULL, 0);
+        emitter->bytes += (uint64_t)size;
+        status = emit_file_event(emitter, sender, headers, FILE_CHUNK, chunk, (size_t)size);
+        show_progress(emitter);
+    }
+    if (sender->chunk > 0) { /* whoever listens need not wait; as far as it can be said */
+        emitter->event.header_count = headers->count + file_sender_headers(sender, FILE_ABORT, 0, why,
+                                                                           headers->headers + headers->count);
+        (void)crier_emit_with(emitter->bus, emitter->topic, NULL, 0, &emitter->event);
+    }
+    return status == STATUS_DONE ? command_failed("the file was not emitted whole: %s", why) : status;
+}
+
+static int emit_file(struct emitter *emitter, const struct emit_options *options)
+{
+    struct header_list headers = options->headers;
+    struct file_sender sender;
+    char *chunk = malloc(options->chunk);
+    int fd = open(options->file, O_RDONLY | O_CLOEXEC), status;
+
+    if (fd < 0 || !chunk || file_sender_init(&sender) < 0) {
+        status = command_failed("cannot open %s: %s", options->file, strerror(fd < 0 ? errno : ENOMEM));
+    } else {
+        if (!emitter->event.key) {
+            emitter->event.key = sender.id;
+            emitter->event.key_size = FILE_ID_SIZE;
+        }
+        status = emit_chunks(emitter, &sender, &headers, fd, chunk, options->chunk);
+    }
+    if (fd >= 0)
+        close(fd);
+    free(chunk);
+    return status;
+}
+
 /* Waits until every event has an outcome, or there is no broker for too long. */
 static void flush(struct emitter *emitter)
 {
@@ -306,10 +398,15 @@ static int emit_run(const struct command *command, const char *url, int argc, ch
 
     const char *value = first + 1 < argc ? argv[first + 1] : NULL;
     bool stream = value != NULL && strcmp(value, "-") == 0;
+    if (options.file != NULL && value != NULL)
+        return command_usage_error(command, "a VALUE or --file, not both");
+    if (options.chunk == 0 || options.chunk > LINE_SIZE_MAX)
+        return command_usage_error(command, "--chunk is 1 to 16M");
     int64_t now_us = clock_monotonic_us();
     struct emitter emitter = {.topic = argv[first],
                               .patience_us = options.patience_us,
-                              .progress = stream && isatty(STDERR_FILENO) && !isatty(STDIN_FILENO),
+                              .progress = isatty(STDERR_FILENO) &&
+                                          ((stream && !isatty(STDIN_FILENO)) || options.file != NULL),
                               .progress_us = now_us,
                               .started_us = now_us,
                               .event = crier_emit_options_default()};
@@ -326,7 +423,9 @@ static int emit_run(const struct command *command, const char *url, int argc, ch
         return status;
     }
     crier_on(emitter.bus, "error", on_error, &emitter);
-    if (stream) {
+    if (options.file != NULL) {
+        status = emit_file(&emitter, &options);
+    } else if (stream) {
         status = emit_input(&emitter, STDIN_FILENO);
     } else {
         int rc = emit_event(&emitter, value, value != NULL ? strlen(value) : 0);
@@ -344,7 +443,7 @@ static int emit_run(const struct command *command, const char *url, int argc, ch
 const struct command emit_command = {
     .name = "emit",
     .arguments = "TOPIC [VALUE | -]",
-    .summary = "Emit an event, or one per line of standard input",
+    .summary = "Emit an event, one per line of standard input, or a file",
     .text = "Emits VALUE to TOPIC; with -, every line of standard input; without a VALUE,\n"
             "an event that has none. Waits until the broker has acknowledged all of it, then\n"
             "prints 'acked N'. If something fails or stops it in between, reading ends there;\n"
@@ -353,7 +452,8 @@ const struct command emit_command = {
             "Examples:\n"
             "  crier emit orders.placed 'order 1' --key customer-7\n"
             "  crier emit orders.placed '{\"id\":1}' --header type=json --header source=shop\n"
-            "  tail -F access.log | crier emit web.requests - --durability memory",
+            "  tail -F access.log | crier emit web.requests - --durability memory\n"
+            "  crier emit backups --file disk.img",
     .rows = emit_rows,
     .row_count = ARRAY_SIZE(emit_rows),
     .run = emit_run,

@@ -11,6 +11,7 @@
  *              Connection lost: libcrier tries again for ever. */
 #include "tools/command.h"
 #include "tools/exec.h"
+#include "tools/file_transfer.h"
 #include "tools/format.h"
 #include "tools/from.h"
 #include "tools/waiter.h"
@@ -32,6 +33,7 @@ struct on_options {
     const char *url, *group;
     const char *format; /* NULL: "%v", and for a command the value as it is */
     const char *command;
+    const char *to_file;
     struct from from;
     uint64_t count;     /* 0: no limit */
     int64_t timeout_us; /* 0: none */
@@ -43,6 +45,7 @@ struct printer {
     struct format format;
     struct event_base *base;
     struct event *timer, *wake;
+    struct file_receiver file; /* with --to-file */
     uint64_t handled;
     uint64_t handled_before; /* as of the last turn of the loop */
     int listener_count;      /* not yet released */
@@ -104,6 +107,9 @@ static const struct option_row on_rows[] = {
     ON_FORMAT_ROW,
     {"exec", 'x', NULL, "COMMAND", NULL, "Run COMMAND for each event, instead of printing it.",
      options_string, offsetof(struct on_options, command)},
+    {"to-file", 0, NULL, "FILE", NULL,
+     "Put together in FILE what `crier emit --file` emits, and end when it is whole (docs/files.md).",
+     options_string, offsetof(struct on_options, to_file)},
     ON_VERBOSE_ROW,
 };
 
@@ -182,6 +188,22 @@ static int print(struct printer *printer, const crier_event *event)
     return printer->output_lost ? -1 : 0;
 }
 
+/* 0, or -1, said. */
+static int write_to_file(struct printer *printer, const crier_event *event)
+{
+    if (file_receiver_event(&printer->file, event) == 0)
+        return 0;
+    command_failed("%s is not whole: %s", printer->options->to_file, printer->file.error);
+    return -1;
+}
+
+static int handle(struct printer *printer, const crier_event *event)
+{
+    if (printer->options->to_file != NULL)
+        return write_to_file(printer, event);
+    return printer->options->command != NULL ? run_command(printer, event) : print(printer, event);
+}
+
 static int on_event(crier *bus, const crier_event *event, void *ctx)
 {
     struct printer *printer = ((struct topic_listener *)ctx)->printer;
@@ -190,13 +212,13 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
 
     if (printer->over)
         return CRIER_EHANDLER;
-    rc = printer->options->command != NULL ? run_command(printer, event) : print(printer, event);
+    rc = handle(printer, event);
     if (rc < 0) {
         stop(printer, STATUS_FAILED);
         return CRIER_EHANDLER;
     }
     printer->handled++;
-    if (waiter_stopped() || printer->handled == printer->options->count)
+    if (waiter_stopped() || printer->handled == printer->options->count || printer->file.complete)
         stop(printer, STATUS_DONE);
     return 0;
 }
@@ -238,7 +260,7 @@ static void on_wake(evutil_socket_t fd, short what, void *ctx)
 {
     (void)fd;
     (void)what;
-    stop(ctx, STATUS_DONE); /* only a signal wakes this waiter */
+    stop(ctx, STATUS_DONE); /* only a signal wakes this waiter; a file that is not whole is said at the end */
 }
 
 static void on_timeout(evutil_socket_t fd, short what, void *ctx)
@@ -351,6 +373,24 @@ static int printer_run(struct printer *printer, struct waiter *waiter, int count
     return status;
 }
 
+/* The same with a file at the end, which has to be whole. */
+static int run_to_file(struct printer *printer, struct waiter *waiter, int count,
+                       struct topic_listener *listeners)
+{
+    const char *path = printer->options->to_file;
+    int status = STATUS_FAILED, rc = file_receiver_open(&printer->file, path);
+
+    if (rc < 0)
+        command_failed("cannot write %s.part: %s", path, strerror(-rc));
+    else
+        status = printer_run(printer, waiter, count, listeners);
+    if (status == STATUS_DONE && !printer->file.complete)
+        status =
+            command_failed("%s is not whole: %" PRIu64 " bytes came, and no end", path, printer->file.size);
+    file_receiver_close(&printer->file);
+    return status;
+}
+
 static int run_with(const struct command *command, struct on_options *options, int count, char **topics)
 {
     struct printer printer = {.options = options};
@@ -371,7 +411,8 @@ static int run_with(const struct command *command, struct on_options *options, i
         listeners[i] = (struct topic_listener){.printer = &printer, .topic = topics[i]};
     options->verbose |= isatty(STDERR_FILENO) == 1;
     setvbuf(stdout, NULL, _IOFBF, OUTPUT_BUFFER_SIZE);
-    status = printer_run(&printer, &waiter, count, listeners);
+    status = options->to_file != NULL ? run_to_file(&printer, &waiter, count, listeners)
+                                      : printer_run(&printer, &waiter, count, listeners);
     waiter_close(&waiter);
 out:
     free(listeners);
