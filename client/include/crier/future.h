@@ -31,8 +31,10 @@
 extern "C" {
 #endif
 
+/** A value that comes later. Any thread; by reference count. */
 typedef struct crier_future crier_future;
 
+/** How a future was settled. */
 typedef struct crier_result {
     int code;            /* 0: fulfilled; < 0: rejected, and why */
     const char *text;    /* of a rejection; NULL: what crier_strerror(code) says */
@@ -66,8 +68,10 @@ CRIER_API int crier_future_create(crier *bus, crier_future **ret_future);
 CRIER_API int crier_future_settle(crier_future *future, const crier_result *result,
                                   void (*destroy)(void *pointer));
 
+/** One reference more: returned, the same future. Never NULL for one that is not. */
 CRIER_API crier_future *crier_future_retain(crier_future *future);
-CRIER_API void crier_future_release(crier_future *future); /* accepts NULL */
+/** Gives a reference back. Accepts NULL. */
+CRIER_API void crier_future_release(crier_future *future);
 
 /* ---- looking and waiting ---- */
 
@@ -116,6 +120,7 @@ CRIER_API int crier_future_any(crier *bus, crier_future *const *futures, size_t 
 /** Called on the bus's loop: tick: before continuations and anything else; immediate: after the I/O that is under way. Not
  *  called any more if the bus is closed meanwhile. 0, CRIER_ENOMEM, CRIER_ECLOSED. */
 CRIER_API int crier_next_tick(crier *bus, void (*call)(crier *bus, void *ctx), void *ctx);
+/** The same, after the I/O that is under way. */
 CRIER_API int crier_immediate(crier *bus, void (*call)(crier *bus, void *ctx), void *ctx);
 
 #ifdef __cplusplus
