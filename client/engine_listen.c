@@ -365,12 +365,12 @@ void listen_listening(struct engine *engine, const Wire__Listening *listening)
         return;
     }
     listener->generation = listening->generation;
-    listener->again = listener->pattern && !listening->more;
     listener->state = LISTENER_LIVE;
     if (!partitions_begin(listener, listening)) {
         engine_fail(engine, CRIER_ENOMEM, "out of memory for the partitions of %s", listener->topic);
-        return;
+        return; /* asked for anew, not `again`: where it would go on was never kept */
     }
+    listener->again = listener->pattern && !listening->more;
     position_moved(engine, listener);
     if (listener->listening && !listener->stopped)
         listener->listening(listener->ctx);

@@ -257,7 +257,7 @@ static void topic_list(struct shard *shard, const struct shard_request *request)
     size_t shown = 0, partitions = 0;
     while (shown < count && shown < limit && partitions < TOPIC_LIST_PARTITIONS_MAX)
         partitions += shard->topics_sorted[low + shown++]->partition_count;
-    topics_reply(shard, request, shard->topics_sorted + low, shown, shown < count);
+    topics_reply(shard, request, shown ? shard->topics_sorted + low : NULL, shown, shown < count);
 }
 
 void topics_request(struct shard *shard, const struct shard_request *request)

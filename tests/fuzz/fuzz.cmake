@@ -11,12 +11,21 @@ add_executable(fuzz_make_corpus ${CMAKE_CURRENT_LIST_DIR}/make_corpus.c ${FUZZ_S
 target_link_libraries(fuzz_make_corpus PRIVATE proto)
 set_target_properties(fuzz_make_corpus PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 
-foreach(name frame batch)
+# What each target is linked with; it starts from corpus/NAME, and NAME.dict helps the search.
+set(FUZZ_LIBS_frame proto)
+set(FUZZ_LIBS_batch proto)
+set(FUZZ_LIBS_session broker_core storage proto base)
+set(FUZZ_LIBS_recover broker_core storage proto base)
+set(FUZZ_LIBS_engine client proto base)
+set(FUZZ_LIBS_text broker_config client base)
+
+foreach(name frame batch session recover engine text)
   crier_test(test_fuzz_${name} ${CMAKE_CURRENT_LIST_DIR}/replay.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_${name}.c
-             ${FUZZ_SHARED} PLAIN LIBS proto ARGS ${name} ${CMAKE_CURRENT_LIST_DIR}/corpus/${name} LABELS unit)
+             ${FUZZ_SHARED} PLAIN LIBS ${FUZZ_LIBS_${name}} proto ARGS ${name} ${CMAKE_CURRENT_LIST_DIR}/corpus/${name}
+             LABELS unit)
   if(CRIER_FUZZ)
     add_executable(fuzz_${name} ${CMAKE_CURRENT_LIST_DIR}/fuzz_${name}.c)
-    target_link_libraries(fuzz_${name} PRIVATE proto -fsanitize=fuzzer)
+    target_link_libraries(fuzz_${name} PRIVATE ${FUZZ_LIBS_${name}} -fsanitize=fuzzer)
     set_target_properties(fuzz_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   endif()
 endforeach()

@@ -1,6 +1,6 @@
 /* replay.c: a fuzz target without a fuzzer: over the corpus on disk, the generated seeds, and mutations of both.
  *
- *   test_fuzz_NAME frame|batch CORPUS_FOLDER
+ *   test_fuzz_NAME NAME CORPUS_FOLDER
  *
  * The corpus holds seeds and every input that once failed. The mutations are the same in every run, so a failure can be
  * looked at again in a debugger; CHECK and the sanitizers say what broke. */
@@ -14,9 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INPUTS_MAX 256
-#define MUTATIONS  20000
-#define INPUT_MAX  (SEED_SIZE_MAX + 64)
+#define INPUTS_MAX       256
+#define MUTATIONS        20000
+#define SCRIPT_MUTATIONS 3000 /* of inputs that are whole stories: they take longer */
+#define INPUT_MAX        (SEED_SIZE_MAX + 64)
 
 struct input {
     uint8_t *bytes;
@@ -30,7 +31,7 @@ struct inputs {
 
 static void input_add(struct inputs *inputs, const uint8_t *bytes, size_t size)
 {
-    CHECK(inputs->count < INPUTS_MAX);
+    CHECK(inputs->count < INPUTS_MAX); /* a corpus is small: see fuzz.cmake */
     struct input *input = &inputs->list[inputs->count++];
     input->bytes = malloc(size ? size : 1);
     CHECK(input->bytes);
@@ -99,10 +100,10 @@ static size_t mutate(struct random *random, uint8_t *bytes, size_t size, const s
     }
 }
 
-static void run_mutations(const struct inputs *inputs)
+static void run_mutations(const struct inputs *inputs, size_t mutations)
 {
     struct random random = random_seeded(2026);
-    for (unsigned i = 0; i < MUTATIONS; i++) {
+    for (size_t i = 0; i < mutations; i++) {
         const struct input *input = &inputs->list[random_below(&random, inputs->count)];
         const struct input *other = &inputs->list[random_below(&random, inputs->count)];
         uint8_t bytes[INPUT_MAX];
@@ -125,11 +126,14 @@ int main(int argc, char **argv)
     read_corpus(&inputs, argv[2]);
     size_t on_disk = inputs.count;
     CHECK(on_disk > 0);
-    make_seeds(&inputs, strcmp(argv[1], "frame") == 0 ? seed_frame : seed_batch);
+    if (!strcmp(argv[1], "frame") || !strcmp(argv[1], "batch"))
+        make_seeds(&inputs, !strcmp(argv[1], "frame") ? seed_frame : seed_batch);
+    size_t mutations = !strcmp(argv[1], "frame") || !strcmp(argv[1], "batch") ? MUTATIONS : SCRIPT_MUTATIONS;
     for (size_t i = 0; i < inputs.count; i++)
         LLVMFuzzerTestOneInput(inputs.list[i].bytes, inputs.list[i].size);
-    run_mutations(&inputs);
-    printf("%zu inputs of the corpus, %zu seeds, %d mutations\n", on_disk, inputs.count - on_disk, MUTATIONS);
+    run_mutations(&inputs, mutations);
+    printf("%zu inputs of the corpus, %zu seeds, %zu mutations\n", on_disk, inputs.count - on_disk,
+           mutations);
     for (size_t i = 0; i < inputs.count; i++)
         free(inputs.list[i].bytes);
     return 0;

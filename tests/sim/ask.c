@@ -79,6 +79,7 @@ void client_ask(struct client *client)
     case QUESTIONS:
         break;
     }
-    CHECK(rc == 0);
+    CHECK(rc == 0 || rc == CRIER_ENOMEM);
+    client->questions -= rc < 0;
     client->wake = true;
 }

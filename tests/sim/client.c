@@ -127,7 +127,10 @@ static void receive(struct client *client)
     for (int i = 0; i < PIECES_PER_TURN && client->wire == WIRE_CONNECTED; i++) {
         struct iovec space;
         int rc = engine_input(client->engine, &space);
-        CHECK(rc == 0);
+        CHECK(rc == 0 || rc == CRIER_ENOMEM);
+        if (rc < 0) /* later */
+            return;
+        world_link_call(sim, client->link);
         int64_t size =
             link_read(client->link, NET_DOWN, space.iov_base, space.iov_len, sim->now_us, &sim->random);
         if (size == 0)
@@ -151,6 +154,7 @@ static bool send_once(struct client *client)
     if (client->wire != WIRE_CONNECTED || count == 0)
         return false;
     for (size_t i = 0; i < count; i++) {
+        world_link_call(sim, client->link);
         size_t taken = link_write(client->link, NET_UP, pieces[i].iov_base, pieces[i].iov_len, sim->now_us,
                                   &sim->random);
         sent += taken;
@@ -190,7 +194,7 @@ static uint32_t value_size(struct sim *sim)
 static void emit_refused(struct client *client, int rc)
 {
     enum trace_event event = rc == CRIER_EAGAIN ? TRACE_EMIT_AGAIN : TRACE_EMIT_REFUSED;
-    CHECK(rc == CRIER_EAGAIN || rc == CRIER_ETOOBIG || rc == CRIER_EINVAL);
+    CHECK(rc == CRIER_EAGAIN || rc == CRIER_ETOOBIG || rc == CRIER_EINVAL || rc == CRIER_ENOMEM);
     sim_trace(client->sim, event, client->id, client->number, (uint64_t)-rc);
 }
 
@@ -249,7 +253,7 @@ void client_create_topic(struct client *client, uint32_t topic, uint32_t partiti
     snprintf(name, sizeof(name), "t%u", topic);
     sim_trace(client->sim, TRACE_TOPIC_CREATE, client->id, topic, partitions);
     int rc = engine_topic_create(client->engine, name, &options, topic_answered, client, client->sim->now_us);
-    CHECK(rc == 0);
+    CHECK(rc == 0 || rc == CRIER_ENOMEM);
     client->wake = true;
 }
 
@@ -348,7 +352,9 @@ static void listen_to(struct client *client, const char *name, uint32_t topics,
     sim_trace(sim, TRACE_LISTEN, client->id, subscriber->index, how->topic);
     int rc =
         engine_listener_create(client->engine, name, &options, on_event, subscriber, &subscriber->listener);
-    CHECK(rc == 0);
+    CHECK(rc == 0 || rc == CRIER_ENOMEM);
+    if (rc < 0) /* told at once: nobody listens */
+        return;
     engine_listen(client->engine, subscriber->listener);
     client->wake = true;
 }

@@ -112,7 +112,13 @@ void node_accept(struct sim *sim, struct link *link)
     turn_begin(sim);
     core_turn_begin(sim->node.core, sim->now_us, sim_wall_us(sim)); /* as the reactor does before any event */
     server->core = core_connection_open(sim->node.core, server, "simulated");
-    CHECK(server->core);
+    if (!server->core) { /* out of memory: it is not taken */
+        tap_finish(&server->tap);
+        free(server);
+        link_reset(link);
+        link->broker_gone = true;
+        return;
+    }
     server->next = sim->node.servers;
     sim->node.servers = server;
     link->accepted = true;
@@ -167,8 +173,10 @@ static void remainder_keep(struct server *server, const uint8_t *at, size_t size
         bad(server, WIRE_CRIER_ETOOBIG, at, size);
         return;
     }
-    server->frame = buffer_create((size_t)announced);
-    CHECK(server->frame);
+    if (!(server->frame = buffer_create((size_t)announced))) {
+        link_reset(server->link); /* as connection.c does: out of memory, the connection goes */
+        return;
+    }
     memcpy(server->frame->data, at, size);
     server->frame_size = (size_t)announced;
     server->frame_filled = size;
@@ -182,7 +190,11 @@ static void commit_again(struct server *server)
     if (size == 0)
         return;
     struct buffer *buffer = buffer_create(size);
-    CHECK(buffer);
+    if (!buffer) {
+        server->tap.again_waits = false;
+        free(bytes);
+        return;
+    }
     memcpy(buffer->data, bytes, size);
     free(bytes);
     struct frame frame;
@@ -239,7 +251,10 @@ static void feed(struct server *server, const uint8_t *bytes, size_t size)
     if (size == 0 || server->closing)
         return;
     struct buffer *buffer = buffer_create(server->prefix_size + size);
-    CHECK(buffer);
+    if (!buffer) {
+        link_reset(server->link);
+        return;
+    }
     memcpy(buffer->data, server->prefix, server->prefix_size);
     memcpy(buffer->data + server->prefix_size, bytes, size);
     size += server->prefix_size;
@@ -258,6 +273,7 @@ static bool server_read(struct server *server)
             return true;
         if (server->closing && !server->half_closed)
             return true;
+        world_link_call(sim, server->link);
         int64_t size = link_read(server->link, NET_UP, piece, sizeof(piece), sim->now_us, &sim->random);
         if (size < 0) {
             server_close(server, true);
@@ -276,6 +292,7 @@ static bool server_read(struct server *server)
 static bool server_write(struct server *server)
 {
     struct sim *sim = server->sim;
+    world_link_call(sim, server->link);
     size_t sent = link_write(server->link, NET_DOWN, server->output + server->output_first,
                              server->output_size, sim->now_us, &sim->random);
     server->output_first += sent;

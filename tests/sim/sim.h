@@ -20,6 +20,7 @@
 #include "base/random.h"
 #include "client/engine.h"
 #include "tests/sim/disk.h"
+#include "tests/sim/failures.h"
 #include "tests/sim/history.h"
 #include "tests/sim/net.h"
 #include "tests/sim/tap.h"
@@ -148,7 +149,9 @@ struct sim {
     struct client *clients;
     uint32_t client_count;
     uint32_t client_last;
-    unsigned squall; /* actions left of it */
+    struct failure failure;
+    uint64_t link_calls; /* reads and writes of links so far */
+    unsigned squall;     /* actions left of it */
     bool healing;
     int64_t restart_at_us;   /* the broker gets power again; INT64_MAX: it has it */
     int64_t operator_at_us;  /* somebody will notice that it is read-only; INT64_MAX: it is not */
@@ -200,11 +203,13 @@ struct sim_options {
     bool print;                   /* the trace, to standard output */
     bool plant_ack_before_commit; /* a known bug, to be found */
     struct sim_limits limits;     /* less of everything than the seed says: see shrink.c */
+    struct failure failure;       /* one call that fails; allocations are the caller's to arm */
 };
 struct sim_result {
     struct trace trace;   /* hash and counts */
     struct report report; /* what was found */
     struct tap_world taps;
+    uint64_t link_calls;
 };
 void sim_run(const struct sim_options *options, struct sim_result *ret_result);
 
@@ -219,6 +224,8 @@ void plan_broker_change(struct sim *sim); /* for the next life */
 struct crier_options plan_client_options(struct sim *sim);
 
 /* ---- world.c ---- */
+/* Before a link is read or written: is this the call that fails? Then the link is reset. */
+void world_link_call(struct sim *sim, struct link *link);
 struct client *world_client_add(struct sim *sim);
 void world_client_drop(struct sim *sim, struct client *client);
 /* One of those that are alive and not closing; NULL: none. */

@@ -44,6 +44,29 @@ struct client *world_client_any(struct sim *sim)
     return found;
 }
 
+/* ---- one call that fails (failures.c) ---- */
+
+void world_link_call(struct sim *sim, struct link *link)
+{
+    const struct failure *failure = &sim->failure;
+    sim->link_calls++;
+    if (failure->kind != FAIL_LINK || sim->healing || sim->link_calls < failure->nth ||
+        (sim->link_calls > failure->nth && !failure->for_ever))
+        return;
+    sim_trace(sim, TRACE_LINK_RESET, link->number, link_pending(link, NET_UP), link_pending(link, NET_DOWN));
+    link_reset(link);
+}
+
+static void failure_arm(struct sim *sim)
+{
+    if (sim->failure.kind == FAIL_COMMIT)
+        store_memory_fault_commit(sim->disk.inner, sim->failure.nth);
+    else if (sim->failure.kind == FAIL_FLUSH)
+        store_memory_fault_flush(sim->disk.inner, sim->failure.nth);
+    else if (sim->failure.kind == FAIL_READ)
+        store_memory_fault_read(sim->disk.inner, sim->failure.nth);
+}
+
 /* ---- healing ---- */
 
 static bool broker_not_ready(struct sim *sim)
@@ -94,6 +117,8 @@ static void heal(struct sim *sim)
     sim_trace(sim, TRACE_HEAL, 0, 0, 0);
     sim->healing = true;
     sim->plan.faults = (struct faults){0};
+    if (sim->failure.heal)
+        sim->failure.heal();
     quality_heal(&sim->plan.quality);
     for (struct link *link = sim->links; link; link = link->next) {
         quality_heal(&link->quality);
@@ -274,7 +299,9 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result)
     plan_draw(sim);
     plan_limit(&sim->plan, &options->limits);
     sim->node.store_options.complete_before_durable = options->plant_ack_before_commit;
+    sim->failure = options->failure;
     node_start(sim);
+    failure_arm(sim);
     storm(sim);
     heal(sim);
     settle(sim);
@@ -288,5 +315,6 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result)
     ret_result->trace = sim->trace;
     ret_result->report = sim->report;
     ret_result->taps = sim->taps;
+    ret_result->link_calls = sim->link_calls;
     sim_free(sim);
 }

@@ -15,11 +15,25 @@ static struct {
     long out;
     long until_failure; /* -1: never */
     size_t size_max;
+    unsigned long count;
+    bool for_ever;
 } allocation = {.until_failure = -1};
 
 void allocation_fail_after(unsigned skip)
 {
     allocation.until_failure = skip;
+    allocation.for_ever = false;
+}
+
+void allocation_fail_from(unsigned skip)
+{
+    allocation.until_failure = skip;
+    allocation.for_ever = true;
+}
+
+unsigned long allocation_count(void)
+{
+    return allocation.count;
 }
 
 void allocation_never_fail(void)
@@ -48,6 +62,9 @@ static bool fails_now(size_t size)
 {
     if (size > allocation.size_max)
         allocation.size_max = size;
+    allocation.count++;
+    if (allocation.until_failure == 0 && allocation.for_ever)
+        return true;
     return allocation.until_failure >= 0 && allocation.until_failure-- == 0;
 }
 

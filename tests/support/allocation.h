@@ -12,9 +12,13 @@
 
 /* The allocation after the next `skip` ones returns NULL, once. */
 void allocation_fail_after(unsigned skip);
+/* That one, and every one after it. */
+void allocation_fail_from(unsigned skip);
 void allocation_never_fail(void);
 /* Since allocation_fail_after(): it came to that. */
 bool allocation_failed(void);
+/* Allocations asked for since the program's start, failed ones included. */
+unsigned long allocation_count(void);
 /* Blocks allocated and not freed, since the program's start. */
 long allocation_out(void);
 /* The largest single request since the last call, in bytes. */
