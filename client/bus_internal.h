@@ -97,6 +97,11 @@ int bus_wait(crier *bus, bool (*done)(crier *bus, const void *ctx), const void *
 
 struct agenda *bus_agenda_create(crier *bus); /* NULL: no memory */
 
+/* A listener whose events are diverted to this handler (engine.h); options: complete. 0, or as crier_listen. */
+int listener_listen(crier *bus, const char *topic, const struct crier_listen_options *options,
+                    crier_handler *handler, void (*stopping)(void *ctx), void *ctx,
+                    crier_listener **ret_listener);
+
 /* ---- bus_pool.c ---- */
 
 /* Its handler is to run on the pool. Before engine_listen. 0 or CRIER_ENOMEM. */

@@ -87,6 +87,38 @@ static void listener_unused(crier_listener *listener)
 
 /* ---- the API ---- */
 
+/* From here on its handler can run. On failure it is freed. */
+static int listener_add(crier *bus, crier_listener *listener, crier_listener **ret_listener)
+{
+    int rc;
+
+    if (ret_listener)
+        *ret_listener = listener; /* before its handler can run */
+    pthread_mutex_lock(&bus->lock);
+    rc = bus->closing ? CRIER_ECLOSED : register_add(bus, listener);
+    if (rc == 0)
+        change_add(bus, listener);
+    pthread_mutex_unlock(&bus->lock);
+    if (rc == 0)
+        bus_wake(bus);
+    else
+        listener_unused(listener);
+    return rc;
+}
+
+int listener_listen(crier *bus, const char *topic, const struct crier_listen_options *options,
+                    crier_handler *handler, void (*stopping)(void *ctx), void *ctx,
+                    crier_listener **ret_listener)
+{
+    crier_listener *listener;
+    int rc;
+
+    if ((rc = engine_listener_create(bus->engine, topic, options, handler, ctx, &listener)) < 0)
+        return rc;
+    engine_listener_divert(listener, handler, stopping, ctx);
+    return listener_add(bus, listener, ret_listener);
+}
+
 int crier_listen(crier *bus, const char *topic, const struct crier_listen_options *options,
                  crier_handler *handler, void *ctx, crier_listener **ret_listener)
 {
@@ -102,18 +134,7 @@ int crier_listen(crier *bus, const char *topic, const struct crier_listen_option
         engine_listener_destroy(listener);
         return rc;
     }
-    if (ret_listener)
-        *ret_listener = listener; /* before its handler can run */
-    pthread_mutex_lock(&bus->lock);
-    rc = bus->closing ? CRIER_ECLOSED : register_add(bus, listener);
-    if (rc == 0)
-        change_add(bus, listener);
-    pthread_mutex_unlock(&bus->lock);
-    if (rc == 0)
-        bus_wake(bus);
-    else
-        listener_unused(listener);
-    return rc;
+    return listener_add(bus, listener, ret_listener);
 }
 
 int crier_on(crier *bus, const char *topic, crier_handler *handler, void *ctx)

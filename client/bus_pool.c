@@ -173,13 +173,13 @@ int listener_use_pool(crier *bus, crier_listener *listener, crier_pool *pool, ui
     diverted->retry.run = retry_run;
     list_init(&diverted->retry.link);
     atomic_fetch_add(&pool->listeners, 1);
-    engine_listener_divert(listener, on_event, diverted);
+    engine_listener_divert(listener, on_event, NULL, diverted);
     return 0;
 }
 
 void listener_leave_pool(crier_listener *listener)
 {
-    struct diverted *diverted = engine_listener_divert_ctx(listener);
+    struct diverted *diverted = engine_listener_diverted_by(listener, on_event);
 
     if (!diverted)
         return;

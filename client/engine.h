@@ -170,10 +170,13 @@ struct engine_taken {
 
 #define ENGINE_NOT_HANDLED 1 /* engine_taken_done: it was given back; the position stays before it */
 
-/* Events go to this handler instead of the user's. Before engine_listen. */
-void engine_listener_divert(crier_listener *listener, crier_handler *handler, void *ctx);
-void *engine_listener_divert_ctx(const crier_listener *listener);                   /* [any] */
-bool engine_listener_is_stopped(const crier_listener *listener);                    /* [any] */
+/* Events go to this handler instead of the user's. stopping: the listener is to end and waits for what is out; called inside
+ * engine calls; NULL: nobody asks. Before engine_listen. */
+void engine_listener_divert(crier_listener *listener, crier_handler *handler, void (*stopping)(void *ctx),
+                            void *ctx);
+/* The ctx, if it was this handler; else NULL. */
+void *engine_listener_diverted_by(const crier_listener *listener, crier_handler *handler); /* [any] */
+bool engine_listener_is_stopped(const crier_listener *listener);                           /* [any] */
 int engine_listener_call(const crier_listener *listener, const crier_event *event); /* [any] the user's */
 /* Inside a diverted handler: the event is taken; engine_taken_done must follow, for as long as the engine lives. */
 void engine_take(struct engine *engine, struct engine_taken *taken);

@@ -107,6 +107,7 @@ struct crier_listener {
     crier_handler *handler;
     void *ctx;
     crier_handler *divert; /* has the events instead of `handler`; NULL: nobody */
+    void (*stopping)(void *ctx);
     void *divert_ctx;
     bool paused;         /* what arrives is parked */
     bool finish_wanted;  /* listen_finish_one, or */
@@ -364,6 +365,7 @@ static inline uint64_t partition_position(const struct listen_partition *partiti
 
 /* The partition goes; what is out of it ends at the listener, or nowhere (NULL). */
 void taken_orphan(struct crier_listener *listener, struct listen_partition *partition);
+void taken_recall(struct crier_listener *listener); /* its end waits for what is out */
 void taken_was_the_last(struct crier_listener *listener);
 void taken_forget_all(struct crier_listener *listener); /* the listener goes */
 void taken_move(struct listen_partition *from, struct listen_partition *to);

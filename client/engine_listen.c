@@ -190,6 +190,7 @@ void listener_release(struct engine *engine, struct crier_listener *listener, in
         listener->release_wanted = true;
         listener->end_code = code;
         listener->end_text = code < 0 ? error_text(code) : "";
+        taken_recall(listener);
         return;
     }
     partitions_suspend(listener);
@@ -244,6 +245,7 @@ void listen_finish_one(struct engine *engine, struct crier_listener *listener, i
             listener->end_text = text;
         }
         listener->finish_wanted = true; /* its position waits for what is out */
+        taken_recall(listener);
         return;
     }
     switch (listener->state) {

@@ -174,15 +174,23 @@ void engine_taken_done(struct engine *engine, struct engine_taken *taken, int rc
     engine_settle(engine);
 }
 
-void engine_listener_divert(crier_listener *listener, crier_handler *handler, void *ctx)
+void engine_listener_divert(crier_listener *listener, crier_handler *handler, void (*stopping)(void *ctx),
+                            void *ctx)
 {
     listener->divert = handler;
+    listener->stopping = stopping;
     listener->divert_ctx = ctx;
 }
 
-void *engine_listener_divert_ctx(const crier_listener *listener)
+void taken_recall(struct crier_listener *listener)
 {
-    return listener->divert_ctx;
+    if (listener->stopping)
+        listener->stopping(listener->divert_ctx);
+}
+
+void *engine_listener_diverted_by(const crier_listener *listener, crier_handler *handler)
+{
+    return listener->divert == handler ? listener->divert_ctx : NULL;
 }
 
 bool engine_listener_is_stopped(const crier_listener *listener)

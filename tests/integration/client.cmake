@@ -8,6 +8,8 @@ if(TARGET crierd) # with it comes broker_fixture
   target_sources(test_client_groups PRIVATE ${CMAKE_CURRENT_LIST_DIR}/group_members.c)
   crier_test(test_client_pool ${CMAKE_CURRENT_LIST_DIR}/test_client_pool.c PLAIN
              LIBS client broker_fixture LABELS integration tsan)
+  crier_test(test_client_iterator ${CMAKE_CURRENT_LIST_DIR}/test_client_iterator.c PLAIN
+             LIBS client broker_fixture LABELS integration tsan)
   crier_test(test_client_threads ${CMAKE_CURRENT_LIST_DIR}/test_client_threads.c PLAIN
              LIBS client broker_fixture LABELS integration tsan)
   if(NOT CRIER_SANITIZE AND NOT CRIER_COVERAGE) # an application outside knows nothing of such flags

@@ -52,7 +52,7 @@ static void bench_open(const struct crier_listen_options *options)
     rig_init(&bench.rig, NULL);
     rig_ready(&bench.rig, 1 << 20);
     bench.listener = rig_listen(&bench.rig, "t", options ? options : &member);
-    engine_listener_divert(bench.listener, take, NULL);
+    engine_listener_divert(bench.listener, take, NULL, NULL);
     bench.id = rig_listening(&bench.rig, 0, 20);
 }
 

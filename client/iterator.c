@@ -1,0 +1,497 @@
+/* iterator.c: events by asking: events.once and events.on. See crier/iterator.h.
+ *
+ * Role:     an iterator has its listener's events diverted into a queue between two marks; they are out of the engine
+ *           (engine_taken.c) until the reader has asked for the next, or gives them back.
+ * Thread:   on_event, on_released, on_stopping, item_run, resume_run: the I/O thread; the rest any. One lock, never held over a
+ *           call of the bus or of a future.
+ * Owner:    an iterator has two references, the user's and its listener's; an item two, the engine's and its future's.
+ *
+ * Happy path:  engine_dispatch -> on_event: queued, or given to who waits -> crier_iterator_next: the next is given, the
+ *              one before goes back: agenda (immediates) -> item_run: engine_taken_done -> position, credit
+ * Failures:    no memory for a copy: paused for a turn. The listener is to end: everything is given back, not handled. */
+#include "crier/iterator.h"
+
+#include "base/check.h"
+#include "client/bus_internal.h"
+#include "client/event_copy.h"
+#include "client/future_internal.h"
+#include "client/struct_size.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- once ---- */
+
+struct once {
+    pthread_mutex_t lock;
+    crier_listener *listener; /* NULL: released */
+};
+
+struct once_event {
+    struct event_copy copy;
+    unsigned char bytes[];
+};
+
+static int once_on_event(crier *bus, const crier_event *event, void *ctx)
+{
+    struct future *future = ctx;
+    struct once_event *kept = malloc(sizeof(*kept) + event_copy_size(event));
+
+    (void)bus;
+    if (!kept) {
+        future_settle(future, &(struct future_result){.code = CRIER_ENOMEM}, NULL);
+        return 0;
+    }
+    event_copy_fill(&kept->copy, kept->bytes, event);
+    future_settle(future,
+                  &(struct future_result){
+                      .number = event->offset, .pointer = &kept->copy.event, .size = sizeof(crier_event)},
+                  free); /* the event is the block's first */
+    return 0;
+}
+
+static void once_on_released(void *ctx, int code, const char *text)
+{
+    struct future *future = ctx;
+    struct once *once = future_extra(future);
+
+    (void)text;
+    pthread_mutex_lock(&once->lock);
+    once->listener = NULL;
+    pthread_mutex_unlock(&once->lock);
+    future_settle(future, &(struct future_result){.code = code < 0 ? code : CRIER_ECLOSED}, NULL);
+    future_release(future);
+}
+
+static void once_cancel(struct future *future)
+{
+    struct once *once = future_extra(future);
+
+    pthread_mutex_lock(&once->lock);
+    if (once->listener)
+        crier_unlisten(once->listener);
+    pthread_mutex_unlock(&once->lock);
+}
+
+static void once_finish(struct future *future)
+{
+    pthread_mutex_destroy(&((struct once *)future_extra(future))->lock);
+}
+
+int crier_once_future(crier *bus, const char *topic, const struct crier_listen_options *options,
+                      crier_future **ret_future)
+{
+    struct crier_listen_options copy = crier_listen_options_default();
+    struct future *future;
+    struct once *once;
+    int rc;
+
+    if (!bus || !ret_future || !struct_take(&copy, sizeof(copy), options) || copy.count || copy.released ||
+        copy.pool)
+        return CRIER_EINVAL;
+    if (!(future = future_create(bus->agenda, sizeof(*once))))
+        return agenda_is_closed(bus->agenda) ? CRIER_ECLOSED : CRIER_ENOMEM;
+    once = future_extra(future);
+    pthread_mutex_init(&once->lock, NULL);
+    future_on_free(future, once_finish);
+    copy.count = 1;
+    copy.released = once_on_released;
+    future_retain(future);
+    pthread_mutex_lock(&once->lock); /* who is released meanwhile waits until the listener is known */
+    rc = crier_listen(bus, topic, &copy, once_on_event, future, &once->listener);
+    pthread_mutex_unlock(&once->lock);
+    if (rc < 0) {
+        future_cancel(future);
+        future_release(future);
+        future_release(future);
+        return rc;
+    }
+    future_on_cancel(future, once_cancel);
+    *ret_future = future_public(future);
+    return 0;
+}
+
+/* ---- iterators ---- */
+
+struct item {
+    struct engine_taken taken;
+    struct task task; /* back to the engine, with rc */
+    struct list link; /* iterator.queue or .given */
+    atomic_uint references;
+    crier *bus;
+    int rc;
+    struct event_copy copy;
+    unsigned char bytes[];
+};
+
+struct crier_iterator {
+    crier *bus;
+    atomic_uint references;
+    uint32_t high, low;
+    struct future *guard; /* canceled by the abort signal; NULL: none */
+    pthread_mutex_t lock;
+    crier_listener *listener; /* NULL: released */
+    struct list queue;        /* items nobody has asked for */
+    struct list given;        /* items in the reader's hands */
+    uint32_t queued;
+    struct list waiting; /* struct wait: asked for, and not there */
+    bool paused;         /* the engine is to be told when there is room */
+    bool resuming;       /* `resume` is on its way, with a reference */
+    struct task resume;
+    bool ended; /* nothing more comes: */
+    int end_code;
+};
+
+/* In the extra memory of a future of crier_iterator_next(). */
+struct wait {
+    struct list link;
+};
+
+static void iterator_release(crier_iterator *iterator)
+{
+    if (atomic_fetch_sub(&iterator->references, 1) > 1)
+        return;
+    CHECK(list_is_empty(&iterator->queue) && list_is_empty(&iterator->waiting));
+    pthread_mutex_destroy(&iterator->lock);
+    free(iterator);
+}
+
+/* ---- items ---- */
+
+static void item_unref(struct item *item)
+{
+    if (atomic_fetch_sub(&item->references, 1) == 1)
+        free(item);
+}
+
+static void item_released(struct engine_taken *taken)
+{
+    item_unref(LIST_ENTRY(taken, struct item, taken));
+}
+
+static void item_forgotten(void *event)
+{
+    item_unref(LIST_ENTRY(event, struct item, copy.event));
+}
+
+static void item_run(struct task *task, bool dropped)
+{
+    struct item *item = LIST_ENTRY(task, struct item, task);
+
+    if (dropped)
+        item_unref(item); /* the engine is gone, with its reference */
+    else
+        engine_taken_done(item->bus->engine, &item->taken, item->rc);
+}
+
+/* Back to the engine: all of a list that is nobody's else. */
+static void items_return(struct list *items, int rc)
+{
+    struct list *link;
+
+    while ((link = list_take(items))) {
+        struct item *item = LIST_ENTRY(link, struct item, link);
+        item->rc = rc;
+        agenda_add(item->bus->agenda, AGENDA_IMMEDIATE, &item->task);
+    }
+}
+
+static void give(struct future *future, struct item *item)
+{
+    atomic_fetch_add(&item->references, 1);
+    future_settle(future,
+                  &(struct future_result){.number = item->copy.event.offset,
+                                          .pointer = &item->copy.event,
+                                          .size = sizeof(crier_event)},
+                  item_forgotten);
+    future_release(future);
+}
+
+/* ---- the end: of the listener, by the reader, by the signal ---- */
+
+static void waiting_end(struct list *waiting, int code)
+{
+    struct list *link;
+
+    while ((link = list_take(waiting))) {
+        struct future *future = future_of_extra(LIST_ENTRY(link, struct wait, link));
+        future_settle(future, &(struct future_result){.code = code}, NULL);
+        future_release(future);
+    }
+}
+
+/* Nothing more comes; what is here goes back. code: for who asks from now on. */
+static void iterator_end(crier_iterator *iterator, int code, bool given_too)
+{
+    struct list items, waiting;
+
+    list_init(&items);
+    list_init(&waiting);
+    pthread_mutex_lock(&iterator->lock);
+    if (!iterator->ended) {
+        iterator->ended = true;
+        iterator->end_code = code;
+    }
+    list_move_all(&iterator->queue, &items);
+    iterator->queued = 0;
+    if (given_too)
+        list_move_all(&iterator->given, &items);
+    list_move_all(&iterator->waiting, &waiting);
+    code = iterator->end_code;
+    pthread_mutex_unlock(&iterator->lock);
+    items_return(&items, ENGINE_NOT_HANDLED);
+    waiting_end(&waiting, code);
+}
+
+static void on_released(void *ctx, int code, const char *text)
+{
+    crier_iterator *iterator = ctx;
+    struct future *guard;
+
+    (void)text;
+    iterator_end(iterator, code, true);
+    pthread_mutex_lock(&iterator->lock);
+    iterator->listener = NULL;
+    guard = iterator->guard;
+    iterator->guard = NULL;
+    pthread_mutex_unlock(&iterator->lock);
+    if (guard)
+        future_settle(guard, &(struct future_result){0}, NULL);
+    future_release(guard);
+    iterator_release(iterator);
+}
+
+/* The engine waits for what is out. Inside an engine call: nothing but tasks. */
+static void on_stopping(void *ctx)
+{
+    iterator_end(ctx, 0, true);
+}
+
+static void unlisten(crier_iterator *iterator)
+{
+    pthread_mutex_lock(&iterator->lock);
+    if (iterator->listener)
+        crier_unlisten(iterator->listener);
+    pthread_mutex_unlock(&iterator->lock);
+}
+
+static void guard_canceled(struct future *guard)
+{
+    crier_iterator *iterator = *(crier_iterator **)future_extra(guard);
+
+    iterator_end(iterator, CRIER_ECANCELED, false);
+    unlisten(iterator);
+}
+
+static void guard_freed(struct future *guard)
+{
+    iterator_release(*(crier_iterator **)future_extra(guard));
+}
+
+void crier_iterator_close(crier_iterator *iterator)
+{
+    if (!iterator)
+        return;
+    iterator_end(iterator, 0, true);
+    unlisten(iterator);
+    iterator_release(iterator);
+}
+
+/* ---- events in ---- */
+
+static void resume_run(struct task *task, bool dropped)
+{
+    crier_iterator *iterator = LIST_ENTRY(task, crier_iterator, resume);
+    crier_listener *listener;
+
+    pthread_mutex_lock(&iterator->lock);
+    iterator->resuming = iterator->paused = false;
+    listener = iterator->listener;
+    pthread_mutex_unlock(&iterator->lock);
+    if (!dropped && listener) /* it is released on this thread alone */
+        engine_resume(iterator->bus->engine, listener);
+    iterator_release(iterator);
+}
+
+/* With the lock: is resume_run to be added? */
+static bool resume_locked(crier_iterator *iterator)
+{
+    if (!iterator->paused || iterator->resuming || iterator->queued > iterator->low)
+        return false;
+    iterator->resuming = true;
+    atomic_fetch_add(&iterator->references, 1);
+    return true;
+}
+
+static struct item *item_make(crier_iterator *iterator, const crier_event *event)
+{
+    struct item *item = calloc(1, sizeof(*item) + event_copy_size(event));
+
+    if (!item)
+        return NULL;
+    item->taken.release = item_released;
+    item->task.run = item_run;
+    item->bus = iterator->bus;
+    atomic_init(&item->references, 1);
+    list_init(&item->task.link);
+    list_init(&item->link);
+    event_copy_fill(&item->copy, item->bytes, event);
+    return item;
+}
+
+static int on_event(crier *bus, const crier_event *event, void *ctx)
+{
+    crier_iterator *iterator = ctx;
+    struct item *item = NULL;
+    struct list *waiting = NULL;
+    bool room, resume = false;
+
+    pthread_mutex_lock(&iterator->lock);
+    room = iterator->queued < iterator->high && !iterator->ended;
+    if (room && (item = item_make(iterator, event))) {
+        waiting = list_take(&iterator->waiting);
+        list_append(waiting ? &iterator->given : &iterator->queue, &item->link);
+        iterator->queued += waiting == NULL;
+        atomic_fetch_add(&item->references, 1); /* until it was given, below */
+    } else {
+        iterator->paused = true;
+        resume = room && resume_locked(iterator); /* no memory: once more in the next turn */
+    }
+    pthread_mutex_unlock(&iterator->lock);
+    if (!item) {
+        engine_pause(bus->engine);
+        if (resume)
+            agenda_add(bus->agenda, AGENDA_IMMEDIATE, &iterator->resume);
+        return 0;
+    }
+    engine_take(bus->engine, &item->taken);
+    if (waiting)
+        give(future_of_extra(LIST_ENTRY(waiting, struct wait, link)), item);
+    item_unref(item);
+    return 0;
+}
+
+/* ---- the reader ---- */
+
+int crier_iterator_next(crier_iterator *iterator, crier_future **ret_future)
+{
+    struct future *future;
+    struct item *item = NULL;
+    struct list *link, handled;
+    bool ended, resume;
+    int code;
+
+    if (!iterator || !ret_future)
+        return CRIER_EINVAL;
+    pthread_mutex_lock(&iterator->lock);
+    ended = iterator->listener == NULL && agenda_is_closed(iterator->bus->agenda);
+    pthread_mutex_unlock(&iterator->lock);
+    if (ended)
+        return CRIER_ECLOSED;
+    if (!(future = future_create(iterator->bus->agenda, sizeof(struct wait))))
+        return agenda_is_closed(iterator->bus->agenda) ? CRIER_ECLOSED : CRIER_ENOMEM;
+    list_init(&((struct wait *)future_extra(future))->link);
+    future_retain(future);
+    list_init(&handled);
+    pthread_mutex_lock(&iterator->lock);
+    list_move_all(&iterator->given, &handled);
+    if ((link = list_take(&iterator->queue))) {
+        item = LIST_ENTRY(link, struct item, link);
+        iterator->queued--;
+        list_append(&iterator->given, link);
+        atomic_fetch_add(&item->references, 1); /* until it was given, below */
+    } else if (!iterator->ended) {
+        list_append(&iterator->waiting, &((struct wait *)future_extra(future))->link);
+    }
+    ended = !item && iterator->ended;
+    code = iterator->end_code;
+    resume = resume_locked(iterator);
+    pthread_mutex_unlock(&iterator->lock);
+    *ret_future = future_public(future);
+    items_return(&handled, 0);
+    if (resume)
+        agenda_add(iterator->bus->agenda, AGENDA_IMMEDIATE, &iterator->resume);
+    if (item) {
+        give(future, item);
+        item_unref(item);
+    } else if (ended) {
+        future_settle(future, &(struct future_result){.code = code}, NULL);
+        future_release(future);
+    }
+    return 0;
+}
+
+/* ---- making one ---- */
+
+static struct future *guard_make(crier_iterator *iterator)
+{
+    struct future *guard = future_create(iterator->bus->agenda, sizeof(crier_iterator *));
+
+    if (!guard)
+        return NULL;
+    *(crier_iterator **)future_extra(guard) = iterator;
+    atomic_fetch_add(&iterator->references, 1);
+    future_on_cancel(guard, guard_canceled);
+    future_on_free(guard, guard_freed);
+    iterator->guard = guard;
+    return guard;
+}
+
+static crier_iterator *iterator_make(crier *bus, const struct crier_iterator_options *options)
+{
+    crier_iterator *iterator = calloc(1, sizeof(*iterator));
+
+    if (!iterator || pthread_mutex_init(&iterator->lock, NULL) != 0) {
+        free(iterator);
+        return NULL;
+    }
+    iterator->bus = bus;
+    iterator->high = options->high;
+    iterator->low = options->low;
+    iterator->resume.run = resume_run;
+    atomic_init(&iterator->references, 1);
+    list_init(&iterator->resume.link);
+    list_init(&iterator->queue);
+    list_init(&iterator->given);
+    list_init(&iterator->waiting);
+    return iterator;
+}
+
+int crier_iterate(crier *bus, const char *topic, const struct crier_iterator_options *options,
+                  crier_iterator **ret_iterator)
+{
+    struct crier_iterator_options copy = crier_iterator_options_default();
+    struct crier_listen_options listen = crier_listen_options_default();
+    crier_iterator *iterator;
+    int rc;
+
+    if (!bus || !ret_iterator || !struct_take(&copy, sizeof(copy), options) || copy.high == 0 ||
+        copy.low >= copy.high || !struct_take(&listen, sizeof(listen), copy.listen) || listen.released ||
+        listen.pool || (topic && strcmp(topic, "error") == 0))
+        return CRIER_EINVAL; /* what happens on this bus does not wait to be asked for */
+    if (!(iterator = iterator_make(bus, &copy)))
+        return CRIER_ENOMEM;
+    if (copy.signal && !guard_make(iterator)) {
+        iterator_release(iterator);
+        return agenda_is_closed(bus->agenda) ? CRIER_ECLOSED : CRIER_ENOMEM;
+    }
+    listen.released = on_released;
+    atomic_fetch_add(&iterator->references, 1);
+    pthread_mutex_lock(&iterator->lock);
+    rc = listener_listen(bus, topic, &listen, on_event, on_stopping, iterator, &iterator->listener);
+    pthread_mutex_unlock(&iterator->lock);
+    if (rc < 0) {
+        struct future *guard = iterator->guard;
+        iterator->guard = NULL;
+        if (guard)
+            future_settle(guard, &(struct future_result){0}, NULL);
+        future_release(guard);
+        iterator_release(iterator);
+        iterator_release(iterator);
+        return rc;
+    }
+    if (copy.signal)
+        future_cancel_on(iterator->guard, (struct future *)copy.signal);
+    *ret_iterator = iterator;
+    return 0;
+}
