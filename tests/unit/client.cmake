@@ -10,3 +10,5 @@ crier_test(test_client_future_memory ${CMAKE_CURRENT_LIST_DIR}/test_client_futur
            LIBS client LABELS unit)
 target_link_options(test_client_future_memory PRIVATE ${ALLOCATION_WRAP})
 target_link_options(test_engine_memory PRIVATE ${ALLOCATION_WRAP}) # both are set in base.cmake
+crier_test(test_client_shutdown ${CMAKE_CURRENT_LIST_DIR}/test_client_shutdown.c ${ALLOCATION_SOURCE} LIBS client LABELS unit)
+target_link_options(test_client_shutdown PRIVATE ${ALLOCATION_WRAP})
