@@ -52,7 +52,8 @@ struct crier_iterator_options {
 
 static inline struct crier_iterator_options crier_iterator_options_default(void)
 {
-    struct crier_iterator_options options = {0};
+    struct crier_iterator_options options;
+    memset(&options, 0, sizeof(options));
     options.struct_size = sizeof(options);
     options.high = 1024;
     options.low = 512;

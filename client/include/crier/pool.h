@@ -36,7 +36,8 @@ struct crier_pool_options {
 
 static inline struct crier_pool_options crier_pool_options_default(void)
 {
-    struct crier_pool_options options = {0};
+    struct crier_pool_options options;
+    memset(&options, 0, sizeof(options));
     options.struct_size = sizeof(options);
     options.jobs_max = 1024;
     return options;

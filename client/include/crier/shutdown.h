@@ -38,7 +38,8 @@ struct crier_shutdown_options {
 
 static inline struct crier_shutdown_options crier_shutdown_options_default(void)
 {
-    struct crier_shutdown_options options = {0};
+    struct crier_shutdown_options options;
+    memset(&options, 0, sizeof(options));
     options.struct_size = sizeof(options);
     options.deadline_ms = 15000;
     return options;
