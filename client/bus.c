@@ -1,10 +1,10 @@
-/* bus.c: a bus's life and its emits: crier_open to crier_close, crier_emit, crier_flush, crier_stats.
+/* bus.c: a bus's life and its emits: crier_open to crier_close, bus_emit, crier_flush, crier_stats.
  *
  * Role:     the public API's side of the lock; the other side is loop.c, on the I/O thread.
  * Thread:   any, as crier.h says. Blocking calls wait on one condition variable, or run the caller's loop meanwhile.
  * Owns:     struct crier, from crier_open to crier_close.
  *
- * Happy path:  crier_open -> I/O thread connects -> crier_emit: engine_emit under the lock, a wake-up when one is needed
+ * Happy path:  crier_open -> I/O thread connects -> bus_emit: engine_emit under the lock, a wake-up when one is needed
  *              -> crier_close: no new emits -> settled -> stop -> stopped -> freed
  * Failures:    opening: everything is taken down again in reverse order. Closing takes too long: what is left is given
  *              up with CRIER_ECLOSED or CRIER_EUNKNOWN, each emit still told, and CRIER_ETIMEDOUT returned. */
@@ -14,8 +14,9 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "base/thread.h"
+#include "client/emitter.h"
 #include "client/scheme.h"
-#include "client/struct_size.h"
+#include "client/topic_name.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -134,6 +135,7 @@ static void bus_free(crier *bus)
     agenda_release(bus->agenda);
     pthread_cond_destroy(&bus->changed);
     pthread_mutex_destroy(&bus->lock);
+    local_events_finish(bus);
     free(bus->listeners);
     free(bus);
     transport_release(&transport); /* last: it may end what the bus was connected to */
@@ -163,6 +165,7 @@ static int bus_create(const struct url *url, const struct bus_transport *transpo
     bus->dispatch_budget = 64;
     bus->changes_end = &bus->changes;
     bus->requests_end = &bus->requests;
+    local_events_init(bus);
     if ((rc = engine_make(bus)) < 0 || (rc = poll_open(bus)) < 0) {
         bus_free(bus);
         return rc;
@@ -283,6 +286,8 @@ int crier_close(crier *bus)
 
     if (!bus)
         return CRIER_EINVAL;
+    if (bus->emitter)
+        return emitter_bus_close(bus);
     if (bus_in_callback(bus) || (loop_is_ours_to_run(bus) && !poll_may_pump(bus)))
         return CRIER_EDEADLK;
     pthread_mutex_lock(&bus->lock);
@@ -322,23 +327,15 @@ static int room_wait(crier *bus)
     return bus_wait(bus, has_progress, NULL, ENGINE_NEVER);
 }
 
-int crier_emit_with(crier *bus, const char *topic, const void *value, size_t value_size,
-                    const struct crier_emit_options *options)
+int bus_emit(crier *bus, const char *topic, const void *value, size_t value_size,
+             const struct crier_emit_options *options)
 {
-    struct crier_emit_options copy;
-    int64_t now_ms;
+    int64_t now_ms = options && options->timestamp_ms ? options->timestamp_ms : timestamp_ms();
     bool wake;
     int rc;
 
-    if (!bus || !topic)
-        return CRIER_EINVAL;
-    if (options && options->struct_size != sizeof(copy)) { /* made for another version */
-        copy = crier_emit_options_default();
-        if (!struct_take(&copy, sizeof(copy), options))
-            return CRIER_EINVAL;
-        options = &copy;
-    }
-    now_ms = options && options->timestamp_ms ? options->timestamp_ms : timestamp_ms();
+    if (options && options->ret_had_listeners)
+        return CRIER_ENOTSUP;
     pthread_mutex_lock(&bus->lock);
     rc = engine_emit(bus->engine, topic, value, value_size, options, now_ms, &wake);
     while (rc == CRIER_EAGAIN && bus->options.emit_blocks && room_wait(bus) == 0)
@@ -346,12 +343,9 @@ int crier_emit_with(crier *bus, const char *topic, const void *value, size_t val
     pthread_mutex_unlock(&bus->lock);
     if (wake)
         bus_wake(bus);
+    if (rc == CRIER_EINVAL && topic_name_is_local(topic))
+        return bus_emit_local(bus, topic, value, value_size, options);
     return rc;
-}
-
-int crier_emit(crier *bus, const char *topic, const void *value, size_t value_size)
-{
-    return crier_emit_with(bus, topic, value, value_size, NULL);
 }
 
 static bool is_flushed(crier *bus, const void *ctx)
@@ -368,6 +362,8 @@ int crier_flush(crier *bus, int timeout_ms)
 
     if (!bus)
         return CRIER_EINVAL;
+    if (bus->emitter)
+        return emitter_bus_flush(bus);
     if (bus_in_callback(bus))
         return CRIER_EDEADLK;
     pthread_mutex_lock(&bus->lock);
@@ -391,6 +387,10 @@ void crier_stats(crier *bus, struct crier_stats *ret_stats)
     *ret_stats = (struct crier_stats){0};
     if (!bus)
         return;
+    if (bus->emitter) {
+        emitter_bus_stats(bus, ret_stats);
+        return;
+    }
     pthread_mutex_lock(&bus->lock);
     engine_stats(bus->engine, ret_stats);
     pthread_mutex_unlock(&bus->lock);

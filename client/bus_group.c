@@ -4,6 +4,7 @@
  * Owns:     struct group_copy, as a part of its request. See bus_request.c for how a question travels. */
 #include "client/bus_request.h"
 
+#include "client/emitter.h"
 #include "client/struct_size.h"
 #include "client/topic_name.h"
 
@@ -149,6 +150,8 @@ int crier_group_describe(crier *bus, const char *name, const char *topic,
 
     if (!bus || !name || !each)
         return CRIER_EINVAL;
+    if (bus->emitter)
+        return emitter_bus_group_describe(bus, name, topic, each, ctx);
     if (!(request = topic_request_make(bus, BUS_GROUP_DESCRIBE, name, topic ? topic : "")))
         return CRIER_ENOMEM;
     return groups_tell(bus, request, each, ctx);

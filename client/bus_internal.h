@@ -5,6 +5,7 @@
  *   bus_request.c  topics, ping                            bus_group.c  groups
  *   poll.c         what a bus waits for, on whose loop
  *   future.c       futures, ticks, timers: on the bus's agenda (base/agenda.h), which loop.c lets have its turns
+ *   bus_emitter.c  local topics, looking at listeners      emitter.h    a bus of local:, which has none of these
  *
  * Lock order: there is one lock, `bus.lock`, which is the engine's emit lock too. It is never held while a callback or
  * a system call runs (but for the condition variable's). */
@@ -14,6 +15,7 @@
 #include "base/agenda.h"
 #include "client/engine.h"
 #include "client/resolve.h"
+#include "client/topic_table.h"
 #include "client/transport.h"
 #include "client/url.h"
 
@@ -22,6 +24,7 @@
 
 struct event;
 struct bus_request;
+struct local_event;
 
 /* What poll.c waits for. */
 enum bus_watch { WATCH_WAKE, WATCH_SOCKET, WATCH_RESOLVE, WATCHES };
@@ -37,6 +40,8 @@ struct bus_socket {
 };
 
 struct crier {
+    struct emitter *emitter; /* of local:, which is all of the bus but itself; NULL: one with an engine */
+
     /* fixed after crier_open */
     struct engine *engine;
     struct crier_options options;
@@ -64,7 +69,10 @@ struct crier {
     size_t listener_count, listener_capacity;
     crier_listener *changes, **changes_end; /* listeners the I/O thread has to start or end */
     struct bus_request *requests, **requests_end;
-    size_t outings; /* events on worker pools */
+    size_t outings;                                       /* events on worker pools */
+    struct topic_table topics;                            /* of the listeners, and what was interned */
+    int listeners_max;                                    /* of one topic, without a warning; 0: no limit */
+    struct local_event *local_events, **local_events_end; /* wait for the I/O thread to tell them */
 
     /* any thread */
     _Atomic(pthread_t) loop_thread; /* who ran the last turn */
@@ -108,6 +116,9 @@ int listener_listen(crier *bus, const char *topic, const struct crier_listen_opt
 int listener_use_pool(crier *bus, crier_listener *listener, crier_pool *pool, uint32_t events_max);
 void listener_leave_pool(crier_listener *listener); /* it is about to be freed; also if it uses none */
 void outings_wait(crier *bus);                      /* I/O thread: until no pool has an event of ours */
+/* As crier_emit_with, on a bus with an engine. options: whole, or NULL. */
+int bus_emit(crier *bus, const char *topic, const void *value, size_t value_size,
+             const struct crier_emit_options *options);
 
 /* ---- loop.c ---- */
 
@@ -145,6 +156,26 @@ void socket_send(crier *bus); /* what the engine has to send, as far as the kern
 
 void listeners_change(crier *bus);
 void listener_released(crier *bus, crier_listener *listener);
+
+/* ---- bus_emitter.c: what is local to a bus with an engine ---- */
+
+void local_events_init(crier *bus);
+void local_events_finish(crier *bus);
+void local_events_run(crier *bus); /* I/O thread */
+/* An event on a local topic, told soon on the I/O thread. */
+int bus_emit_local(crier *bus, const char *topic, const void *value, size_t value_size,
+                   const struct crier_emit_options *options);
+/* I/O thread: "newListener", before the listener starts; and "$warning", if it is one too many. */
+void listener_tell_joined(crier *bus, const crier_listener *listener);
+/* With the lock: of the same listener, "removeListener", soon. */
+void listener_left_locked(crier *bus, const crier_listener *listener);
+/* With the lock: the listener counts from now on; CRIER_ENOMEM. And no longer, if it did. */
+int listener_count_locked(crier *bus, crier_listener *listener);
+void listener_uncount_locked(crier *bus, crier_listener *listener);
+
+/* ---- bus_listen.c: with the lock ---- */
+
+void listener_stop_locked(crier *bus, crier_listener *listener);
 
 /* ---- bus_request.c: I/O thread ---- */
 

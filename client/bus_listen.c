@@ -4,6 +4,7 @@
  *           thread has to start or end.
  * Thread:   any; listeners_change and listener_released: the I/O thread. */
 #include "client/bus_internal.h"
+#include "client/emitter.h"
 
 #include "client/struct_size.h"
 
@@ -14,6 +15,9 @@
 
 static int register_add(crier *bus, crier_listener *listener)
 {
+    bool first = engine_listener_link(listener)->first;
+    int rc;
+
     if (bus->listener_count == bus->listener_capacity) {
         size_t capacity = bus->listener_capacity ? 2 * bus->listener_capacity : 8;
         crier_listener **grown = realloc(bus->listeners, capacity * sizeof(crier_listener *));
@@ -22,7 +26,12 @@ static int register_add(crier *bus, crier_listener *listener)
         bus->listeners = grown;
         bus->listener_capacity = capacity;
     }
-    bus->listeners[bus->listener_count++] = listener;
+    if ((rc = listener_count_locked(bus, listener)) < 0)
+        return rc;
+    if (first)
+        memmove(bus->listeners + 1, bus->listeners, bus->listener_count * sizeof(crier_listener *));
+    bus->listeners[first ? 0 : bus->listener_count] = listener;
+    bus->listener_count++;
     return 0;
 }
 
@@ -71,9 +80,10 @@ static void change_remove(crier *bus, const crier_listener *listener)
     *at = link->next;
 }
 
-static void stop_request(crier *bus, crier_listener *listener)
+void listener_stop_locked(crier *bus, crier_listener *listener)
 {
     engine_listener_link(listener)->stopping = true;
+    listener_uncount_locked(bus, listener);
     engine_listener_stop(listener);
     change_add(bus, listener);
 }
@@ -128,6 +138,8 @@ int crier_listen(crier *bus, const char *topic, const struct crier_listen_option
 
     if (!bus || !struct_take(&copy, sizeof(copy), options))
         return CRIER_EINVAL;
+    if (bus->emitter)
+        return emitter_bus_listen(bus, topic, &copy, handler, ctx, ret_listener);
     if ((rc = engine_listener_create(bus->engine, topic, &copy, handler, ctx, &listener)) < 0)
         return rc;
     if (copy.pool && (rc = listener_use_pool(bus, listener, copy.pool, copy.pool_events_max)) < 0) {
@@ -150,19 +162,38 @@ int crier_once(crier *bus, const char *topic, crier_handler *handler, void *ctx)
     return crier_listen(bus, topic, &options, handler, ctx, NULL);
 }
 
+int crier_prepend(crier *bus, const char *topic, crier_handler *handler, void *ctx)
+{
+    struct crier_listen_options options = crier_listen_options_default();
+
+    options.first = true;
+    return crier_listen(bus, topic, &options, handler, ctx, NULL);
+}
+
+int crier_prepend_once(crier *bus, const char *topic, crier_handler *handler, void *ctx)
+{
+    struct crier_listen_options options = crier_listen_options_default();
+
+    options.first = true;
+    options.count = 1;
+    return crier_listen(bus, topic, &options, handler, ctx, NULL);
+}
+
 int crier_off(crier *bus, const char *topic, crier_handler *handler, void *ctx)
 {
     crier_listener *found = NULL;
 
     if (!bus || !topic)
         return CRIER_EINVAL;
+    if (bus->emitter)
+        return emitter_bus_off(bus, topic, handler, ctx);
     pthread_mutex_lock(&bus->lock);
     for (size_t i = bus->listener_count; i > 0 && !found; i--)
         if (engine_listener_matches(bus->listeners[i - 1], topic, handler, ctx) &&
             !engine_listener_link(bus->listeners[i - 1])->stopping)
             found = bus->listeners[i - 1];
     if (found)
-        stop_request(bus, found);
+        listener_stop_locked(bus, found);
     pthread_mutex_unlock(&bus->lock);
     if (!found)
         return CRIER_EINVAL;
@@ -177,9 +208,11 @@ int crier_unlisten(crier_listener *listener)
     if (!listener)
         return CRIER_EINVAL;
     bus = engine_listener_bus(listener);
+    if (bus->emitter)
+        return emitter_bus_unlisten(listener);
     pthread_mutex_lock(&bus->lock);
     if (!engine_listener_link(listener)->stopping)
-        stop_request(bus, listener);
+        listener_stop_locked(bus, listener);
     pthread_mutex_unlock(&bus->lock);
     bus_wake(bus);
     return 0;
@@ -189,7 +222,10 @@ int crier_listener_stats(crier_listener *listener, struct crier_listener_stats *
 {
     if (!listener || !ret_stats)
         return CRIER_EINVAL;
-    engine_listener_stats(listener, ret_stats);
+    if (engine_listener_bus(listener)->emitter)
+        emitter_bus_listener_stats(listener, ret_stats);
+    else
+        engine_listener_stats(listener, ret_stats);
     return 0;
 }
 
@@ -229,6 +265,8 @@ void listeners_change(crier *bus)
 
     while ((listener = change_take(bus, &start, &stop))) {
         if (start)
+            listener_tell_joined(bus, listener);
+        if (start)
             engine_listen(bus->engine, listener);
         if (stop && listener_is_there(bus, listener)) /* starting it may have been its end */
             engine_unlisten(bus->engine, listener);
@@ -240,6 +278,8 @@ void listener_released(crier *bus, crier_listener *listener)
     pthread_mutex_lock(&bus->lock);
     change_remove(bus, listener);
     register_remove(bus, listener);
+    listener_uncount_locked(bus, listener);
+    listener_left_locked(bus, listener);
     pthread_mutex_unlock(&bus->lock);
     listener_leave_pool(listener);
 }

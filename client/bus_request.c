@@ -6,6 +6,7 @@
 #include "client/bus_request.h"
 
 #include "base/clock.h"
+#include "client/emitter.h"
 #include "client/struct_size.h"
 #include "client/topic_name.h"
 
@@ -148,9 +149,9 @@ int bus_request_run(crier *bus, struct bus_request *request)
     int64_t timeout_ms = (int64_t)bus->options.request_timeout_ms + ANSWER_GRACE_MS;
     int rc;
 
-    if (bus_in_callback(bus)) {
+    if (bus->emitter || bus_in_callback(bus)) {
         bus_request_free(request);
-        return CRIER_EDEADLK;
+        return bus->emitter ? CRIER_ENOTSUP : CRIER_EDEADLK;
     }
     pthread_mutex_lock(&bus->lock);
     if (bus->closing) {
@@ -196,6 +197,8 @@ int crier_topic_create(crier *bus, const char *name, const struct crier_topic_op
 
     if (!bus || !name || !struct_take(&copy, sizeof(copy), options))
         return CRIER_EINVAL;
+    if (bus->emitter)
+        return emitter_bus_topic_create(bus, name);
     if (!(request = bus_request_make(bus, BUS_TOPIC_CREATE, name)))
         return CRIER_ENOMEM;
     request->options = copy;
@@ -213,6 +216,8 @@ int crier_topic_describe(crier *bus, const char *name,
 
     if (!bus || !each)
         return CRIER_EINVAL;
+    if (bus->emitter)
+        return emitter_bus_topic_describe(bus, name, each, ctx);
     if (!(request = bus_request_make(bus, name ? BUS_TOPIC_DESCRIBE : BUS_TOPIC_LIST, name)))
         return CRIER_ENOMEM;
     if ((rc = bus_request_run(bus, request)) < 0)
@@ -231,6 +236,10 @@ int crier_ping(crier *bus, int64_t *ret_round_trip_us)
 
     if (!bus || !ret_round_trip_us)
         return CRIER_EINVAL;
+    if (bus->emitter) {
+        *ret_round_trip_us = 0;
+        return 0;
+    }
     if (!(request = bus_request_make(bus, BUS_PING, NULL)))
         return CRIER_ENOMEM;
     if ((rc = bus_request_run(bus, request)) < 0)

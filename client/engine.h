@@ -133,12 +133,23 @@ void engine_unlisten(struct engine *engine,
 bool engine_listener_matches(const crier_listener *listener, const char *topic, crier_handler *handler,
                              const void *ctx);              /* [any] made with these? */
 crier *engine_listener_bus(const crier_listener *listener); /* [any] config.bus */
+/* [any] As users see it, but for listener_count. Borrowed from the listener. */
+crier_listener_info engine_listener_info(const crier_listener *listener);
+/* Events on local topics: "error" (its monitors first; with nobody else there it is the engine's unheard error), and the
+ * others. Not from inside another call. */
+void engine_emit_error(struct engine *engine, const crier_event *event);
+void engine_tell(struct engine *engine, const crier_event *event);
 /* Where a driver may link a listener into a list of its own; NULL at first, not looked at by the engine. */
 struct engine_listener_link {
     crier_listener *next;
-    bool listed;   /* in the driver's list of changes */
-    bool started;  /* engine_listen has seen it */
-    bool stopping; /* engine_unlisten is to be called */
+    bool listed;                 /* in the driver's list of changes */
+    bool started;                /* engine_listen has seen it */
+    bool stopping;               /* engine_unlisten is to be called */
+    bool first;                  /* crier_listen_options.first */
+    uint64_t count_wanted;       /* its .count, fixed */
+    struct crier_topic *counted; /* it counts among this topic's listeners */
+    bool one_too_many;           /* for `count` of them there is to be a warning */
+    size_t count;
 };
 struct engine_listener_link *engine_listener_link(crier_listener *listener);
 void engine_listener_stats(const crier_listener *listener,

@@ -201,22 +201,21 @@ void deliveries_drop(struct engine *engine, const struct listen_partition *parti
 
 /* ---- handlers ---- */
 
-bool listen_tell_error(struct engine *engine, int code, const char *text)
+/* Calls the listeners of a local topic. A once listener that goes is the only one that leaves the list meanwhile. */
+static bool local_tell(struct engine *engine, const crier_event *event)
 {
-    crier_event event = {
-        .topic = "error", .value = text, .value_size = strlen(text), .error = code, .timestamp_ms = 0};
     bool heard = false;
 
-    for (struct list *link = engine->error_listeners.next, *next; link != &engine->error_listeners;
+    for (struct list *link = engine->local_listeners.next, *next; link != &engine->local_listeners;
          link = next) {
         struct crier_listener *listener = LIST_ENTRY(link, struct crier_listener, link);
         next = link->next;
-        if (listener->stopped)
+        if (listener->stopped || strcmp(listener->topic, event->topic) != 0)
             continue;
         heard = true;
         if (listener->count != UINT64_MAX && --listener->count == 0)
             engine_listener_stop(listener);
-        if (listener->handler(listener->bus, &event, listener->ctx) < 0 && engine->error == 0)
+        if (listener->handler(listener->bus, event, listener->ctx) < 0 && engine->error == 0)
             engine->error = CRIER_EHANDLER;
         atomic_fetch_add_explicit(&listener->delivered, 1, memory_order_relaxed);
         if (listener->count == 0)
@@ -225,9 +224,43 @@ bool listen_tell_error(struct engine *engine, int code, const char *text)
     return heard;
 }
 
+void engine_tell(struct engine *engine, const crier_event *event)
+{
+    (void)local_tell(engine, event);
+}
+
+void engine_emit_error(struct engine *engine, const crier_event *event)
+{
+    crier_event copy = *event;
+
+    copy.topic = CRIER_ERROR_MONITOR;
+    (void)local_tell(engine, &copy);
+    if (!local_tell(engine, event) && engine->error == 0)
+        engine->error = event->error;
+}
+
+bool listen_tell_error(struct engine *engine, int code, const char *text)
+{
+    crier_event event = {
+        .topic = CRIER_ERROR_MONITOR, .value = text, .value_size = strlen(text), .error = code};
+
+    (void)local_tell(engine, &event);
+    event.topic = "error";
+    return local_tell(engine, &event);
+}
+
+static bool error_is_heard(const struct engine *engine)
+{
+    for (struct list *link = engine->local_listeners.next; link != &engine->local_listeners;
+         link = link->next)
+        if (strcmp(LIST_ENTRY(link, struct crier_listener, link)->topic, "error") == 0)
+            return true;
+    return false;
+}
+
 bool failure_tell(struct engine *engine, const crier_event *event, int rc)
 {
-    bool heard = !list_is_empty(&engine->error_listeners);
+    bool heard = error_is_heard(engine);
 
     engine_error(engine, CRIER_EHANDLER, "a handler of %s returned %d for partition %u offset %llu",
                  event->topic, rc, event->partition, (unsigned long long)event->offset);

@@ -87,11 +87,12 @@ enum listener_state {
     LISTENER_LIVE,    /* LISTENING came */
     LISTENER_DELAYED, /* refused or ended for now: LISTEN again at engine.listen_retry_due */
     LISTENER_ENDING,  /* UNLISTEN was sent */
-    LISTENER_LOCAL    /* on "error": never travels */
+    LISTENER_LOCAL    /* on a local topic: never travels */
 };
 
 struct crier_listener {
-    struct list link; /* engine.listeners or engine.error_listeners */
+    crier *bus;       /* first, as in that of local: (emitter.h) */
+    struct list link; /* engine.listeners or engine.local_listeners */
     struct engine_listener_link driver;
     enum listener_state state;
     uint32_t id; /* 0: none */
@@ -103,7 +104,6 @@ struct crier_listener {
     int64_t from_value;
     uint64_t count; /* events to go; UINT64_MAX: no end */
     size_t credit;
-    crier *bus;
     crier_handler *handler;
     void *ctx;
     crier_handler *divert; /* has the events instead of `handler`; NULL: nobody */
@@ -238,7 +238,7 @@ struct engine {
     size_t pending_seen; /* stage.pending_bytes as of the last collect */
 
     /* listening: engine_listen.c */
-    struct list listeners, error_listeners;
+    struct list listeners, local_listeners;
     struct crier_listener **slots; /* by slot: see listen_find */
     size_t slot_count;
     uint32_t listener_generation; /* ids are not used again soon: answers may still be on their way */
@@ -381,7 +381,7 @@ void deliveries_forget(struct engine *engine,
 void deliveries_finish(struct engine *engine);                 /* those too of which something is out */
 /* Frees what is queued of one partition, whose events nobody here is to see, and returns the credit. Not from a handler. */
 void deliveries_drop(struct engine *engine, const struct listen_partition *partition);
-/* Tells the listeners of "error"; false: nobody listens. */
+/* Tells the listeners of "error", its monitors first; false: nobody listens. */
 bool listen_tell_error(struct engine *engine, int code, const char *text);
 
 /* ---- engine_request.c; engine_group.c: those about groups ---- */

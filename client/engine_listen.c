@@ -23,7 +23,6 @@
 #define SLOT_MASK       ((1u << SLOT_BITS) - 1)
 #define SLOTS_MIN       8
 #define LISTEN_RETRY_US INT64_C(200000) /* until LISTEN is sent again, with jitter */
-#define ERROR_TOPIC     "error"
 
 #define SESSION_TIMEOUT_MS_MIN 1000
 #define SESSION_TIMEOUT_MS     10000 /* the broker's, when LISTEN names none */
@@ -44,7 +43,7 @@ int engine_listener_create(const struct engine *engine, const char *topic,
                            crier_listener **ret_listener)
 {
     struct crier_listen_options copy = crier_listen_options_default();
-    bool local = topic && strcmp(topic, ERROR_TOPIC) == 0;
+    bool local = topic_name_is_local(topic);
     bool pattern = topic && topic_is_pattern(topic);
     struct crier_listener *listener;
 
@@ -74,6 +73,8 @@ int engine_listener_create(const struct engine *engine, const char *topic,
     listener->assigned = copy.group ? copy.assigned : NULL;
     listener->session_timeout_ms = copy.group ? (uint32_t)copy.session_timeout_ms : 0;
     listener->corrupt_offset = UINT64_MAX;
+    listener->driver.first = copy.first;
+    listener->driver.count_wanted = copy.count;
     if (!listener->topic || (copy.group && !listener->group)) {
         engine_listener_destroy(listener);
         return CRIER_ENOMEM;
@@ -107,6 +108,14 @@ bool engine_listener_matches(const crier_listener *listener, const char *topic, 
 crier *engine_listener_bus(const crier_listener *listener)
 {
     return listener->bus;
+}
+
+crier_listener_info engine_listener_info(const crier_listener *listener)
+{
+    return (crier_listener_info){.topic = listener->topic,
+                                 .handler = listener->handler,
+                                 .ctx = listener->ctx,
+                                 .count = listener->driver.count_wanted};
 }
 
 struct engine_listener_link *engine_listener_link(crier_listener *listener)
@@ -167,7 +176,7 @@ static void id_give_back(struct engine *engine, struct crier_listener *listener)
 void listen_init(struct engine *engine)
 {
     list_init(&engine->listeners);
-    list_init(&engine->error_listeners);
+    list_init(&engine->local_listeners);
     list_init(&engine->deliveries);
     list_init(&engine->parked);
     list_init(&engine->held);
@@ -217,9 +226,12 @@ static void session_shorten(struct engine *engine, const struct crier_listener *
 
 void engine_listen(struct engine *engine, crier_listener *listener)
 {
-    if (strcmp(listener->topic, ERROR_TOPIC) == 0) {
+    if (topic_name_is_local(listener->topic)) {
         listener->state = LISTENER_LOCAL;
-        list_append(&engine->error_listeners, &listener->link);
+        if (listener->driver.first)
+            list_prepend(&engine->local_listeners, &listener->link);
+        else
+            list_append(&engine->local_listeners, &listener->link);
         if (listener->listening)
             listener->listening(listener->ctx);
         return;
@@ -283,7 +295,7 @@ void listen_close(struct engine *engine)
 
 void listen_drop(struct engine *engine)
 {
-    struct list *lists[] = {&engine->listeners, &engine->error_listeners};
+    struct list *lists[] = {&engine->listeners, &engine->local_listeners};
 
     engine->listeners_dropped = true;
     deliveries_forget(engine, NULL);

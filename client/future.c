@@ -116,6 +116,8 @@ int crier_future_create(crier *bus, crier_future **ret_future)
 {
     if (!bus || !ret_future)
         return CRIER_EINVAL;
+    if (!bus->agenda)
+        return CRIER_ENOTSUP;
     return made(bus, future_create(bus->agenda, 0), ret_future);
 }
 
@@ -137,6 +139,8 @@ int crier_emit_future(crier *bus, const char *topic, const void *value, size_t v
 
     if (!bus || !ret_future || !struct_take(&copy, sizeof(copy), options) || copy.done)
         return CRIER_EINVAL;
+    if (!bus->agenda)
+        return CRIER_ENOTSUP;
     if (!(future = future_create(bus->agenda, 0)))
         return made(bus, future, ret_future);
     copy.done = on_emitted;
@@ -159,6 +163,8 @@ int crier_after(crier *bus, int64_t delay_us, crier_future **ret_future)
 
     if (!bus || !ret_future || delay_us < 0)
         return CRIER_EINVAL;
+    if (!bus->agenda)
+        return CRIER_ENOTSUP;
     rc =
         future_timer(bus->agenda, delay_us < AGENDA_NEVER - now ? now + delay_us : AGENDA_NEVER - 1, &future);
     if (rc == 0)
@@ -308,6 +314,8 @@ static int combine(crier *bus, enum future_combinator how, crier_future *const *
 
     if (!bus || !ret_future || (!futures && count > 0))
         return CRIER_EINVAL;
+    if (!bus->agenda)
+        return CRIER_ENOTSUP;
     for (size_t i = 0; i < count; i++)
         if (!futures[i])
             return CRIER_EINVAL;
@@ -362,6 +370,8 @@ static int call_add(crier *bus, enum agenda_queue queue, void (*function)(crier 
 
     if (!bus || !function)
         return CRIER_EINVAL;
+    if (!bus->agenda)
+        return CRIER_ENOTSUP;
     if (agenda_is_closed(bus->agenda))
         return CRIER_ECLOSED;
     if (!(call = malloc(sizeof(*call))))

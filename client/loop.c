@@ -209,6 +209,7 @@ void loop_turn(crier *bus)
         bus->again = false;
         agenda_drain(bus->agenda);
         listeners_change(bus);
+        local_events_run(bus);
         requests_start(bus);
         close_begin(bus);
         if (engine_due(bus->engine) <= now)

@@ -18,16 +18,6 @@
 static const struct bus_scheme *const schemes[] = {&bus_scheme_crier, &bus_scheme_unix, &bus_scheme_local,
                                                    &bus_scheme_embed};
 
-static int local_open(const char *url, const struct crier_options *options, crier **ret_bus)
-{
-    (void)url;
-    (void)ret_bus;
-    open_error(options, "local: is not there yet");
-    return CRIER_ENOTSUP;
-}
-
-const struct bus_scheme bus_scheme_local = {.prefix = "local:", .open = local_open};
-
 const struct bus_scheme *bus_scheme_find(const char *url)
 {
     for (size_t i = 0; i < ARRAY_SIZE(schemes); i++)
@@ -76,7 +66,8 @@ static int open_with(const char *url, const struct crier_options *options, crier
         return CRIER_EINVAL;
     }
     if (!scheme) {
-        open_error(options, "\"%s\" is not a URL of a bus: crier://HOST:PORT, unix:/PATH, embed:FOLDER", url);
+        open_error(options,
+                   "\"%s\" is not a URL of a bus: crier://HOST:PORT, unix:/PATH, embed:FOLDER, local:", url);
         return CRIER_EINVAL;
     }
     return scheme->open(url, options, ret_bus);

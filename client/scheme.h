@@ -18,7 +18,7 @@ struct bus_scheme {
 
 extern const struct bus_scheme bus_scheme_crier; /* bus.c */
 extern const struct bus_scheme bus_scheme_unix;  /* bus.c */
-extern const struct bus_scheme bus_scheme_local; /* scheme.c: not there yet */
+extern const struct bus_scheme bus_scheme_local; /* emitter_bus.c */
 extern const struct bus_scheme bus_scheme_embed; /* scheme_absent.c, or embed/ */
 
 /* The row whose prefix the URL has; NULL: none. */

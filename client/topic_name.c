@@ -78,16 +78,27 @@ bool topic_pattern_is_valid(const char *pattern)
     return true;
 }
 
+const char *topic_name_local(const char *name)
+{
+    static const char *const local[] = {"error", "newListener", "removeListener", CRIER_ERROR_MONITOR,
+                                        CRIER_WARNING};
+
+    for (size_t i = 0; name && i < sizeof(local) / sizeof(local[0]); i++)
+        if (strcmp(name, local[i]) == 0)
+            return local[i];
+    return NULL;
+}
+
+bool topic_name_is_local(const char *name)
+{
+    return topic_name_local(name) != NULL;
+}
+
 bool topic_name_is_valid(const char *name)
 {
-    static const char *const local[] = {"error", "newListener", "removeListener"};
-
     if (!levels_are_valid(name) || name[0] == '$' || topic_is_pattern(name))
         return false;
-    for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
-        if (strcmp(name, local[i]) == 0)
-            return false;
-    return true;
+    return !topic_name_is_local(name);
 }
 
 char *text_copy(const char *text)

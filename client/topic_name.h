@@ -9,6 +9,8 @@
 /* 1..255 bytes of UTF-8 without control characters, blanks or '*', levels split by single dots, no leading '$', and none
  * of the names that are local to a bus. */
 bool topic_name_is_valid(const char *name);
+bool topic_name_is_local(const char *name);     /* one of those; NULL: no */
+const char *topic_name_local(const char *name); /* the same name, static; NULL: it is none */
 /* Has it a wildcard? */
 bool topic_is_pattern(const char *text);
 /* As a topic name, but a whole level may be `*` (any one level), or the last one `**` (any number of levels, also none). */

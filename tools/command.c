@@ -76,6 +76,17 @@ int command_bad_pattern(const char *pattern)
     return STATUS_USAGE;
 }
 
+bool command_is_local(const char *topic)
+{
+    static const char *const local[] = {"error", "newListener", "removeListener", CRIER_ERROR_MONITOR,
+                                        CRIER_WARNING};
+
+    for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
+        if (strcmp(topic, local[i]) == 0)
+            return true;
+    return false;
+}
+
 int command_bad_name(const char *topic, const char *group)
 {
     const char * or = group != NULL ? " (or the group's is none)" : "";

@@ -57,6 +57,8 @@ int command_usage_error(const struct command *command, const char *format, ...)
 /* "crier: TEXT" on standard error. Returns STATUS_FAILED. */
 int command_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Is it one of the topics that are a bus's own? Nothing of them would ever travel. */
+bool command_is_local(const char *topic);
 /* That the broker knows no such topic name (or, unless NULL, group name). Returns STATUS_USAGE. */
 int command_bad_name(const char *topic, const char *group);
 /* The same of a pattern that cannot be listened to. */

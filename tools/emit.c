@@ -423,7 +423,9 @@ static int emit_run(const struct command *command, const char *url, int argc, ch
         return status;
     }
     crier_on(emitter.bus, "error", on_error, &emitter);
-    if (options.file != NULL) {
+    if (command_is_local(emitter.topic)) {
+        status = command_bad_name(emitter.topic, NULL);
+    } else if (options.file != NULL) {
         status = emit_file(&emitter, &options);
     } else if (stream) {
         status = emit_input(&emitter, STDIN_FILENO);

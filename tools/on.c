@@ -310,7 +310,7 @@ static int listen_to(struct topic_listener *listener, crier *bus)
     options.released = on_released;
     options.listening = on_listening;
 
-    if (strcmp(listener->topic, "error") == 0) /* this bus's own, which would wait for ever */
+    if (command_is_local(listener->topic)) /* it would wait for ever */
         return command_bad_name(listener->topic, NULL);
     int rc = crier_listen(bus, listener->topic, &options, on_event, listener, NULL);
     if (rc == CRIER_EINVAL && strchr(listener->topic, '*') != NULL)

@@ -1,6 +1,8 @@
 /* allocation.c: the functions the linker puts in the place of malloc and its family. See allocation.h. */
 #include "tests/support/allocation.h"
 
+#include <malloc.h>
+
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *pointer, size_t size);
@@ -17,6 +19,7 @@ static struct {
     size_t size_max;
     unsigned long count;
     bool for_ever;
+    size_t bytes;
 } allocation = {.until_failure = -1};
 
 void allocation_fail_after(unsigned skip)
@@ -51,6 +54,11 @@ long allocation_out(void)
     return allocation.out;
 }
 
+size_t allocation_bytes(void)
+{
+    return allocation.bytes;
+}
+
 size_t allocation_size_max(void)
 {
     size_t size_max = allocation.size_max;
@@ -71,6 +79,7 @@ static bool fails_now(size_t size)
 static void *counted(void *pointer)
 {
     allocation.out += pointer != NULL;
+    allocation.bytes += malloc_usable_size(pointer);
     return pointer;
 }
 
@@ -88,13 +97,17 @@ void *__wrap_realloc(void *pointer, size_t size)
 {
     if (fails_now(size))
         return NULL;
+    size_t before = malloc_usable_size(pointer);
     void *moved = __real_realloc(pointer, size);
     allocation.out += moved && !pointer;
+    if (moved)
+        allocation.bytes += malloc_usable_size(moved) - before;
     return moved;
 }
 
 void __wrap_free(void *pointer)
 {
     allocation.out -= pointer != NULL;
+    allocation.bytes -= malloc_usable_size(pointer);
     __real_free(pointer);
 }

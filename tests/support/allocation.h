@@ -21,6 +21,8 @@ bool allocation_failed(void);
 unsigned long allocation_count(void);
 /* Blocks allocated and not freed, since the program's start. */
 long allocation_out(void);
+/* Bytes of those blocks, as the allocator rounds them. */
+size_t allocation_bytes(void);
 /* The largest single request since the last call, in bytes. */
 size_t allocation_size_max(void);
 

@@ -12,6 +12,8 @@
  * process's at a time (CRIER_EBUSY). "?OPTION=VALUE&..." after the folder sets crierd's options of those names, among
  * them `listen`, with which others can connect; `create=no` refuses to make the folder. A process that exits without
  * crier_close() has crashed as far as the broker is concerned: what was acknowledged is there. Not for use after fork().
+ * "local:" is an emitter in this process, as Node's: no broker, no thread; handlers run inside crier_emit(), and nothing is
+ * kept. <crier/emitter.h> has what it promises, and the rest of Node's contract for every kind.
  *
  * CONNECTING. crier_open() waits up to options.connect_timeout_ms for a first connection; after that the bus
  * reconnects by itself, with growing, jittered delays, and listeners go on from their position.
@@ -107,6 +109,8 @@ typedef struct crier crier;
 typedef struct crier_pool crier_pool;
 /** A subscription made by crier_listen(). */
 typedef struct crier_listener crier_listener;
+/** A listener as crier/emitter.h shows it. */
+typedef struct crier_listener_info crier_listener_info;
 struct event_base;
 
 /* ---- events ---- */
@@ -133,6 +137,8 @@ typedef struct crier_event {
     uint64_t high_watermark; /* of its partition when it was sent: offset + 1 == high_watermark is the end */
     int error;               /* on the topic "error": the code; the value is the text. 0 otherwise */
     const void *internal;    /* the library's */
+    const crier_listener_info
+        *listener; /* on "newListener", "removeListener", CRIER_WARNING: whose; else NULL */
 } crier_event;
 
 /** The header `index` (0-based) of an event. 0, or CRIER_EINVAL (no such header). Only inside the handler. */
@@ -214,8 +220,8 @@ static inline struct crier_options crier_options_default(void)
 /**
  * Open a bus.
  *
- * url      copied; "crier://HOST:PORT[,HOST2:PORT2...]", "unix:/PATH" or "embed:FOLDER[?OPTION=VALUE&...]"; the port
- *          defaults to 27437
+ * url      copied; "crier://HOST:PORT[,HOST2:PORT2...]", "unix:/PATH", "embed:FOLDER[?OPTION=VALUE&...]" or "local:";
+ *          the port defaults to 27437
  * options  copied; NULL: the defaults
  *
  * Returns 0, or CRIER_EINVAL (URL or options), CRIER_ECONNECT (nobody answered in connect_timeout_ms), CRIER_EPROTO
@@ -297,6 +303,7 @@ struct crier_listen_options {
     /* The handler runs on this worker pool, in order per key (crier/pool.h); default NULL: on the loop. Those of "error" are always there. */
     crier_pool *pool;
     uint32_t pool_events_max; /* so many events of it are on the pool at most; default 0: 1024 */
+    bool first;               /* before the listeners there are: crier_prepend() */
 };
 
 /** The defaults; see the fields. */
@@ -340,6 +347,10 @@ struct crier_emit_options {
     enum crier_durability durability; /* default CRIER_DURABLE, unless the topic says memory */
     crier_emitted *done;              /* default NULL: a failure becomes an "error" event */
     void *ctx;                        /* for done; kept alive by the caller until then */
+    int error;                        /* the code of an event on "error"; < 0; default 0: CRIER_EHANDLER */
+    /* Node's boolean: did the topic have listeners? Written on success; borrowed for the call; default NULL. On local: only,
+     * else CRIER_ENOTSUP: no bus knows at once who listens elsewhere */
+    bool *ret_had_listeners;
 };
 
 /** The defaults; see the fields. */
@@ -545,5 +556,7 @@ CRIER_API int crier_inspect(crier *bus, const struct crier_inspection *inspectio
 #ifdef __cplusplus
 }
 #endif
+
+#include "emitter.h" /* the rest of Node's contract */
 
 #endif

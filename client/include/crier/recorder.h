@@ -69,6 +69,7 @@ static inline int crier_recorder_on_event(crier *bus, const crier_event *event, 
             copy->value = event->value_size ? memcpy(bytes, event->value, event->value_size) : bytes;
         copy->header_count = 0; /* headers are not kept */
         copy->internal = NULL;
+        copy->listener = NULL;
         recorder->events[recorder->count++] = copy;
     } else {
         free(block);

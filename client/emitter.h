@@ -1,0 +1,186 @@
+/* emitter.h: the emitter of a bus of local: Node's EventEmitter, synchronous, in C.
+ *
+ *   emitter.c          listeners come and go         emitter_lock.h   who may use the bus just now
+ *   emitter_emit.c     emit: the hot path, "error"   topic_table.h    topics by name
+ *   emitter_bus.c      the bus: open, close, and what the public calls of every kind of bus mean here
+ *   emitter_listen.c   listen, off, ... of a local bus; looking at its listeners
+ *
+ * THE LISTENERS OF A TOPIC stand in one array, oldest first. An emit walks the array as it is when it begins; nothing
+ * that happens meanwhile disturbs it:
+ *   - who joins is put behind the end that the walk has noted; if the array has no room, or it is to be the first, a new
+ *     array takes its place, and the old one is kept (topic.retired) until no emit of the topic is under way;
+ *   - who leaves is only marked, with the number of its leaving; emits that begin later pass it by. The marked slots are
+ *     taken out when no emit of the topic is under way. So leaving needs no memory and cannot fail.
+ * A plain listener is nothing but its slot; what more there is to one (once, counts, `released`) has an emitter_listener.
+ *
+ * A HANDLER THAT FAILS becomes an event on "error", as with Node's captureRejections: when the outermost call has run its
+ * handlers, as Node's is on the next tick.
+ *
+ * Thread: the holder of the lock. Failures: no memory for a new listener: CRIER_ENOMEM, and nothing has changed. */
+#ifndef CRIER_CLIENT_EMITTER_H
+#define CRIER_CLIENT_EMITTER_H
+
+#include "client/emitter_lock.h"
+#include "client/topic_table.h"
+#include "crier/crier.h"
+
+#define EMITTER_LIVE UINT64_MAX /* slot.left: it has not */
+
+struct emitter_listener {
+    crier *bus;                /* first, as in every crier_listener */
+    struct crier_topic *topic; /* NULL: it has left */
+    crier_handler *handler;
+    void *ctx;
+    uint64_t count;  /* events to go; EMITTER_ENDLESS: no end */
+    char *group;     /* NULL: none */
+    uint64_t active; /* of a group: since when it is the member that is called; EMITTER_LIVE: another is */
+    void (*released)(void *ctx, int code, const char *text);
+    void (*assigned)(void *ctx, uint32_t partition, bool given);
+    uint64_t delivered, failed;
+    struct emitter_listener *next; /* among those to be released */
+};
+
+#define EMITTER_ENDLESS UINT64_MAX
+
+struct emitter_slot {
+    crier_handler *handler;
+    void *ctx;
+    struct emitter_listener *listener; /* NULL: a plain one */
+    uint64_t left;                     /* the number of its leaving */
+};
+
+struct emitter_array {
+    struct emitter_array *next; /* among the retired */
+    uint32_t count, capacity;
+    bool marked; /* somebody has left */
+    struct emitter_slot slots[];
+};
+
+struct emitter_failure; /* a handler failed: waits to become an "error" event */
+
+struct emitter {
+    crier *bus;
+    struct emitter_lock lock;
+    bool attention;              /* there are failures, or one that nobody heard: see emitter_exit */
+    uint64_t changes;            /* numbers leavings and takeovers */
+    uint64_t emitted, delivered; /* events; calls of handlers */
+    struct topic_table topics;
+    struct crier_topic *error, *monitor, *joined, *left, *warning; /* pinned */
+    int listeners_max;                                             /* of one topic; 0: no limit */
+    int unheard;  /* a failure nobody heard of, until the outermost call ends; 0: none */
+    int kept;     /* the same, for crier_flush() or crier_close() */
+    bool telling; /* failures are being told */
+    struct emitter_failure *failures, **failures_end;
+};
+
+/* ---- emitter.c ---- */
+
+int emitter_create(crier *bus, struct emitter **ret_emitter); /* 0 or CRIER_ENOMEM */
+void emitter_destroy(struct emitter *emitter); /* accepts NULL; calls `released` of who is left */
+
+/* What a new listener is. topic: valid, or local to a bus. */
+struct emitter_join {
+    const char *topic;
+    crier_handler *handler;
+    void *ctx;
+    bool first;                        /* before the others */
+    struct emitter_listener *listener; /* taken on success; NULL: a plain one */
+};
+int emitter_join(struct emitter *emitter, const struct emitter_join *join);
+/* The slot at `index` of the topic leaves, if it is there. */
+void emitter_leave(struct emitter *emitter, struct crier_topic *topic, uint32_t index);
+/* The newest with this handler and ctx; false: there is none. */
+bool emitter_leave_newest(struct emitter *emitter, const char *topic, crier_handler *handler, void *ctx);
+void emitter_leave_listener(struct emitter *emitter, struct emitter_listener *listener);
+/* All, newest first. topic NULL: of all topics. */
+void emitter_leave_all(struct emitter *emitter, const char *topic);
+/* What `once` is, as a raw listener: leaves, then calls. ctx: the emitter_listener. */
+int emitter_once_run(crier *bus, const crier_event *event, void *ctx);
+
+/* The record of a topic of this bus; NULL: no memory. */
+struct crier_topic *emitter_topic_get(struct emitter *emitter, const char *name);
+crier_listener_info emitter_info(const struct crier_topic *topic, const struct emitter_slot *slot);
+bool emitter_slot_matches(const struct emitter_slot *slot, crier_handler *handler, const void *ctx);
+static inline bool emitter_slot_lives(const struct emitter_slot *slot)
+{
+    return slot->left == EMITTER_LIVE;
+}
+
+/* While a call uses the record, nothing of it is freed. Calls end in the opposite order of their beginning: what
+ * topic_hold returned is put back. */
+static inline uint32_t topic_hold(struct crier_topic *topic)
+{
+    return topic->running++;
+}
+void topic_settle(struct crier_topic *topic);
+static inline void topic_release(struct crier_topic *topic, uint32_t before)
+{
+    topic->running = before;
+    if (__builtin_expect(topic->settle_due, 0) && before == 0)
+        topic_settle(topic);
+}
+
+/* ---- emitter_emit.c ---- */
+
+/* An event about a listener on "newListener", "removeListener" or "$warning": value is text. */
+void emitter_tell(struct emitter *emitter, struct crier_topic *about, const crier_listener_info *info,
+                  const char *text);
+/* If this is the outermost call, failures are told. Returns one that nobody heard; 0: none. */
+int emitter_attend(struct emitter *emitter);
+void emitter_failures_forget(struct emitter *emitter);
+
+/* The first thing a call does; what it returns is for the last. */
+static inline unsigned emitter_enter(struct emitter *emitter)
+{
+    return emitter_lock_enter(&emitter->lock);
+}
+
+/* The last thing a call does that is no emit: what nobody heard waits for crier_flush() or crier_close(). */
+static inline void emitter_exit_keep(struct emitter *emitter, unsigned before)
+{
+    int unheard = __builtin_expect(emitter->attention, 0) ? emitter_attend(emitter) : 0;
+
+    if (emitter->kept == 0)
+        emitter->kept = unheard;
+    emitter_lock_leave(&emitter->lock, before);
+}
+
+/* The last thing an emit does. Returns rc, or what nobody heard. */
+static inline int emitter_exit(struct emitter *emitter, unsigned before, int rc)
+{
+    int unheard;
+
+    if (rc < 0) {
+        emitter_exit_keep(emitter, before);
+        return rc;
+    }
+    unheard = __builtin_expect(emitter->attention, 0) ? emitter_attend(emitter) : 0;
+    emitter_lock_leave(&emitter->lock, before);
+    return unheard;
+}
+
+/* ---- emitter_listen.c, emitter_bus.c: public calls, on a bus of local:. bus: not NULL; the rest as the caller gave it ---- */
+
+int emitter_bus_listen(crier *bus, const char *topic, const struct crier_listen_options *options,
+                       crier_handler *handler, void *ctx, crier_listener **ret_listener);
+int emitter_bus_off(crier *bus, const char *topic, crier_handler *handler, void *ctx);
+int emitter_bus_unlisten(crier_listener *listener);
+void emitter_bus_listener_stats(const crier_listener *listener, struct crier_listener_stats *ret_stats);
+int emitter_bus_remove_all(crier *bus, const char *topic);
+int emitter_bus_event_names(crier *bus, void (*each)(void *ctx, const char *name), void *ctx);
+int emitter_bus_listeners(crier *bus, const char *topic, bool raw,
+                          void (*each)(void *ctx, const crier_listener_info *info), void *ctx);
+int emitter_bus_listener_count(crier *bus, const char *topic, crier_handler *handler, const void *ctx);
+
+int emitter_bus_close(crier *bus);
+int emitter_bus_flush(crier *bus);
+void emitter_bus_stats(crier *bus, struct crier_stats *ret_stats);
+int emitter_bus_max_listeners(crier *bus, int count); /* sets it, unless < 0; returns it */
+int emitter_bus_intern(crier *bus, const char *name, crier_topic **ret_topic, bool *ret_is_new);
+int emitter_bus_topic_create(crier *bus, const char *name);
+int emitter_bus_topic_describe(crier *bus, const char *name,
+                               void (*each)(void *ctx, const struct crier_topic_info *info), void *ctx);
+int emitter_bus_group_describe(crier *bus, const char *name, const char *topic,
+                               void (*each)(void *ctx, const struct crier_group_info *info), void *ctx);
+
+#endif

@@ -1,0 +1,325 @@
+/* emitter_emit.c: an emit on a bus of local:, which is what everything else here is arranged for; and what becomes of
+ * errors and of handlers that fail.
+ *
+ * Role:    crier_emit() and its relatives come here first; a bus with an engine is passed on to bus.c.
+ * Thread:  any; see emitter_lock.h.
+ *
+ * Happy path:  crier_emit -> the topic by its name -> array_run: handler after handler -> emitter_exit
+ * Failures:    "error" with nobody there: its code is returned. A handler fails: noted, told on "error" when the outermost
+ *              call is through with its handlers; with nobody there, CRIER_EHANDLER is what that call returns (or, if it
+ *              is no emit, the next crier_flush() or crier_close()). */
+#include "client/bus_internal.h"
+#include "client/emitter.h"
+#include "client/emitter_headers.h"
+#include "client/struct_size.h"
+#include "client/topic_name.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LIKELY(x)   __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define NOINLINE    __attribute__((noinline)) /* keeps the common path's registers few */
+
+struct emitter_failure {
+    struct emitter_failure *next;
+    char text[];
+};
+
+/* ---- failures ---- */
+
+/* A handler of the topic returned `rc`. Errors on the way of telling errors are not told again. */
+static NOINLINE void failure_note(struct emitter *emitter, const struct crier_topic *topic, int rc)
+{
+    size_t size = topic->name_size + sizeof("a handler of  returned -2147483648");
+    struct emitter_failure *failure;
+
+    emitter->attention = true;
+    if (emitter->telling || !(failure = malloc(sizeof(*failure) + size))) {
+        emitter->unheard = CRIER_EHANDLER;
+        return;
+    }
+    failure->next = NULL;
+    snprintf(failure->text, size, "a handler of %s returned %d", topic->name, rc);
+    *emitter->failures_end = failure;
+    emitter->failures_end = &failure->next;
+}
+
+static struct emitter_failure *failure_take(struct emitter *emitter)
+{
+    struct emitter_failure *failure = emitter->failures;
+
+    if (failure && !(emitter->failures = failure->next))
+        emitter->failures_end = &emitter->failures;
+    return failure;
+}
+
+void emitter_failures_forget(struct emitter *emitter)
+{
+    struct emitter_failure *failure;
+
+    while ((failure = failure_take(emitter)))
+        free(failure);
+}
+
+/* ---- the walk ---- */
+
+/* One that has more than a slot. `began`: emitter.changes when the emit did. */
+static int listener_run(struct emitter *emitter, struct emitter_listener *listener, const crier_event *event,
+                        uint64_t began)
+{
+    int rc;
+
+    if (listener->count == 0 || listener->active > began)
+        return 0; /* its last event came while an earlier handler ran; or another member's turn */
+    if (listener->count != EMITTER_ENDLESS && --listener->count == 0)
+        emitter_leave_listener(emitter,
+                               listener); /* first: what the handler emits does not come back to it */
+    listener->delivered++;
+    rc = listener->handler(emitter->bus, event, listener->ctx);
+    listener->failed += rc < 0;
+    return rc;
+}
+
+int emitter_once_run(crier *bus, const crier_event *event, void *ctx)
+{
+    struct emitter_listener *listener = ctx;
+    struct crier_topic *topic;
+    unsigned before = emitter_enter(bus->emitter);
+    uint32_t held = 0;
+    int rc;
+
+    if ((topic = listener->topic))
+        held = topic_hold(topic);
+    rc = listener_run(bus->emitter, listener, event, bus->emitter->changes);
+    if (topic)
+        topic_release(topic, held);
+    emitter_exit_keep(bus->emitter, before);
+    return rc;
+}
+
+/* The handlers of the slots before `end`. */
+static NOINLINE void slots_run(struct emitter *emitter, const struct crier_topic *topic,
+                               const crier_event *event, const struct emitter_slot *slot,
+                               const struct emitter_slot *end)
+{
+    uint64_t began = emitter->changes;
+    int rc;
+
+    for (; slot < end; slot++) {
+        if (UNLIKELY(slot->left <= began))
+            continue;
+        emitter->delivered++;
+        if (LIKELY(!slot->listener))
+            rc = slot->handler(emitter->bus, event, slot->ctx);
+        else
+            rc = listener_run(emitter, slot->listener, event, began);
+        if (UNLIKELY(rc < 0))
+            failure_note(emitter, topic, rc);
+    }
+}
+
+/* Most topics have one listener, and that a plain one: no walk for it. */
+static inline void array_run(struct emitter *emitter, struct crier_topic *topic, const crier_event *event)
+{
+    const struct emitter_array *array = topic->array;
+    const struct emitter_slot *slot = array->slots;
+    uint32_t held = topic_hold(topic);
+    int rc;
+
+    if (LIKELY(array->count == 1 && !slot->listener)) {
+        emitter->delivered++;
+        rc = slot->handler(emitter->bus, event, slot->ctx);
+        if (UNLIKELY(rc < 0))
+            failure_note(emitter, topic, rc);
+    } else {
+        slots_run(emitter, topic, event, slot, slot + array->count);
+    }
+    topic_release(topic, held);
+}
+
+/* "error": its monitors first; with nobody else there it is the caller's. */
+static int error_begin(struct emitter *emitter, const crier_event *event)
+{
+    crier_event copy = *event;
+
+    copy.topic = emitter->monitor->name;
+    if (emitter->monitor->count > 0)
+        array_run(emitter, emitter->monitor, &copy);
+    return emitter->error->count > 0 ? 0 : event->error;
+}
+
+/* Every field by itself: a zeroed struct costs more than all the rest of an emit. */
+static inline void event_begin(crier_event *event, const void *value, size_t value_size)
+{
+    event->partition = 0;
+    event->timestamp_ms = 0;
+    event->key = NULL;
+    event->key_size = 0;
+    event->value = value;
+    event->value_size = value_size;
+    event->header_count = 0;
+    event->error = 0;
+    event->internal = NULL;
+    event->listener = NULL;
+}
+
+/* What is special about "error": < 0: nobody is there, and that is its code. */
+static NOINLINE int special_begin(struct emitter *emitter, crier_event *event)
+{
+    if (event->error == 0)
+        event->error = CRIER_EHANDLER;
+    return error_begin(emitter, event);
+}
+
+static inline int topic_emit(struct emitter *emitter, struct crier_topic *topic, crier_event *event,
+                             bool *ret_heard)
+{
+    int rc;
+
+    event->topic = topic->name;
+    event->offset = emitter->emitted;
+    event->high_watermark = ++emitter->emitted;
+    if (UNLIKELY(topic->special) && (rc = special_begin(emitter, event)) < 0)
+        return rc;
+    if (topic->count == 0)
+        return 0;
+    *ret_heard = true;
+    array_run(emitter, topic, event);
+    return 0;
+}
+
+void emitter_tell(struct emitter *emitter, struct crier_topic *about, const crier_listener_info *info,
+                  const char *text)
+{
+    crier_event event = {.value = text, .value_size = strlen(text), .listener = info};
+    bool heard;
+
+    (void)topic_emit(emitter, about, &event, &heard);
+}
+
+/* ---- the end of a call ---- */
+
+int emitter_attend(struct emitter *emitter)
+{
+    struct emitter_failure *failure;
+    int unheard, rc;
+    bool heard;
+
+    if (emitter_lock_depth(&emitter->lock) > 1)
+        return 0;
+    while ((failure = failure_take(emitter))) {
+        crier_event event = {
+            .value = failure->text, .value_size = strlen(failure->text), .error = CRIER_EHANDLER};
+        emitter->telling = true;
+        rc = topic_emit(emitter, emitter->error, &event, &heard);
+        emitter->telling = false;
+        if (rc < 0)
+            emitter->unheard = rc;
+        free(failure);
+    }
+    unheard = emitter->unheard;
+    emitter->unheard = 0;
+    emitter->attention = false;
+    return unheard;
+}
+
+/* ---- the API ---- */
+
+/* Nobody has ever listened to it. */
+static int emit_unknown(struct emitter *emitter, const char *topic)
+{
+    if (!topic_name_is_valid(topic))
+        return CRIER_EINVAL;
+    emitter->emitted++;
+    return 0;
+}
+
+int crier_emit(crier *bus, const char *topic, const void *value, size_t value_size)
+{
+    struct crier_topic *record;
+    crier_event event;
+    unsigned before;
+    bool heard;
+    int rc;
+
+    if (UNLIKELY(!bus || !topic || (!value && value_size > 0)))
+        return CRIER_EINVAL;
+    if (!bus->emitter)
+        return bus_emit(bus, topic, value, value_size, NULL);
+    before = emitter_enter(bus->emitter);
+    event_begin(&event, value, value_size);
+    record = topic_table_find(&bus->emitter->topics, topic);
+    rc = record ? topic_emit(bus->emitter, record, &event, &heard) : emit_unknown(bus->emitter, topic);
+    return emitter_exit(bus->emitter, before, rc);
+}
+
+int crier_emit_topic(crier_topic *topic, const void *value, size_t value_size)
+{
+    struct emitter *emitter;
+    crier_event event;
+    unsigned before;
+    bool heard;
+
+    if (UNLIKELY(!topic || (!value && value_size > 0)))
+        return CRIER_EINVAL;
+    if (UNLIKELY(!(emitter = topic->emitter)))
+        return bus_emit(topic->bus, topic->name, value, value_size, NULL);
+    before = emitter_enter(emitter);
+    event_begin(&event, value, value_size);
+    return emitter_exit(emitter, before, topic_emit(emitter, topic, &event, &heard));
+}
+
+/* With everything an emit may carry. The event's headers are encoded as in a batch, where handlers look for them. */
+static int emit_local(struct emitter *emitter, const char *topic, const void *value, size_t value_size,
+                      const struct crier_emit_options *options)
+{
+    struct batch_record record = {0};
+    crier_event event = {.value = value,
+                         .value_size = value_size,
+                         .key = options->key,
+                         .key_size = options->key_size,
+                         .timestamp_ms = options->timestamp_ms,
+                         .header_count = (int32_t)options->header_count,
+                         .internal = &record};
+    struct crier_topic *found;
+    void *headers = NULL;
+    bool heard = false;
+    unsigned before;
+    int rc;
+
+    if ((!value && value_size > 0) || (!options->key && options->key_size > 0) || options->error > 0)
+        return CRIER_EINVAL;
+    if ((rc = emitter_headers_encode(options, &record, &headers)) < 0)
+        return rc;
+    before = emitter_enter(emitter);
+    found = topic_table_find(&emitter->topics, topic);
+    if (found == emitter->error)
+        event.error = options->error;
+    rc = found ? topic_emit(emitter, found, &event, &heard) : emit_unknown(emitter, topic);
+    if (options->ret_had_listeners && rc == 0)
+        *options->ret_had_listeners = heard;
+    if (options->done && rc == 0)
+        options->done(emitter->bus, 0, UINT64_MAX, options->ctx);
+    free(headers);
+    return emitter_exit(emitter, before, rc);
+}
+
+int crier_emit_with(crier *bus, const char *topic, const void *value, size_t value_size,
+                    const struct crier_emit_options *options)
+{
+    struct crier_emit_options copy;
+
+    if (!options)
+        return crier_emit(bus, topic, value, value_size);
+    if (!bus || !topic)
+        return CRIER_EINVAL;
+    if (options->struct_size != sizeof(copy)) { /* made for another version */
+        copy = crier_emit_options_default();
+        if (!struct_take(&copy, sizeof(copy), options))
+            return CRIER_EINVAL;
+        options = &copy;
+    }
+    return bus->emitter ? emit_local(bus->emitter, topic, value, value_size, options)
+                        : bus_emit(bus, topic, value, value_size, options);
+}

@@ -1,0 +1,43 @@
+/* emitter_headers.c: headers, encoded. See emitter_headers.h. */
+#include "client/emitter_headers.h"
+
+#include "proto/varint.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint8_t *string_put(uint8_t *to, const void *data, size_t size)
+{
+    to = varint32_put(to, data ? (int32_t)size : -1);
+    if (data && size > 0)
+        memcpy(to, data, size);
+    return data ? to + size : to;
+}
+
+int emitter_headers_encode(const struct crier_emit_options *options, struct batch_record *record,
+                           void **ret_memory)
+{
+    size_t size = 1;
+    uint8_t *at;
+
+    if (options->header_count == 0)
+        return 0;
+    if (!options->headers || options->header_count > INT32_MAX / 2)
+        return CRIER_EINVAL;
+    for (size_t i = 0; i < options->header_count; i++) {
+        const crier_header *header = &options->headers[i];
+        if (!header->name || header->name_size > INT32_MAX || header->value_size > INT32_MAX)
+            return CRIER_EINVAL;
+        size += header->name_size + header->value_size + 2 * (size_t)VARINT32_SIZE_MAX;
+    }
+    if (!(*ret_memory = at = malloc(size)))
+        return CRIER_ENOMEM;
+    record->header_count = (int32_t)options->header_count;
+    record->headers = at;
+    for (size_t i = 0; i < options->header_count; i++) {
+        at = string_put(at, options->headers[i].name, options->headers[i].name_size);
+        at = string_put(at, options->headers[i].value, options->headers[i].value_size);
+    }
+    record->headers_end = at;
+    return 0;
+}

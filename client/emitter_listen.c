@@ -1,0 +1,195 @@
+/* emitter_listen.c: the calls about listeners, on a bus of local:.
+ *
+ * Thread:   any; each takes the lock for itself.
+ * Failures: as crier.h and crier/emitter.h say. What handlers of "newListener" and "removeListener" fail with, and nobody
+ *           hears, waits for crier_flush() or crier_close(). */
+#include "client/bus_internal.h"
+#include "client/emitter.h"
+#include "client/struct_size.h"
+#include "client/topic_name.h"
+
+#include <stdlib.h>
+
+#define GROUP_NAME_MAX 255
+
+static bool options_are_valid(const struct crier_listen_options *options)
+{
+    return (!options->group || text_is_valid(options->group, GROUP_NAME_MAX)) && options->from_value >= 0;
+}
+
+/* Does the listener need more than a slot? */
+static bool is_plain(const struct crier_listen_options *options, bool handle)
+{
+    return !handle && options->count == 0 && !options->group && !options->released;
+}
+
+static int listener_make(crier *bus, const struct crier_listen_options *options, crier_handler *handler,
+                         void *ctx, struct emitter_listener **ret_listener)
+{
+    struct emitter_listener *listener = calloc(1, sizeof(*listener));
+
+    if (!listener || (options->group && !(listener->group = text_copy(options->group)))) {
+        free(listener);
+        return CRIER_ENOMEM;
+    }
+    listener->bus = bus;
+    listener->handler = handler;
+    listener->ctx = ctx;
+    listener->count = options->count ? options->count : EMITTER_ENDLESS;
+    listener->active = options->group ? EMITTER_LIVE : 0;
+    listener->released = options->released;
+    listener->assigned = options->group ? options->assigned : NULL;
+    *ret_listener = listener;
+    return 0;
+}
+
+int emitter_bus_listen(crier *bus, const char *topic, const struct crier_listen_options *options,
+                       crier_handler *handler, void *ctx, crier_listener **ret_listener)
+{
+    struct crier_listen_options copy = crier_listen_options_default();
+    struct emitter_join join = {.topic = topic, .handler = handler, .ctx = ctx};
+    int rc = 0;
+    unsigned before;
+
+    if (!handler || !topic || !struct_take(&copy, sizeof(copy), options) || !options_are_valid(&copy))
+        return CRIER_EINVAL;
+    if (!topic_name_is_local(topic) && !topic_name_is_valid(topic))
+        return topic_pattern_is_valid(topic) ? CRIER_ENOTSUP : CRIER_EINVAL;
+    if (copy.pool)
+        return CRIER_ENOTSUP; /* its handlers run where the event is emitted */
+    if (copy.from > CRIER_EARLIEST)
+        return copy.from > CRIER_TIME ? CRIER_EINVAL
+                                      : CRIER_ENOTSUP; /* nothing is kept that could be replayed */
+    join.first = copy.first;
+    if (!is_plain(&copy, ret_listener) && (rc = listener_make(bus, &copy, handler, ctx, &join.listener)) < 0)
+        return rc;
+    before = emitter_enter(bus->emitter);
+    if (ret_listener)
+        *ret_listener = (crier_listener *)(void *)join.listener;
+    if ((rc = emitter_join(bus->emitter, &join)) < 0 && join.listener) {
+        free(join.listener->group);
+        free(join.listener);
+    } else if (rc == 0 && copy.listening) {
+        copy.listening(ctx);
+    }
+    emitter_exit_keep(bus->emitter, before);
+    return rc;
+}
+
+int emitter_bus_off(crier *bus, const char *topic, crier_handler *handler, void *ctx)
+{
+    bool found;
+    unsigned before;
+
+    before = emitter_enter(bus->emitter);
+    found = emitter_leave_newest(bus->emitter, topic, handler, ctx);
+    emitter_exit_keep(bus->emitter, before);
+    return found ? 0 : CRIER_EINVAL;
+}
+
+int emitter_bus_unlisten(crier_listener *handle)
+{
+    struct emitter_listener *listener = (struct emitter_listener *)(void *)handle;
+    crier *bus = listener->bus;
+    unsigned before;
+
+    before = emitter_enter(bus->emitter);
+    emitter_leave_listener(bus->emitter, listener);
+    emitter_exit_keep(bus->emitter, before);
+    return 0;
+}
+
+void emitter_bus_listener_stats(const crier_listener *handle, struct crier_listener_stats *ret_stats)
+{
+    const struct emitter_listener *listener = (const struct emitter_listener *)(const void *)handle;
+    struct emitter *emitter = listener->bus->emitter;
+    unsigned before;
+
+    before = emitter_enter(emitter);
+    *ret_stats = (struct crier_listener_stats){.delivered = listener->delivered, .failed = listener->failed};
+    emitter_exit_keep(emitter, before);
+}
+
+int emitter_bus_remove_all(crier *bus, const char *topic)
+{
+    unsigned before;
+
+    before = emitter_enter(bus->emitter);
+    emitter_leave_all(bus->emitter, topic);
+    emitter_exit_keep(bus->emitter, before);
+    return 0;
+}
+
+/* ---- looking ---- */
+
+int emitter_bus_event_names(crier *bus, void (*each)(void *ctx, const char *name), void *ctx)
+{
+    struct emitter *emitter = bus->emitter;
+    struct crier_topic **topics;
+    size_t count = 0;
+    unsigned before;
+
+    before = emitter_enter(emitter);
+    if (!(topics = malloc((emitter->topics.count + 1) * sizeof(struct crier_topic *)))) {
+        emitter_exit_keep(emitter, before);
+        return CRIER_ENOMEM;
+    }
+    for (struct list *link = emitter->topics.active.next; link != &emitter->topics.active;
+         link = link->next) {
+        topics[count] = LIST_ENTRY(link, struct crier_topic, active);
+        topic_hold(topics[count++]);
+    }
+    for (size_t i = 0; i < count; i++)
+        each(ctx, topics[i]->name);
+    for (size_t i = 0; i < count; i++)
+        topic_release(topics[i], topics[i]->running - 1);
+    free(topics);
+    emitter_exit_keep(emitter, before);
+    return 0;
+}
+
+int emitter_bus_listeners(crier *bus, const char *name, bool raw,
+                          void (*each)(void *ctx, const crier_listener_info *info), void *ctx)
+{
+    struct emitter *emitter = bus->emitter;
+    const struct emitter_array *array;
+    struct crier_topic *topic;
+    uint64_t began;
+    unsigned before;
+
+    before = emitter_enter(emitter);
+    if ((topic = topic_table_find(&emitter->topics, name)) && (array = topic->array)) {
+        uint32_t count = array->count;
+        began = emitter->changes;
+        uint32_t held = topic_hold(topic);
+        for (uint32_t i = 0; i < count; i++) {
+            crier_listener_info info = emitter_info(topic, &array->slots[i]);
+            if (raw && info.count > 0) {
+                info.handler = emitter_once_run;
+                info.ctx = array->slots[i].listener;
+            }
+            if (array->slots[i].left > began)
+                each(ctx, &info);
+        }
+        topic_release(topic, held);
+    }
+    emitter_exit_keep(emitter, before);
+    return 0;
+}
+
+int emitter_bus_listener_count(crier *bus, const char *name, crier_handler *handler, const void *ctx)
+{
+    struct emitter *emitter = bus->emitter;
+    const struct crier_topic *topic;
+    int count = 0;
+    unsigned before;
+
+    before = emitter_enter(emitter);
+    if ((topic = topic_table_find(&emitter->topics, name)) && topic->array) {
+        count = handler ? 0 : (int)topic->count;
+        for (uint32_t i = 0; handler && i < topic->array->count; i++)
+            count += emitter_slot_matches(&topic->array->slots[i], handler, ctx);
+    }
+    emitter_exit_keep(emitter, before);
+    return count;
+}
