@@ -236,7 +236,7 @@ static void bus_stop(crier *bus)
 int bus_start(const struct url *url, const struct bus_transport *transport,
               const struct crier_options *options, crier **ret_bus)
 {
-    crier *bus;
+    crier *bus = NULL;
     int rc = bus_create(url, transport, options, &bus);
 
     if (rc < 0)
