@@ -311,3 +311,47 @@ Test(store_roll, lives_without_a_single_append_leave_one_segment_to_write_to)
     fixture_expect(f, 1, 0, 2, 100);
     fixture_destroy(f);
 }
+
+/* A reader has one queue: whoever asks for much gets 1 MiB, and waits behind the others for more. */
+struct turn {
+    struct store_read read;
+    unsigned *count;
+    unsigned place;
+    bool done;
+};
+
+static void turn_done(struct store_read *read, void *ctx)
+{
+    struct turn *turn = ctx;
+    cr_assert_eq(read->status, 0);
+    turn->place = (*turn->count)++;
+    turn->done = true;
+}
+
+Test(store_roll, reads_are_answered_in_the_order_they_were_asked_in)
+{
+    struct fixture *f = open_small();
+    for (uint64_t i = 0; i < 30; i++)
+        for (uint64_t partition = 1; partition <= 3; partition++)
+            cr_assert_eq(fixture_emit(f, partition, i, 1, BATCH_SIZE), STORE_OK);
+    struct turn turns[12];
+    unsigned count = 0;
+    for (unsigned i = 0; i < 12; i++) {
+        turns[i] = (struct turn){.read = {.done = turn_done,
+                                          .ctx = &turns[i],
+                                          .partition = 1 + i % 3,
+                                          .offset = i, /* also at the end, and beyond it */
+                                          .until = i % 4 ? 30 : i,
+                                          .bytes_max = 1u << 20},
+                                 .count = &count};
+        cr_assert_eq(f->store->ops->read(f->store, &turns[i].read), 0);
+    }
+    for (unsigned i = 0; i < 12; i++) {
+        fixture_wait(f, &turns[i].done);
+        cr_assert_eq(turns[i].place, i);
+        cr_assert_eq(turns[i].read.count > 0, i % 4 != 0);
+        for (uint32_t batch = 0; batch < turns[i].read.count; batch++)
+            slice_unref(&turns[i].read.batches[batch].batch);
+    }
+    fixture_destroy(f);
+}
