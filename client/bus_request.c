@@ -101,6 +101,12 @@ static int request_start(crier *bus, struct bus_request *request)
         return engine_topic_describe(bus->engine, request->name, on_answer, request, now);
     case BUS_TOPIC_LIST:
         return engine_topic_list(bus->engine, on_answer, request, now);
+    case BUS_TOPIC_ALTER:
+        return engine_topic_alter(bus->engine, request->name, &request->changes, on_answer, request, now);
+    case BUS_TOPIC_DELETE:
+        return engine_topic_delete(bus->engine, request->name, on_answer, request, now);
+    case BUS_TOPIC_TRIM:
+        return engine_topic_trim(bus->engine, request->name, &request->trim, on_answer, request, now);
     case BUS_GROUP_LIST:
         return engine_group_list(bus->engine, on_answer, request, now);
     case BUS_GROUP_DESCRIBE:

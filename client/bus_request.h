@@ -8,6 +8,9 @@ enum bus_request_kind {
     BUS_TOPIC_CREATE,
     BUS_TOPIC_DESCRIBE,
     BUS_TOPIC_LIST,
+    BUS_TOPIC_ALTER,
+    BUS_TOPIC_DELETE,
+    BUS_TOPIC_TRIM,
     BUS_GROUP_LIST,
     BUS_GROUP_DESCRIBE,
     BUS_GROUP_SEEK,
@@ -30,6 +33,8 @@ struct bus_request {
     char *topic; /* the group's topic; NULL: not asked */
     struct crier_topic_options options;
     bool has_options;
+    struct crier_topic_changes changes;
+    struct crier_topic_trim_options trim;
     struct crier_group_seek_options seek;
     struct crier_inspection inspection;
     /* under bus.lock */

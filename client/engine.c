@@ -444,6 +444,7 @@ void engine_stats(const struct engine *engine, struct crier_stats *ret_stats)
 {
     *ret_stats = engine->stage.stats;
     ret_stats->pending_bytes = engine->stage.pending_bytes;
+    ret_stats->skipped = atomic_load_explicit(&engine->skipped, memory_order_relaxed);
 }
 
 int engine_emit(struct engine *engine, const char *topic, const void *value, size_t value_size,

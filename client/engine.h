@@ -214,7 +214,7 @@ struct engine_answer {
 typedef void engine_answered(void *ctx, const struct engine_answer *answer);
 
 /* All: 0, or CRIER_ENOMEM, CRIER_EINVAL, CRIER_ECLOSED (then `answered` is not called). Without a connection they wait
- * for one; CRIER_ETIMEDOUT after options.request_timeout_ms. What changes something (create, seek, delete) and whose
+ * for one; CRIER_ETIMEDOUT after options.request_timeout_ms. What changes something (create, alter, trim, seek, delete) and whose
  * answer was lost ends with CRIER_EUNKNOWN. */
 int engine_topic_create(struct engine *engine, const char *name, const struct crier_topic_options *options,
                         engine_answered *answered, void *ctx, int64_t now_us);
@@ -223,6 +223,13 @@ int engine_topic_describe(struct engine *engine, const char *name, engine_answer
 int engine_topic_list(struct engine *engine, engine_answered *answered, void *ctx, int64_t now_us);
 int engine_inspect(struct engine *engine, const struct crier_inspection *inspection,
                    engine_answered *answered, void *ctx, int64_t now_us);
+int engine_topic_alter(struct engine *engine, const char *name, const struct crier_topic_changes *changes,
+                       engine_answered *answered, void *ctx, int64_t now_us);
+int engine_topic_delete(struct engine *engine, const char *name, engine_answered *answered, void *ctx,
+                        int64_t now_us);
+/* name "": the broker's clock is right. */
+int engine_topic_trim(struct engine *engine, const char *name, const struct crier_topic_trim_options *options,
+                      engine_answered *answered, void *ctx, int64_t now_us);
 int engine_group_list(struct engine *engine, engine_answered *answered, void *ctx, int64_t now_us);
 /* topic: "": none. */
 int engine_group_describe(struct engine *engine, const char *name, const char *topic,

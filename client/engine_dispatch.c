@@ -384,6 +384,7 @@ static void skip_gap(struct engine *engine, struct delivery *delivery)
     engine_error(engine, CRIER_ELIMIT,
                  "%s: the events %llu to %llu are gone before they were heard (retention)", partition->topic,
                  (unsigned long long)partition->next, (unsigned long long)delivery->skip_to - 1);
+    atomic_fetch_add_explicit(&engine->skipped, delivery->skip_to - partition->next, memory_order_relaxed);
     partition->next = delivery->skip_to;
 }
 

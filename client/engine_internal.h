@@ -138,6 +138,9 @@ enum request_kind {
     REQUEST_TOPIC_CREATE,
     REQUEST_TOPIC_DESCRIBE,
     REQUEST_TOPIC_LIST,
+    REQUEST_TOPIC_ALTER,
+    REQUEST_TOPIC_DELETE,
+    REQUEST_TOPIC_TRIM,
     REQUEST_GROUP_LIST,
     REQUEST_GROUP_DESCRIBE,
     REQUEST_GROUP_SEEK,
@@ -169,7 +172,10 @@ struct request {
     uint32_t partitions;
     enum crier_durability durability;
     struct crier_inspection inspection;
-    struct group_question *group; /* owned; NULL: none */
+    struct crier_retention retention;     /* CREATE, ALTER */
+    unsigned set;                         /* ALTER */
+    struct crier_topic_trim_options trim; /* TRIM; of no name: the clock is right */
+    struct group_question *group;         /* owned; NULL: none */
     struct emit_topic
         *topic; /* a DESCRIBE for emitting, which creates: emit_topic_answered is told; else NULL */
     engine_answered *answered;
@@ -198,7 +204,8 @@ struct engine {
     int64_t now;                         /* the last time that was passed in */
     char broken_text[256];
     uint64_t reconnects;
-    uint8_t cluster_id[16]; /* whose log this is */
+    _Atomic uint64_t skipped; /* offsets gone before they were heard */
+    uint8_t cluster_id[16];   /* whose log this is */
     bool cluster_known;
     bool was_ready; /* WELCOME has come once */
     bool closing;   /* engine_close was called */
@@ -407,6 +414,14 @@ void request_forget(struct engine *engine, struct request *request); /* frees it
 /* One page was told: the same request again, after this name (NULL: as it was). */
 void request_continue(struct engine *engine, struct request *request, const char *last_name);
 void group_question_free(struct engine *engine, struct group_question *question); /* accepts NULL */
+/* ---- engine_topic.c ---- */
+Wire__Retention retention_to_wire(const struct crier_retention *retention);
+struct crier_retention retention_from_wire(const Wire__Retention *message); /* NULL: everything is kept */
+bool retention_is_valid(const struct crier_retention *retention);
+void topic_send_alter(struct engine *engine, const struct request *request);
+void topic_send_delete(struct engine *engine, const struct request *request);
+void topic_send_trim(struct engine *engine, const struct request *request);
+
 void group_send_list(struct engine *engine, const struct request *request);
 void group_send_describe(struct engine *engine, const struct request *request);
 void group_send_seek(struct engine *engine, const struct request *request);

@@ -97,13 +97,14 @@ int engine_topic_create(struct engine *engine, const char *name, const struct cr
     struct request *request;
     int rc;
 
-    if (!topic_name_is_valid(name))
+    if (!topic_name_is_valid(name) || (options && !retention_is_valid(&options->retention)))
         return CRIER_EINVAL;
     if ((rc = request_ask(engine, REQUEST_TOPIC_CREATE, name, answered, ctx, now_us, &request)) < 0)
         return rc;
     if (options) {
         request->partitions = options->partitions;
         request->durability = options->durability;
+        request->retention = options->retention;
     }
     return 0;
 }
@@ -149,6 +150,9 @@ static void send_create(struct engine *engine, const struct request *request)
     message.name = (char *)(uintptr_t)request->name;
     message.partitions = request->partitions;
     message.durability = (Wire__Durability)request->durability;
+    Wire__Retention retention = retention_to_wire(&request->retention);
+    if (wire__retention__get_packed_size(&retention))
+        message.retention = &retention;
     engine_send(engine, FRAME_TOPIC_CREATE, &message.base);
 }
 
@@ -184,6 +188,9 @@ static void (*const senders[REQUEST_KINDS])(struct engine *engine, const struct 
     [REQUEST_TOPIC_CREATE] = send_create,
     [REQUEST_TOPIC_DESCRIBE] = send_describe,
     [REQUEST_TOPIC_LIST] = send_list,
+    [REQUEST_TOPIC_ALTER] = topic_send_alter,
+    [REQUEST_TOPIC_DELETE] = topic_send_delete,
+    [REQUEST_TOPIC_TRIM] = topic_send_trim,
     [REQUEST_GROUP_LIST] = group_send_list,
     [REQUEST_GROUP_DESCRIBE] = group_send_describe,
     [REQUEST_GROUP_SEEK] = group_send_seek,
@@ -265,13 +272,15 @@ static struct crier_topic_info *topics_convert(struct engine *engine, const Wire
             return NULL;
         for (size_t p = 0; p < topic->n_partitions; p++)
             partitions[p] = (struct crier_partition_info){topic->partitions[p]->log_start,
-                                                          topic->partitions[p]->high_watermark};
+                                                          topic->partitions[p]->high_watermark,
+                                                          topic->partitions[p]->bytes};
         infos[i] = (struct crier_topic_info){
             .name = topic->name,
             .partition_count = (uint32_t)topic->n_partitions,
             .partitions = partitions,
             .durability = topic->durability == WIRE__DURABILITY__MEMORY ? CRIER_MEMORY : CRIER_DURABLE,
-            .created_us = topic->created_us};
+            .created_us = topic->created_us,
+            .retention = retention_from_wire(topic->retention)};
     }
     return infos;
 }
@@ -287,8 +296,7 @@ void request_continue(struct engine *engine, struct request *request, const char
 
 static bool asks_about_topics(const struct request *request)
 {
-    return request->kind == REQUEST_TOPIC_CREATE || request->kind == REQUEST_TOPIC_DESCRIBE ||
-           request->kind == REQUEST_TOPIC_LIST;
+    return request->kind <= REQUEST_TOPIC_TRIM;
 }
 
 void request_topics(struct engine *engine, const Wire__Topics *topics)
@@ -331,8 +339,9 @@ void request_pong(struct engine *engine, uint64_t nonce)
 
 static bool changes_something(const struct request *request)
 {
-    return request->kind == REQUEST_TOPIC_CREATE || request->kind == REQUEST_GROUP_SEEK ||
-           request->kind == REQUEST_GROUP_DELETE;
+    return request->kind == REQUEST_TOPIC_CREATE || request->kind == REQUEST_TOPIC_ALTER ||
+           request->kind == REQUEST_TOPIC_DELETE || request->kind == REQUEST_TOPIC_TRIM ||
+           request->kind == REQUEST_GROUP_SEEK || request->kind == REQUEST_GROUP_DELETE;
 }
 
 void request_disconnected(struct engine *engine)

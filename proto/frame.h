@@ -47,6 +47,9 @@
     X(FRAME_GROUP_SEEK, 26, "GROUP_SEEK")                                                                    \
     X(FRAME_GROUP_DELETE, 27, "GROUP_DELETE")                                                                \
     X(FRAME_GROUPS, 28, "GROUPS")                                                                            \
+    X(FRAME_TOPIC_ALTER, 29, "TOPIC_ALTER")                                                                  \
+    X(FRAME_TOPIC_DELETE, 30, "TOPIC_DELETE")                                                                \
+    X(FRAME_TOPIC_TRIM, 31, "TOPIC_TRIM")                                                                    \
     X(FRAME_INSPECT, 42, "INSPECT")                                                                          \
     X(FRAME_INSPECTED, 43, "INSPECTED")                                                                      \
     X(FRAME_PING, 50, "PING")                                                                                \

@@ -4,6 +4,7 @@
  * Happy path:  open -> one request -> print -> close.
  * Failures:    no such topic, exists already: a sentence with the command that helps, exit 1. */
 #include "tools/command.h"
+#include "tools/retention.h"
 #include "tools/text.h"
 
 #include "base/check.h"
@@ -16,6 +17,7 @@ struct topic_options {
     const char *url;
     uint64_t partitions;
     enum crier_durability durability;
+    struct retention_options retention;
     bool json;
 };
 
@@ -25,6 +27,7 @@ static const struct option_row create_rows[] = {
      options_uint64, offsetof(struct topic_options, partitions)},
     {"durability", 'd', NULL, "LEVEL", "durable", "durable or memory.", option_durability,
      offsetof(struct topic_options, durability)},
+    RETENTION_ROWS(struct topic_options, retention),
 };
 
 static const struct option_row show_rows[] = {
@@ -53,18 +56,20 @@ static void print_row(void *ctx, const struct crier_topic_info *info)
 
 static void print_details(void *ctx, const struct crier_topic_info *info)
 {
-    char number[3][TEXT_SIZE], created[TEXT_SIZE];
+    char number[4][TEXT_SIZE], created[TEXT_SIZE];
     (void)ctx;
 
-    printf("%s: %" PRIu32 " partition%s, %s, created %s\n\n", info->name, info->partition_count,
+    char keeps[RETENTION_TEXT_SIZE];
+    printf("%s: %" PRIu32 " partition%s, %s, created %s\nkeeps: %s\n\n", info->name, info->partition_count,
            info->partition_count == 1 ? "" : "s", durability_name(info->durability),
-           text_time(info->created_us, created));
-    printf("%10s  %20s  %20s  %20s\n", "PARTITION", "LOG START", "HIGH WATERMARK", "EVENTS");
+           text_time(info->created_us, created), retention_text(&info->retention, keeps));
+    printf("%10s  %20s  %20s  %20s  %12s\n", "PARTITION", "LOG START", "HIGH WATERMARK", "EVENTS", "BYTES");
     for (uint32_t i = 0; i < info->partition_count; i++) {
         const struct crier_partition_info *partition = &info->partitions[i];
-        printf("%10" PRIu32 "  %20s  %20s  %20s\n", i, text_count(partition->log_start, number[0]),
+        printf("%10" PRIu32 "  %20s  %20s  %20s  %12s\n", i, text_count(partition->log_start, number[0]),
                text_count(partition->high_watermark, number[1]),
-               text_count(partition->high_watermark - partition->log_start, number[2]));
+               text_count(partition->high_watermark - partition->log_start, number[2]),
+               text_bytes(partition->bytes, number[3]));
     }
 }
 
@@ -74,12 +79,17 @@ static json_t *topic_json(const struct crier_topic_info *info)
 {
     json_t *partitions = json_array();
     for (uint32_t i = 0; i < info->partition_count; i++)
-        json_array_append_new(partitions,
-                              json_pack("{s:I,s:I}", "log_start", (json_int_t)info->partitions[i].log_start,
-                                        "high_watermark", (json_int_t)info->partitions[i].high_watermark));
-    return json_pack("{s:s,s:s,s:I,s:I,s:o}", "name", info->name, "durability",
+        json_array_append_new(
+            partitions, json_pack("{s:I,s:I,s:I}", "log_start", (json_int_t)info->partitions[i].log_start,
+                                  "high_watermark", (json_int_t)info->partitions[i].high_watermark, "bytes",
+                                  (json_int_t)info->partitions[i].bytes));
+    const struct crier_retention *retention = &info->retention;
+    json_t *keeps = json_pack("{s:I,s:I,s:I,s:b}", "time_ms", (json_int_t)retention->time_ms, "bytes",
+                              (json_int_t)retention->bytes, "count", (json_int_t)retention->count,
+                              "until_consumed", retention->until_consumed);
+    return json_pack("{s:s,s:s,s:I,s:I,s:o,s:o}", "name", info->name, "durability",
                      durability_name(info->durability), "created_us", (json_int_t)info->created_us, "events",
-                     (json_int_t)event_count(info), "partitions", partitions);
+                     (json_int_t)event_count(info), "retention", keeps, "partitions", partitions);
 }
 
 static void append_json(void *ctx, const struct crier_topic_info *info)
@@ -104,6 +114,8 @@ static int create_run(const struct command *command, const char *url, int argc, 
         return status;
     if (argc - first != 1)
         return command_usage_error(command, first == argc ? "which topic?" : "one topic only");
+    if (!retention_options_valid(&options.retention))
+        return command_usage_error(command, RETENTION_CONFLICT);
     if (options.partitions > UINT32_MAX)
         return command_usage_error(command, "--partitions: %" PRIu64 " is too many", options.partitions);
 
@@ -114,7 +126,8 @@ static int create_run(const struct command *command, const char *url, int argc, 
         return status;
     struct crier_topic_options topic = {.struct_size = sizeof(topic),
                                         .partitions = (uint32_t)options.partitions,
-                                        .durability = options.durability};
+                                        .durability = options.durability,
+                                        .retention = retention_of(&options.retention)};
     int rc = crier_topic_create(bus, argv[first], &topic);
     if (rc == CRIER_EEXIST)
         status = command_failed("topic '%s' exists already; see: crier topic describe %s", argv[first],
@@ -193,8 +206,11 @@ const struct command topic_create_command = {
     .text = "Makes a topic. Topics also come into being with their first event, if the broker\n"
             "allows it; then with the broker's defaults.\n"
             "\n"
-            "Example:\n"
-            "  crier topic create orders.placed --partitions 4",
+            "What it keeps is everything, unless told otherwise; see also: crier topic alter\n"
+            "\n"
+            "Examples:\n"
+            "  crier topic create orders.placed --partitions 4\n"
+            "  crier topic create clicks --retention-time 24h --retention-bytes 10G",
     .rows = create_rows,
     .row_count = ARRAY_SIZE(create_rows),
     .run = create_run,
@@ -219,7 +235,7 @@ const struct command topic_describe_command = {
     .arguments = "TOPIC",
     .summary = "Show a topic's partitions",
     .text = "Shows a topic's partitions: the first offset each still holds (log start) and\n"
-            "the first that is not there yet (high watermark).\n"
+            "the first that is not there yet (high watermark); and what the topic keeps.\n"
             "\n"
             "Example:\n"
             "  crier topic describe orders.placed",

@@ -3,7 +3,6 @@
  * Deterministic: it looks at the entry and the state alone, never at a clock, a random source or what is merely
  * prepared. The state it makes is what a flush writes and what a replay must find again. */
 #include "broker/core/shard_internal.h"
-#include "proto/state.pb-c.h"
 
 static int apply_data(struct shard *shard, const struct store_entry *entry, const struct entry_part *part)
 {
@@ -14,6 +13,7 @@ static int apply_data(struct shard *shard, const struct store_entry *entry, cons
         return STORE_ECORRUPT;
     shard_row_will_change(shard, &partition->row);
     partition->next = part->base_offset + part->span;
+    partition->bytes += part->payload.size;
     if (partition->next_prepared < partition->next)
         partition->next_prepared = partition->next;
     if (header.producer_id >= 0 && !(part->flags & PART_NO_SEQUENCE))
@@ -33,6 +33,7 @@ static int apply_create_topic(struct shard *shard, const uint8_t *bytes, size_t 
     if (!topic)
         topic = topic_add(shard, command->name, command->id.data, command->partitions, command->n_partitions,
                           command->settings->durability, command->created_us);
+    topic->retention = retention_unpack(command->settings);
     for (size_t i = 0; i < command->n_partitions; i++) {
         if (command->partitions[i] >= shard->self.next_partition_id)
             shard->self.next_partition_id = command->partitions[i] + 1;
@@ -60,6 +61,8 @@ static struct group *group_stored(struct shard *shard, const char *name)
 
 static void apply_position(struct shard *shard, const State__CommitPosition *item)
 {
+    if (!partition_find(shard, item->partition))
+        return; /* its topic has been deleted since this was decided */
     struct group *group = group_stored(shard, item->group);
     struct group_position *position = position_get(shard, group, item->partition);
     shard_row_will_change(shard, &position->row);
@@ -90,6 +93,8 @@ static int apply_seek_positions(struct shard *shard, const uint8_t *bytes, size_
         return STORE_ECORRUPT;
     for (size_t i = 0; i < command->n_positions; i++) {
         const State__CommitPosition *item = command->positions[i];
+        if (!partition_find(shard, item->partition))
+            continue;
         struct group *group = group_stored(shard, item->group);
         struct group_position *position = position_get(shard, group, item->partition);
         shard_row_will_change(shard, &position->row);
@@ -152,6 +157,12 @@ static int apply_command(struct shard *shard, const struct entry_part *part, int
         return apply_delete_group(shard, bytes, size);
     case COMMAND_SOURCE_POSITION:
         return source_apply(shard, bytes, size, time_us);
+    case COMMAND_MOVE_LOG_STARTS:
+        return apply_move_log_starts(shard, bytes, size);
+    case COMMAND_ALTER_TOPIC:
+        return apply_alter_topic(shard, bytes, size);
+    case COMMAND_DELETE_TOPIC:
+        return apply_delete_topic(shard, bytes, size);
     }
     return STORE_ECORRUPT; /* written by a newer version: never skipped silently */
 }

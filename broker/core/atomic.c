@@ -47,6 +47,10 @@ static int parts_judge(struct shard *shard, struct emit *emit, uint64_t *ret_dec
         const struct partition *partition = partition_find(shard, part->partition);
         if (!partition || !partition->topic->applied)
             return WIRE_CRIER_ENOTOPIC;
+        if (partition->topic->deleting) {
+            *ret_decided_by = topic_depends(shard, partition->topic);
+            return WIRE_CRIER_ENOTOPIC;
+        }
         if (part->expects && part->expected_offset != partition->next_prepared) {
             *ret_decided_by = partition->entry > shard->entry_done ? partition->entry : 0;
             return WIRE_CRIER_EOFFSET;

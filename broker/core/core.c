@@ -12,8 +12,12 @@ struct core {
     bool draining;
 };
 
-static const struct shard_output to_session = {
-    .reply = session_reply, .emitted = session_emitted, .durable = session_durable, .topic = session_topic};
+static const struct shard_output to_session = {.reply = session_reply,
+                                               .emitted = session_emitted,
+                                               .durable = session_durable,
+                                               .topic = session_topic,
+                                               .log_start = session_log_start,
+                                               .deleted = session_deleted};
 
 struct core_config core_config_default(void)
 {

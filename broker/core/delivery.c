@@ -260,7 +260,9 @@ static void read_done(struct store_read *read, void *ctx)
                          read->status == STORE_ECORRUPT ? WIRE_CRIER_ECORRUPT : WIRE_CRIER_EIO,
                          "the log could not be read here; the broker's log names the place");
         } else {
-            read_deliver(cursor, read);
+            if (cursor->next >=
+                cursor->view->log_start) /* else what was read has gone since: told of as a gap */
+                read_deliver(cursor, read);
             cursor_wake(cursor);
             listener_wake(cursor->listener); /* the read may have brought less than was promised to it */
         }
@@ -314,7 +316,9 @@ void session_durable(void *ctx, const struct durable_part *part)
 {
     struct session *session = ctx;
     struct view *view = view_find(session, part->partition);
-    CHECK(view && part->base_offset >= view->high_watermark);
+    if (!view)
+        return; /* its topic was deleted in the same entry */
+    CHECK(part->base_offset >= view->high_watermark);
     view->high_watermark = part->base_offset + part->span;
     tail_cache_add(&session->cache, &view->tail, part->base_offset, part->span, part->batch);
     for (struct cursor *cursor = view->cursors; cursor; cursor = cursor->view_next)

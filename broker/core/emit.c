@@ -59,7 +59,16 @@ void emit_fail(struct shard *shard, struct emit *emit, enum emit_outcome outcome
         emit->why = error_text(code);
 }
 
-/* Duplicates that waited learn their offset. */
+static void part_refuse(struct emit *emit, struct emit_part *part, int code)
+{
+    part->outcome = EMIT_REFUSED;
+    part->code = code;
+    part->base_offset = -1;
+    if (!emit->why)
+        emit->why = error_text(code);
+}
+
+/* Duplicates that waited learn their offset; what waited for a topic's deletion is refused by it. */
 void emit_succeed(struct shard *shard, struct emit *emit)
 {
     if (emit->atomic) {
@@ -70,6 +79,8 @@ void emit_succeed(struct shard *shard, struct emit *emit)
         struct emit_part *part = &emit->parts[i];
         struct producer *producer = NULL;
         struct producer_key key = {(uint64_t)part->header.producer_id, part->partition};
+        if (part->going)
+            part_refuse(emit, part, WIRE_CRIER_ENOTOPIC);
         if (!part->duplicate)
             continue;
         HASH_FIND(hh, shard->producers, &key, sizeof(key), producer);
@@ -79,15 +90,6 @@ void emit_succeed(struct shard *shard, struct emit *emit)
 }
 
 /* ---- prepare ---- */
-
-static void part_refuse(struct emit *emit, struct emit_part *part, int code)
-{
-    part->outcome = EMIT_REFUSED;
-    part->code = code;
-    part->base_offset = -1;
-    if (!emit->why)
-        emit->why = error_text(code);
-}
 
 void emit_part_prepare(struct shard *shard, struct partition *partition, struct emit_part *part,
                        struct producer *producer)
@@ -119,7 +121,12 @@ static uint64_t part_judge(struct shard *shard, struct emit *emit, struct emit_p
         return 0;
     }
     struct partition *partition = partition_find(shard, part->partition);
-    if (!partition || !partition->topic->applied) {
+    if (partition && partition->topic->deleting && !emit->memory) {
+        part->going = true;
+        part->base_offset = -1;
+        return partition->topic->change;
+    }
+    if (!partition || !partition->topic->applied || partition->topic->deleting) {
         part_refuse(emit, part, WIRE_CRIER_ENOTOPIC);
         return 0;
     }

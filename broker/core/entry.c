@@ -27,6 +27,7 @@ static void entry_recycle(struct shard_entry *entry)
     for (size_t i = 0; i < entry->part_count; i++)
         slice_unref(&entry->parts[i].payload);
     entry->part_count = entry->position_count = entry->source_count = entry->topic_count = 0;
+    entry->change_count = entry->move_count = 0;
     entry->size = 0;
     entry->next = entry->shard->entries_free;
     entry->shard->entries_free = entry;
@@ -38,6 +39,8 @@ void entry_free(struct shard_entry *entry)
     free(entry->positions);
     free(entry->sources);
     free(entry->topics);
+    free(entry->changes);
+    free(entry->moves);
     free(entry);
 }
 
@@ -129,10 +132,8 @@ static char *strdup_or_null(const char *text)
     return text ? core_strdup(text) : NULL;
 }
 
-void shard_park(struct shard *shard, uint64_t number, const struct shard_request *request)
+struct parked *parked_create(const struct shard_request *request)
 {
-    struct shard_entry *entry = entry_by_number(shard, number);
-    CHECK(entry);
     struct parked *parked = core_alloc(sizeof(*parked));
     parked->request = *request;
     parked->request.name = strdup_or_null(request->name);
@@ -144,7 +145,14 @@ void shard_park(struct shard *shard, uint64_t number, const struct shard_request
         memcpy(positions, request->positions, size);
         parked->request.positions = positions;
     }
-    LL_APPEND(entry->parked, parked);
+    return parked;
+}
+
+void shard_park(struct shard *shard, uint64_t number, const struct shard_request *request)
+{
+    struct shard_entry *entry = entry_by_number(shard, number);
+    CHECK(entry);
+    LL_APPEND(entry->parked, parked_create(request));
 }
 
 void parked_destroy(struct parked *parked)
@@ -193,6 +201,7 @@ static void entry_set_back(struct shard *shard, struct shard_entry *entry)
         if (part->kind != PART_DATA)
             continue;
         struct partition *partition = partition_find(shard, part->partition);
+        CHECK(partition); /* nothing is prepared on a topic after its deletion */
         partition->next_prepared = partition->next;
         partition->entry = 0;
         struct batch_header header;
@@ -203,6 +212,8 @@ static void entry_set_back(struct shard *shard, struct shard_entry *entry)
     for (size_t i = 0; i < entry->topic_count; i++)
         topic_remove(shard, entry->topics[i]);
     entry->topic_count = 0;
+    topic_changes_set_back(entry);
+    retention_set_back(shard, entry);
     positions_set_back(shard, entry);
     sources_set_back(shard, entry);
     if (shard->producer_entry == entry->number)

@@ -3,7 +3,6 @@
  * Seek and delete change what members stand on, so they are refused (CRIER_EBUSY) while there are any; and they wait for
  * commits that are still on their way, so that nothing older lands on top of them. */
 #include "broker/core/shard_internal.h"
-#include "proto/state.pb-c.h"
 
 static void groups_reply(struct shard *shard, const struct shard_request *request,
                          const struct group_info *infos, size_t count, bool more)
@@ -115,7 +114,7 @@ static void group_describe(struct shard *shard, const struct shard_request *requ
 static int seek_check(struct shard *shard, struct group *group, const struct topic *topic,
                       const struct shard_request *request)
 {
-    if (!topic || !topic->applied)
+    if (!topic || !topic->applied || topic->deleting)
         return WIRE_CRIER_ENOTOPIC;
     if (group && crew_find(group, topic))
         return WIRE_CRIER_EBUSY;

@@ -96,6 +96,10 @@ static void join(struct shard *shard, const struct shard_request *request)
         shard_reply_code(shard, request, WIRE_CRIER_ENOTOPIC);
         return;
     }
+    if (topic->deleting) {
+        shard_park(shard, topic->change, request);
+        return;
+    }
     if (shard->read_only) {
         shard_reply_code(shard, request, WIRE_CRIER_EIO);
         return;
@@ -123,11 +127,10 @@ static void settle(struct shard *shard, const struct shard_request *request)
         member_settle(shard, member);
 }
 
-/* Its JOIN may still be waiting for a seek or a delete: it becomes a second LEAVE, which finds nobody. */
-static void join_cancel(struct shard *shard, const struct group *group, const struct shard_request *request)
+/* Its JOIN may still be waiting for a seek or a deletion: it becomes a second LEAVE, which finds nobody. */
+static void join_cancel(struct parked *parked, const struct shard_request *request)
 {
-    const struct shard_entry *entry = entry_by_number(shard, group->entry);
-    for (struct parked *parked = entry ? entry->parked : NULL; parked; parked = parked->next)
+    for (; parked; parked = parked->next)
         if (parked->request.kind == SHARD_JOIN &&
             parked->request.token.connection == request->token.connection &&
             parked->request.token.request == request->token.request)
@@ -137,8 +140,6 @@ static void join_cancel(struct shard *shard, const struct group *group, const st
 static void leave(struct shard *shard, const struct shard_request *request)
 {
     struct group *group = group_find(shard, request->group);
-    if (group && group->entry)
-        join_cancel(shard, group, request);
     for (struct crew *crew = group ? group->crews : NULL; crew; crew = crew->next) {
         struct member *member;
         DL_FOREACH (crew->members, member) {
@@ -149,6 +150,10 @@ static void leave(struct shard *shard, const struct shard_request *request)
             }
         }
     }
+    for (struct shard_entry *entry = shard->in_flight; entry; entry = entry->next)
+        join_cancel(entry->parked, request);
+    if (shard->gathering)
+        join_cancel(shard->gathering->parked, request);
 }
 
 static void release(struct shard *shard, const struct shard_request *request)

@@ -37,6 +37,7 @@ struct emit_part {
     int code;            /* when not stored; also set by the session for a batch that failed its checks */
     int64_t base_offset; /* -1: not known */
     bool duplicate;
+    bool going; /* its topic is being deleted: the entry decides */
 };
 
 struct emit {
@@ -69,10 +70,27 @@ struct position {
 #define TOPIC_PARTITIONS_MAX 1024 /* a description of it fits a frame's header */
 #define GROUP_NAME_MAX       255
 
+/* What a topic keeps of each partition; 0: no limit. until_consumed excludes the others. */
+struct retention {
+    uint64_t time_us, bytes, count;
+    bool until_consumed;
+};
+
+/* Which settings a TOPIC_ALTER is about. */
+#define TOPIC_SET_DURABILITY     1u
+#define TOPIC_SET_TIME           2u
+#define TOPIC_SET_BYTES          4u
+#define TOPIC_SET_COUNT          8u
+#define TOPIC_SET_UNTIL_CONSUMED 16u
+#define TOPIC_SET_ALL            31u
+
 enum shard_request_kind {
     SHARD_TOPIC_CREATE,   /* → SHARD_TOPICS with the one, or a code */
     SHARD_TOPIC_DESCRIBE, /* → SHARD_TOPICS with the one, or CRIER_ENOTOPIC; creates it first if asked */
     SHARD_TOPIC_LIST,     /* → SHARD_TOPICS */
+    SHARD_TOPIC_ALTER,    /* → SHARD_TOPICS with the one */
+    SHARD_TOPIC_DELETE,   /* → SHARD_TOPICS */
+    SHARD_TOPIC_TRIM,     /* → SHARD_TOPICS with the one */
     SHARD_PRODUCER,       /* → SHARD_PRODUCER_ID */
     SHARD_JOIN,           /* → SHARD_JOINED, then SHARD_ASSIGNED and SHARD_REVOKED as members come and go */
     SHARD_SETTLE,         /* the shard's own: what a member was given is ready when earlier commits are */
@@ -93,11 +111,16 @@ struct shard_request {
     uint32_t partitions; /* to create; 0: one. LIST: the most wanted. GROUP_DESCRIBE: the first one */
     bool memory;         /* durability told to emitters */
     bool create;
+    struct retention retention; /* TOPIC_CREATE, TOPIC_ALTER */
+    uint32_t set;               /* TOPIC_ALTER: TOPIC_SET_* */
+    bool confirm_time;          /* TOPIC_TRIM: of no topic; the clock is right */
+    int64_t time_us;            /* TOPIC_TRIM: not 0: what was appended before goes, whatever the offset */
     const char *group;
     const char *member;               /* JOIN: the client's name, for people */
     uint64_t generation;              /* COMMIT, RELEASE */
     uint64_t producer_id;             /* PRODUCER: the one it had; 0: none */
-    const struct position *positions; /* JOIN: where to start without a position; COMMIT; RELEASE; SEEK */
+    const struct position *positions; /* JOIN: where to start without a position; COMMIT; RELEASE; SEEK;
+                                       * TRIM: the partition is a place in the topic, UINT64_MAX: each */
     size_t position_count;
 };
 
@@ -105,6 +128,7 @@ struct partition_info {
     uint64_t id;
     uint64_t log_start;
     uint64_t high_watermark;
+    uint64_t bytes; /* of its batches from log_start on, about */
 };
 
 struct topic_info {
@@ -114,6 +138,7 @@ struct topic_info {
     uint32_t partition_count;
     bool memory;
     int64_t created_us;
+    struct retention retention;
 };
 
 struct group_partition {

@@ -4,7 +4,6 @@
  * the entry is sealed. A commit never moves a position back; only a seek does. A group has a number from its first stored
  * position on: keys never hold names. */
 #include "broker/core/shard_internal.h"
-#include "proto/state.pb-c.h"
 
 struct group *group_find(struct shard *shard, const char *name)
 {
@@ -73,7 +72,7 @@ void position_prepare(struct shard *shard, struct group *group, uint64_t partiti
 
 uint64_t position_depends(const struct shard *shard, const struct group_position *position)
 {
-    return position && position->entry > shard->entry_done ? position->entry : 0;
+    return position && !position->deleted && position->entry > shard->entry_done ? position->entry : 0;
 }
 
 void positions_encode(struct shard *shard, struct shard_entry *entry)
@@ -117,14 +116,27 @@ void positions_set_back(struct shard *shard, struct shard_entry *entry)
             group->entry = 0;
 }
 
+static void delete_position(struct shard *shard, struct group_position *position)
+{
+    if (position->deleted)
+        return; /* with its topic, and waits for the flush */
+    shard_row_will_change(shard, &position->row);
+    HASH_DEL(shard->positions, position);
+    position->deleted = true;
+}
+
+void position_delete(struct shard *shard, struct group *group, uint64_t partition)
+{
+    struct group_position *position = position_find(shard, group, partition);
+    if (position)
+        delete_position(shard, position);
+}
+
 void group_delete(struct shard *shard, struct group *group)
 {
     struct group_position *position, *next;
-    DL_FOREACH_SAFE (group->positions, position, next) {
-        shard_row_will_change(shard, &position->row);
-        HASH_DEL(shard->positions, position);
-        position->deleted = true;
-    }
+    DL_FOREACH_SAFE (group->positions, position, next)
+        delete_position(shard, position);
     shard_row_will_change(shard, &group->row);
     HASH_DEL(shard->groups, group);
     group->deleted = true;

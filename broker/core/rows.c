@@ -9,7 +9,6 @@
  * the store refuses them they stay and go with the next flush, in front of what changed since: the later row counts. */
 #include "base/bytes.h"
 #include "broker/core/shard_internal.h"
-#include "proto/state.pb-c.h"
 
 enum { BLOCK_ROWS = 512, BLOCK_BYTES = 48 << 10 };
 
@@ -23,7 +22,7 @@ struct block {
 struct rows {
     struct block *first, *last;
     size_t count;
-    struct row *graves; /* deleted groups and positions: freed when the store has forgotten them too */
+    struct row *graves; /* what was deleted: freed when the store has forgotten them too */
 };
 
 /* ---- writing ---- */
@@ -79,13 +78,14 @@ static void row_topic(struct rows *rows, const struct topic *topic)
     memcpy(key + 1, topic->id, TOPIC_ID_SIZE);
     State__TopicSettings settings = STATE__TOPIC_SETTINGS__INIT;
     settings.durability = topic->memory;
+    retention_pack(&topic->retention, &settings);
     State__TopicRow value = STATE__TOPIC_ROW__INIT;
     value.name = topic->name;
     value.partitions = topic->partitions;
     value.n_partitions = topic->partition_count;
     value.created_us = topic->created_us;
     value.settings = &settings;
-    rows_add(rows, key, sizeof(key), &value.base);
+    rows_add(rows, key, sizeof(key), topic->deleted ? NULL : &value.base);
 }
 
 static void row_partition(struct rows *rows, const struct partition *partition)
@@ -93,9 +93,14 @@ static void row_partition(struct rows *rows, const struct partition *partition)
     uint8_t key[9] = {ROW_PARTITION};
     be64_put(key + 1, partition->id);
     State__PartitionRow value = STATE__PARTITION_ROW__INIT;
+    if (partition->deleted) { /* its topic may be gone already */
+        rows_add(rows, key, sizeof(key), NULL);
+        return;
+    }
     value.topic = (ProtobufCBinaryData){TOPIC_ID_SIZE, partition->topic->id};
     value.next_offset = partition->next;
     value.log_start = partition->log_start;
+    value.bytes = partition->bytes;
     rows_add(rows, key, sizeof(key), &value.base);
 }
 
@@ -174,7 +179,9 @@ static void row_write(struct rows *rows, const struct row *row)
 
 static bool row_deleted(const struct row *row)
 {
-    return (row->kind == ROW_GROUP && ((const struct group *)row)->deleted) ||
+    return (row->kind == ROW_TOPIC && ((const struct topic *)row)->deleted) ||
+           (row->kind == ROW_PARTITION && ((const struct partition *)row)->deleted) ||
+           (row->kind == ROW_GROUP && ((const struct group *)row)->deleted) ||
            (row->kind == ROW_POSITION && ((const struct group_position *)row)->deleted);
 }
 
@@ -243,8 +250,10 @@ static void bury(struct row *graves)
         if (row->kind == ROW_GROUP) {
             row->next = groups;
             groups = row;
-        } else {
+        } else if (row->kind == ROW_POSITION) {
             group_bury(row);
+        } else {
+            topic_bury(row);
         }
     }
     while (groups) {
@@ -301,8 +310,10 @@ static int load_topic(struct shard *shard, const struct store_row *row)
     State__TopicRow *value = state__topic_row__unpack(NULL, row->value_size, row->value);
     int rc = STORE_ECORRUPT;
     if (value && row->key_size == 1 + TOPIC_ID_SIZE && value->settings && !topic_find(shard, value->name)) {
-        topic_applied(shard, topic_add(shard, value->name, row->key + 1, value->partitions,
-                                       value->n_partitions, value->settings->durability, value->created_us));
+        struct topic *topic = topic_add(shard, value->name, row->key + 1, value->partitions,
+                                        value->n_partitions, value->settings->durability, value->created_us);
+        topic->retention = retention_unpack(value->settings);
+        topic_applied(shard, topic);
         rc = 0;
     }
     if (value)
@@ -317,7 +328,8 @@ static int load_partition(struct shard *shard, const struct store_row *row)
     int rc = STORE_ECORRUPT;
     if (value && partition) {
         partition->next = partition->next_prepared = value->next_offset;
-        partition->log_start = value->log_start;
+        partition->log_start = partition->log_start_prepared = value->log_start;
+        partition->bytes = value->bytes;
         rc = 0;
     }
     if (value)

@@ -233,6 +233,9 @@ void frame_credit(struct core_connection *connection, const struct frame *frame,
 void frame_commit(struct core_connection *connection, const struct frame *frame, struct slice bytes);
 void frame_topic_create(struct core_connection *connection, const struct frame *frame, struct slice bytes);
 void frame_topic_describe(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_topic_alter(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_topic_delete(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_topic_trim(struct core_connection *connection, const struct frame *frame, struct slice bytes);
 void frame_topic_list(struct core_connection *connection, const struct frame *frame, struct slice bytes);
 /* Unpacks a frame's header into the session's arena (valid until the next call); refuses the connection if it cannot. */
 void *frame_unpack(struct core_connection *connection, const ProtobufCMessageDescriptor *type,

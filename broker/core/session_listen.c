@@ -255,8 +255,10 @@ static void lookup_answered(struct listener *listener, int status, bool found, u
         listener_end(listener, status, "the log could not be searched by time");
         return;
     }
-    start->offset =
-        found ? offset : view_find(listener->connection->session, start->partition)->high_watermark;
+    const struct view *view = view_find(listener->connection->session, start->partition);
+    start->offset = found ? offset : view->high_watermark;
+    if (start->offset < view->log_start) /* the store still has what is gone for others */
+        start->offset = view->log_start;
     listener_lookup(listener);
 }
 

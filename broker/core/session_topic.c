@@ -1,4 +1,4 @@
-/* session_topic.c: TOPIC_CREATE, TOPIC_DESCRIBE and TOPIC_LIST, answered with TOPICS.
+/* session_topic.c: TOPIC_CREATE, _DESCRIBE, _LIST, _ALTER, _DELETE and _TRIM, answered with TOPICS.
  *
  * The same shard reply also answers the first step of a LISTEN: the token says whose it is (a listener's number is marked
  * with TOKEN_LISTENER in session_listen.c). */
@@ -33,6 +33,13 @@ static bool name_refused(struct core_connection *connection, uint64_t request, c
     return true;
 }
 
+static struct retention retention_read(const Wire__Retention *message)
+{
+    if (!message)
+        return (struct retention){0};
+    return (struct retention){message->time_us, message->bytes, message->count, message->until_consumed};
+}
+
 void frame_topic_create(struct core_connection *connection, const struct frame *frame, struct slice bytes)
 {
     (void)bytes;
@@ -45,7 +52,8 @@ void frame_topic_create(struct core_connection *connection, const struct frame *
                                     .name = message->name,
                                     .partitions = message->partitions,
                                     .memory = message->durability == WIRE__DURABILITY__MEMORY ||
-                                              session->config.durability_memory};
+                                              session->config.durability_memory,
+                                    .retention = retention_read(message->retention)};
     session->ops->random(session->ops_ctx, request.topic_id, TOPIC_ID_SIZE);
     connection_unanswered(connection, +1);
     shard_submit(session->shard, &request);
@@ -84,13 +92,81 @@ void frame_topic_list(struct core_connection *connection, const struct frame *fr
     shard_submit(connection->session->shard, &request);
 }
 
+/* ---- changing ---- */
+
+void frame_topic_alter(struct core_connection *connection, const struct frame *frame, struct slice bytes)
+{
+    (void)bytes;
+    const Wire__TopicAlter *message = frame_unpack(connection, &wire__topic_alter__descriptor, frame);
+    if (!message || name_refused(connection, message->request, message->name))
+        return;
+    struct shard_request request = {.kind = SHARD_TOPIC_ALTER,
+                                    .token = {connection->id, message->request},
+                                    .name = message->name,
+                                    .set = message->set,
+                                    .memory = message->durability == WIRE__DURABILITY__MEMORY,
+                                    .retention = retention_read(message->retention)};
+    connection_unanswered(connection, +1);
+    shard_submit(connection->session->shard, &request);
+}
+
+void frame_topic_delete(struct core_connection *connection, const struct frame *frame, struct slice bytes)
+{
+    (void)bytes;
+    const Wire__TopicDelete *message = frame_unpack(connection, &wire__topic_delete__descriptor, frame);
+    if (!message || name_refused(connection, message->request, message->name))
+        return;
+    struct shard_request request = {
+        .kind = SHARD_TOPIC_DELETE, .token = {connection->id, message->request}, .name = message->name};
+    connection_unanswered(connection, +1);
+    shard_submit(connection->session->shard, &request);
+}
+
+void frame_topic_trim(struct core_connection *connection, const struct frame *frame, struct slice bytes)
+{
+    (void)bytes;
+    const Wire__TopicTrim *message = frame_unpack(connection, &wire__topic_trim__descriptor, frame);
+    if (!message || request_refused(connection, message->request))
+        return;
+    bool confirm = message->confirm_time && !message->name[0];
+    if (!confirm && name_refused(connection, message->request, message->name))
+        return;
+    struct position *positions = core_alloc((message->n_positions + 1) * sizeof(*positions));
+    for (size_t i = 0; i < message->n_positions; i++)
+        positions[i] = (struct position){message->positions[i]->partition, message->positions[i]->offset};
+    struct shard_request request = {.kind = SHARD_TOPIC_TRIM,
+                                    .token = {connection->id, message->request},
+                                    .name = message->name,
+                                    .confirm_time = confirm,
+                                    .time_us = message->time_us,
+                                    .positions = positions,
+                                    .position_count = message->n_positions};
+    connection_unanswered(connection, +1);
+    shard_submit(connection->session->shard, &request);
+    free(positions);
+}
+
+/* ---- answering ---- */
+
 static Wire__PartitionInfo *partition_pack(Wire__PartitionInfo *to, const struct partition_info *info)
 {
     wire__partition_info__init(to);
     to->id = info->id;
     to->log_start = info->log_start;
     to->high_watermark = info->high_watermark;
+    to->bytes = info->bytes;
     return to;
+}
+
+/* NULL: everything is kept. */
+static Wire__Retention *retention_write(Wire__Retention *to, const struct retention *retention)
+{
+    wire__retention__init(to);
+    to->time_us = retention->time_us;
+    to->bytes = retention->bytes;
+    to->count = retention->count;
+    to->until_consumed = retention->until_consumed;
+    return wire__retention__get_packed_size(to) ? to : NULL;
 }
 
 static void topics_send(struct core_connection *connection, const struct shard_reply *reply)
@@ -101,6 +177,7 @@ static void topics_send(struct core_connection *connection, const struct shard_r
     Wire__TopicInfo *infos = core_alloc((reply->topic_count + 1) * sizeof(*infos));
     Wire__TopicInfo **info_pointers = core_alloc((reply->topic_count + 1) * sizeof(Wire__TopicInfo *));
     Wire__PartitionInfo *partitions = core_alloc((partition_count + 1) * sizeof(*partitions));
+    Wire__Retention *retentions = core_alloc((reply->topic_count + 1) * sizeof(*retentions));
     Wire__PartitionInfo **pointers = core_alloc((partition_count + 1) * sizeof(Wire__PartitionInfo *));
     size_t used = 0;
     for (size_t i = 0; i < reply->topic_count; i++) {
@@ -111,6 +188,7 @@ static void topics_send(struct core_connection *connection, const struct shard_r
         infos[i].id = (ProtobufCBinaryData){TOPIC_ID_SIZE, (uint8_t *)topic->id};
         infos[i].durability = topic->memory ? WIRE__DURABILITY__MEMORY : WIRE__DURABILITY__DURABLE;
         infos[i].created_us = topic->created_us;
+        infos[i].retention = retention_write(&retentions[i], &topic->retention);
         infos[i].partitions = pointers + used;
         infos[i].n_partitions = topic->partition_count;
         for (uint32_t p = 0; p < topic->partition_count; p++, used++)
@@ -123,6 +201,7 @@ static void topics_send(struct core_connection *connection, const struct shard_r
     topics.more = reply->more;
     connection_send(connection, FRAME_TOPICS, &topics.base, NULL, 0);
     free(pointers);
+    free(retentions);
     free(partitions);
     free(info_pointers);
     free(infos);

@@ -25,12 +25,13 @@ void shard_log(struct shard *shard, enum log_level level, const char *id, const 
 void shard_reply_code(struct shard *shard, const struct shard_request *request, int code)
 {
     static const enum shard_reply_kind kinds[] = {
-        [SHARD_TOPIC_CREATE] = SHARD_TOPICS,   [SHARD_TOPIC_DESCRIBE] = SHARD_TOPICS,
-        [SHARD_TOPIC_LIST] = SHARD_TOPICS,     [SHARD_PRODUCER] = SHARD_PRODUCER_ID,
-        [SHARD_JOIN] = SHARD_JOINED,           [SHARD_SETTLE] = SHARD_JOINED,
-        [SHARD_COMMIT] = SHARD_COMMITTED,      [SHARD_GROUP_LIST] = SHARD_GROUPS,
-        [SHARD_GROUP_DESCRIBE] = SHARD_GROUPS, [SHARD_GROUP_SEEK] = SHARD_GROUPS,
-        [SHARD_GROUP_DELETE] = SHARD_GROUPS};
+        [SHARD_TOPIC_CREATE] = SHARD_TOPICS,  [SHARD_TOPIC_DESCRIBE] = SHARD_TOPICS,
+        [SHARD_TOPIC_LIST] = SHARD_TOPICS,    [SHARD_TOPIC_ALTER] = SHARD_TOPICS,
+        [SHARD_TOPIC_DELETE] = SHARD_TOPICS,  [SHARD_TOPIC_TRIM] = SHARD_TOPICS,
+        [SHARD_PRODUCER] = SHARD_PRODUCER_ID, [SHARD_JOIN] = SHARD_JOINED,
+        [SHARD_SETTLE] = SHARD_JOINED,        [SHARD_COMMIT] = SHARD_COMMITTED,
+        [SHARD_GROUP_LIST] = SHARD_GROUPS,    [SHARD_GROUP_DESCRIBE] = SHARD_GROUPS,
+        [SHARD_GROUP_SEEK] = SHARD_GROUPS,    [SHARD_GROUP_DELETE] = SHARD_GROUPS};
     if (request->kind == SHARD_LEAVE || request->kind == SHARD_RELEASE)
         return;
     struct shard_reply reply = {.kind = kinds[request->kind],
@@ -47,6 +48,9 @@ void shard_request_run(struct shard *shard, const struct shard_request *request)
     case SHARD_TOPIC_CREATE:
     case SHARD_TOPIC_DESCRIBE:
     case SHARD_TOPIC_LIST:
+    case SHARD_TOPIC_ALTER:
+    case SHARD_TOPIC_DELETE:
+    case SHARD_TOPIC_TRIM:
         topics_request(shard, request);
         break;
     case SHARD_PRODUCER:
@@ -83,11 +87,23 @@ void shard_submit(struct shard *shard, const struct shard_request *request)
 
 /* ---- turns and state flush ---- */
 
+static void leap_log(struct shard *shard)
+{
+    shard_log(shard, LOG_LEVEL_WARN, "SHARD-TIME",
+              "the clock has leapt to %lld s from the last event's time: nothing goes for its age until "
+              "somebody says that "
+              "it is right: crier topic confirm-time",
+              (long long)((shard->time.wall_us - shard->self.time_us) / 1000000));
+}
+
 void shard_turn_begin(struct shard *shard, int64_t mono_us, int64_t wall_us)
 {
     shard->mono_us = mono_us;
+    bool leapt = shard->time.leapt;
     shard_time_advance(&shard->time, mono_us, wall_us);
     shard->packed = false;
+    if (shard->time.leapt && !leapt)
+        leap_log(shard);
 }
 
 static void flush_done(struct store_flush *flush, void *ctx)
@@ -172,7 +188,9 @@ int64_t shard_turn_end(struct shard *shard)
         life_begin(shard);
         entry_seal(shard);
     }
-    return flush_turn(shard);
+    int64_t retention_us = retention_turn(shard);
+    int64_t flush_us = flush_turn(shard);
+    return retention_us < flush_us ? retention_us : flush_us;
 }
 
 /* ---- life ---- */
@@ -236,6 +254,7 @@ void shard_destroy(struct shard *shard)
         shard->waiting = emit->next;
         emit_destroy(emit);
     }
+    retention_jobs_free(shard);
     rows_free_all(shard);
     group_free_all(shard);
     producer_free_all(shard);
@@ -286,6 +305,7 @@ int shard_recover(struct shard *shard, int64_t mono_us, int64_t wall_us, char *e
         return rc;
     }
     shard_time_start(&shard->time, shard->self.time_us, mono_us, wall_us);
+    retention_tell_store(shard);
     rc = ops->start(shard->store);
     if (rc < 0) {
         snprintf(error, error_size, "the log could not be opened for writing (%d); the log names the reason",
@@ -294,6 +314,8 @@ int shard_recover(struct shard *shard, int64_t mono_us, int64_t wall_us, char *e
     }
     shard->mono_us = shard->flushed_at_us = mono_us;
     shard->serving = true;
+    if (shard->time.leapt)
+        leap_log(shard);
     topics_announce_all(shard);
     life_begin(shard);
     return 0;
@@ -311,7 +333,7 @@ bool shard_read_only(const struct shard *shard)
 
 bool shard_idle(const struct shard *shard)
 {
-    return !shard->gathering && !shard->in_flight && !shard->waiting;
+    return !shard->gathering && !shard->in_flight && !shard->waiting && !shard->retention_jobs;
 }
 
 void shard_stats(const struct shard *shard, struct core_stats *stats)

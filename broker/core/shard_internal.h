@@ -5,6 +5,7 @@
  *   emit.c       emits: judged, given offsets, answered
  *   apply.c      what a durable entry does to the state (live and replayed)
  *   topics.c     topics and partitions        producers.c  sequences, duplicates, expiry
+ *   topic_admin.c  altering, deleting         retention.c  log starts
  *   groups.c     members, commits              crew.c       who has which partition
  *   atomic.c     atomic emits                   sources.c    named producers' positions in their source
  *   positions.c  groups' durable positions     group_admin.c  list, describe, seek, delete
@@ -18,6 +19,7 @@
 #include "broker/core/shard.h"
 #include "broker/core/shard_time.h"
 #include "proto/error.h"
+#include "proto/state.pb-c.h"
 
 enum command {
     COMMAND_CREATE_TOPIC = 1,
@@ -26,7 +28,10 @@ enum command {
     COMMAND_ALLOCATE_PRODUCER = 4,
     COMMAND_SEEK_POSITIONS = 5,
     COMMAND_DELETE_GROUP = 6,
-    COMMAND_SOURCE_POSITION = 7
+    COMMAND_SOURCE_POSITION = 7,
+    COMMAND_MOVE_LOG_STARTS = 8,
+    COMMAND_ALTER_TOPIC = 9,
+    COMMAND_DELETE_TOPIC = 10
 };
 
 /* Everything that has a state row starts with this. Its life between two flushes:
@@ -63,17 +68,27 @@ struct topic {
     bool memory;
     bool applied; /* false: its command is in an entry that is not durable yet */
     int64_t created_us;
-    uint64_t entry; /* the number of that entry */
+    uint64_t entry;  /* the number of that entry */
+    uint64_t change; /* of the last one that alters or deletes it */
+    bool deleting;   /* that one deletes it */
+    bool deleted;    /* it is no longer in the hash and waits for the flush that removes its row */
+    struct retention retention;
+    bool retained;            /* it has limits: in the shard's list */
+    bool retaining;           /* a job is at it */
+    int64_t retention_due_us; /* when the age of its events is looked at next */
+    struct topic *retained_prev, *retained_next;
 };
 
 struct partition {
     struct row row;
     struct topic *topic;
     uint64_t id;
-    uint64_t log_start;
+    uint64_t log_start, log_start_prepared;
     uint64_t next; /* the log end, which on one node is the high watermark */
     uint64_t next_prepared;
     uint64_t entry; /* the last one that carries a batch of it */
+    uint64_t bytes; /* of its batches from log_start on, about */
+    bool deleted;
 };
 
 struct producer_key {
@@ -194,6 +209,10 @@ struct shard_entry {
     size_t source_count, source_capacity;
     struct topic **topics; /* created by it */
     size_t topic_count, topic_capacity;
+    struct topic **changes; /* altered or deleted by it */
+    size_t change_count, change_capacity;
+    uint64_t *moves; /* the partitions whose log starts it moves */
+    size_t move_count, move_capacity;
 };
 
 struct shard_row {
@@ -269,6 +288,13 @@ struct shard {
     struct rows
         *flush_rows; /* in bytes, in order; those of a flush that failed are written with the next one */
 
+    struct topic *retained;       /* those with limits */
+    struct topic *retention_next; /* of the round that is under way; NULL: none is */
+    struct retention_job *retention_jobs;
+    size_t retention_job_count; /* started */
+    int64_t retention_round_us;
+    uint64_t retention_round_bytes; /* count_bytes when it began */
+
     uint64_t count_emits, count_events, count_bytes, count_refused, count_duplicates;
 };
 
@@ -293,6 +319,7 @@ struct shard_entry *entry_by_number(struct shard *shard, uint64_t number); /* NU
 void entry_add_emit(struct shard_entry *entry, struct emit *emit); /* answered when the entry is done */
 /* Answers the request again when entry `number` is durable, or with a code if it is refused. */
 void shard_park(struct shard *shard, uint64_t number, const struct shard_request *request);
+struct parked *parked_create(const struct shard_request *request); /* a copy */
 void parked_destroy(struct parked *parked);
 void entry_free(struct shard_entry *entry);
 
@@ -328,9 +355,35 @@ struct topic *topic_add(struct shard *shard, const char *name, const uint8_t *id
 void topic_applied(struct shard *shard, struct topic *topic);
 void topics_announce_all(struct shard *shard);               /* to the session, when recovery is over */
 void topic_remove(struct shard *shard, struct topic *topic); /* one that was never applied */
+void topic_announce_end(struct shard *shard, const struct topic *topic); /* to the session: it goes */
+void topic_delete(struct shard *shard, struct topic *topic); /* applied: its rows go with the next flush */
+void topic_bury(struct row *row); /* its row, or a partition's, is gone: frees it */
+void topics_reply(struct shard *shard, const struct shard_request *request, struct topic *const *topics,
+                  size_t count, bool more);
 void topic_free_all(struct shard *shard);
 struct partition *partition_find(const struct shard *shard, uint64_t id); /* NULL: none */
 void topics_request(struct shard *shard, const struct shard_request *request);
+
+/* ---- topic_admin.c ---- */
+bool retention_any(const struct retention *retention);
+int retention_check(const struct retention *retention); /* 0 or a code: it contradicts itself */
+void retention_pack(const struct retention *retention, State__TopicSettings *settings);
+struct retention retention_unpack(const State__TopicSettings *settings);
+void topic_admin_request(struct shard *shard, const struct shard_request *request);
+/* The entry that makes, alters or deletes it; 0: that is over. */
+uint64_t topic_depends(const struct shard *shard, const struct topic *topic);
+void topic_changes_set_back(struct shard_entry *entry);
+int apply_alter_topic(struct shard *shard, const uint8_t *bytes, size_t size);
+int apply_delete_topic(struct shard *shard, const uint8_t *bytes, size_t size);
+
+/* ---- retention.c ---- */
+void retention_request(struct shard *shard, const struct shard_request *request);
+void retention_settings_changed(struct shard *shard, struct topic *topic);
+int64_t retention_turn(struct shard *shard); /* returns when the next turn is due at the latest */
+void retention_set_back(struct shard *shard, struct shard_entry *entry);
+int apply_move_log_starts(struct shard *shard, const uint8_t *bytes, size_t size);
+void retention_tell_store(struct shard *shard); /* after loading and replaying */
+void retention_jobs_free(struct shard *shard);
 
 /* ---- producers.c ---- */
 #define PRODUCER_EXPIRY_US (24 * INT64_C(3600) * 1000000)
@@ -394,7 +447,9 @@ void positions_encode(struct shard *shard,
                       struct shard_entry *entry); /* adds the command part, if there are any */
 void positions_set_back(struct shard *shard, struct shard_entry *entry);
 void group_delete(struct shard *shard, struct group *group); /* applied: its rows go with the next flush */
-void group_bury(struct row *row);                            /* its row is gone: frees it */
+void position_delete(struct shard *shard, struct group *group,
+                     uint64_t partition); /* the same, if it is there */
+void group_bury(struct row *row);         /* its row is gone: frees it */
 void group_free_all(struct shard *shard);
 
 /* ---- crew.c ---- */

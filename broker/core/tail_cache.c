@@ -37,6 +37,25 @@ static void tail_cache_evict(struct tail_cache *cache)
     }
 }
 
+void tail_cache_drop(struct tail_cache *cache, struct tail *tail)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < cache->order_count; i++) {
+        struct tail *at = order_at(cache, i);
+        if (at != tail)
+            cache->order[(cache->order_first + kept++) & (cache->order_capacity - 1)] = at;
+    }
+    cache->order_count = kept;
+    for (uint32_t i = 0; i < tail->count; i++) {
+        const struct cached_batch *batch = tail_at(tail, i);
+        struct slice slice = batch->batch;
+        cache->pinned_bytes -= pinned_by(batch, i + 1 < tail->count ? tail_at(tail, i + 1) : NULL);
+        slice_unref(&slice);
+    }
+    free(tail->ring);
+    *tail = (struct tail){0};
+}
+
 void tail_cache_finish(struct tail_cache *cache)
 {
     while (cache->order_count)

@@ -37,6 +37,8 @@ void tail_cache_finish(struct tail_cache *cache);
 /* Adds the newest batch of a tail; references it. May evict the oldest of any tail, also this one. */
 void tail_cache_add(struct tail_cache *cache, struct tail *tail, uint64_t base_offset, uint32_t span,
                     struct slice batch);
+/* Empties a tail: its partition goes. */
+void tail_cache_drop(struct tail_cache *cache, struct tail *tail);
 /* The place of the batch that holds `offset` (or, over a gap, follows it) within the tail; UINT32_MAX: not cached. */
 uint32_t tail_find(const struct tail *tail, uint64_t offset);
 

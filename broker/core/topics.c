@@ -3,7 +3,6 @@
  * A topic exists for others once its command is durable; until then requests about it wait for that entry. Partition
  * numbers are given out once and never again, also when the entry that would have created them is refused. */
 #include "broker/core/shard_internal.h"
-#include "proto/state.pb-c.h"
 
 bool topic_name_valid(const char *name)
 {
@@ -76,35 +75,49 @@ struct topic *topic_add(struct shard *shard, const char *name, const uint8_t *id
     return topic;
 }
 
+static struct partition_info partition_info(const struct partition *partition)
+{
+    return (struct partition_info){.id = partition->id,
+                                   .log_start = partition->log_start,
+                                   .high_watermark = partition->next,
+                                   .bytes = partition->bytes};
+}
+
 /* What others are told of a topic. partitions: room for all of its own. */
 static void topic_tell(const struct shard *shard, const struct topic *topic,
                        struct partition_info *partitions, struct topic_info *ret_info)
 {
-    for (uint32_t i = 0; i < topic->partition_count; i++) {
-        const struct partition *partition = partition_find(shard, topic->partitions[i]);
-        partitions[i] = (struct partition_info){partition->id, partition->log_start, partition->next};
-    }
+    for (uint32_t i = 0; i < topic->partition_count; i++)
+        partitions[i] = partition_info(partition_find(shard, topic->partitions[i]));
     *ret_info = (struct topic_info){.name = topic->name,
                                     .id = topic->id,
                                     .partitions = partitions,
                                     .partition_count = topic->partition_count,
                                     .memory = topic->memory,
-                                    .created_us = topic->created_us};
+                                    .created_us = topic->created_us,
+                                    .retention = topic->retention};
 }
 
-static void topic_announce(struct shard *shard, const struct topic *topic)
+/* To the session: it is there from now on, or it goes. */
+static void topic_announce(struct shard *shard, const struct topic *topic,
+                           void (*tell)(void *ctx, const struct topic_info *info))
 {
     struct partition_info *partitions = core_alloc(topic->partition_count * sizeof(*partitions));
     struct topic_info info;
     topic_tell(shard, topic, partitions, &info);
-    shard->output->topic(shard->output_ctx, &info);
+    tell(shard->output_ctx, &info);
     free(partitions);
+}
+
+void topic_announce_end(struct shard *shard, const struct topic *topic)
+{
+    topic_announce(shard, topic, shard->output->deleted);
 }
 
 void topics_announce_all(struct shard *shard)
 {
     for (size_t i = 0; i < shard->topics_sorted_count; i++)
-        topic_announce(shard, shard->topics_sorted[i]);
+        topic_announce(shard, shard->topics_sorted[i], shard->output->topic);
 }
 
 void topic_applied(struct shard *shard, struct topic *topic)
@@ -115,8 +128,9 @@ void topic_applied(struct shard *shard, struct topic *topic)
                                      &shard->topics_sorted_capacity, sizeof(struct topic *));
     shard->topics_sorted[shard->topics_sorted_count++] = topic;
     shard->topics_sorted_stale = true;
+    retention_settings_changed(shard, topic);
     if (shard->serving)
-        topic_announce(shard, topic);
+        topic_announce(shard, topic, shard->output->topic);
 }
 
 static void topic_free(struct shard *shard, struct topic *topic)
@@ -137,6 +151,40 @@ void topic_remove(struct shard *shard, struct topic *topic)
     topic_free(shard, topic);
 }
 
+void topic_delete(struct shard *shard, struct topic *topic)
+{
+    CHECK(topic->applied && !topic->deleted);
+    for (uint32_t i = 0; i < topic->partition_count; i++) {
+        struct partition *partition = partition_find(shard, topic->partitions[i]);
+        shard_row_will_change(shard, &partition->row);
+        partition->deleted = true;
+        shard->partitions[partition->id] = NULL;
+        if (shard->serving)
+            (void)shard->store->ops->trim(shard->store, partition->id, STORE_DELETED);
+    }
+    shard_row_will_change(shard, &topic->row);
+    topic->deleted = true;
+    retention_settings_changed(shard, topic); /* out of the list */
+    HASH_DEL(shard->topics, topic);
+    size_t at = 0;
+    while (shard->topics_sorted[at] != topic)
+        at++;
+    memmove(&shard->topics_sorted[at], &shard->topics_sorted[at + 1],
+            (--shard->topics_sorted_count - at) * sizeof(struct topic *));
+}
+
+void topic_bury(struct row *row)
+{
+    if (row->kind == ROW_PARTITION) {
+        free(row); /* the partition's first member */
+        return;
+    }
+    struct topic *topic = (struct topic *)row;
+    free(topic->partitions);
+    free(topic->name);
+    free(topic);
+}
+
 void topic_free_all(struct shard *shard)
 {
     struct topic *topic, *next;
@@ -148,8 +196,8 @@ void topic_free_all(struct shard *shard)
 
 /* ---- requests ---- */
 
-static void topics_reply(struct shard *shard, const struct shard_request *request,
-                         struct topic *const *topics, size_t count, bool more)
+void topics_reply(struct shard *shard, const struct shard_request *request, struct topic *const *topics,
+                  size_t count, bool more)
 {
     size_t partition_count = 0;
     for (size_t i = 0; i < count; i++)
@@ -180,6 +228,7 @@ static void topic_create(struct shard *shard, const struct shard_request *reques
         ids[i] = shard->self.next_partition_id_prepared + i;
     State__TopicSettings settings = STATE__TOPIC_SETTINGS__INIT;
     settings.durability = request->memory;
+    retention_pack(&request->retention, &settings);
     State__CreateTopic command = STATE__CREATE_TOPIC__INIT;
     command.name = (char *)request->name;
     command.id = (ProtobufCBinaryData){TOPIC_ID_SIZE, (uint8_t *)request->topic_id};
@@ -195,6 +244,7 @@ static void topic_create(struct shard *shard, const struct shard_request *reques
 
     struct topic *topic =
         topic_add(shard, request->name, request->topic_id, ids, count, request->memory, command.created_us);
+    topic->retention = request->retention;
     free(ids);
     struct shard_entry *entry = shard->gathering;
     topic->entry = entry->number;
@@ -209,7 +259,7 @@ static void topic_create(struct shard *shard, const struct shard_request *reques
 static int create_code(const struct shard *shard, const struct shard_request *request)
 {
     if (!topic_name_valid(request->name) || topic_name_reserved(request->name) ||
-        request->partitions > TOPIC_PARTITIONS_MAX)
+        request->partitions > TOPIC_PARTITIONS_MAX || retention_check(&request->retention))
         return WIRE_CRIER_EINVAL;
     if (request->kind == SHARD_TOPIC_DESCRIBE && (!request->create || !shard->config.auto_create))
         return WIRE_CRIER_ENOTOPIC;
@@ -219,8 +269,8 @@ static int create_code(const struct shard *shard, const struct shard_request *re
 static void topic_create_or_describe(struct shard *shard, const struct shard_request *request)
 {
     struct topic *topic = topic_find(shard, request->name);
-    if (topic && !topic->applied) { /* whatever comes of it decides */
-        shard_park(shard, topic->entry, request);
+    if (topic && (!topic->applied || topic->deleting)) { /* whatever comes of it decides */
+        shard_park(shard, topic_depends(shard, topic), request);
         return;
     }
     if (topic && request->kind == SHARD_TOPIC_DESCRIBE) {
@@ -264,6 +314,10 @@ void topics_request(struct shard *shard, const struct shard_request *request)
 {
     if (request->kind == SHARD_TOPIC_LIST)
         topic_list(shard, request);
+    else if (request->kind == SHARD_TOPIC_TRIM)
+        retention_request(shard, request);
+    else if (request->kind == SHARD_TOPIC_ALTER || request->kind == SHARD_TOPIC_DELETE)
+        topic_admin_request(shard, request);
     else
         topic_create_or_describe(shard, request);
 }

@@ -47,6 +47,55 @@ void session_topic(void *ctx, const struct topic_info *info)
     pattern_topic(session, topic);
 }
 
+/* Cursors below are told when it is their turn: listener_deliver() and read_done() look at it first. */
+void session_log_start(void *ctx, const struct partition_info *info)
+{
+    view_find(ctx, info->id)->log_start = info->log_start;
+}
+
+/* ---- a topic goes ---- */
+
+static bool starts_in(const struct listener *listener, const struct topic_view *topic)
+{
+    for (size_t i = 0; i < listener->start_count && listener->starts; i++)
+        for (uint32_t v = 0; v < topic->view_count; v++)
+            if (listener->starts[i].partition == topic->views[v].id)
+                return true;
+    return false;
+}
+
+/* Ends who listens to it by name, or is about to listen to it among others; a pattern goes on with its other topics. */
+static void listeners_end(struct core_connection *connection, const struct topic_view *topic)
+{
+    struct listener *listener, *next;
+    HASH_ITER (hh, connection->listeners, listener, next) {
+        bool resolved = listener->state != LISTENER_RESOLVING;
+        if ((resolved && strcmp(listener->topic, topic->name) == 0) ||
+            (listener->state != LISTENER_ACTIVE && starts_in(listener, topic)))
+            listener_end(listener, WIRE_CRIER_ENOTOPIC, "the topic was deleted");
+    }
+}
+
+void session_deleted(void *ctx, const struct topic_info *info)
+{
+    struct session *session = ctx;
+    struct topic_view *topic = view_find(session, info->partitions[0].id)->topic;
+    struct core_connection *connection, *next;
+    HASH_ITER (hh, session->connections, connection, next)
+        listeners_end(connection, topic);
+    for (uint32_t i = 0; i < topic->view_count; i++) {
+        struct view *view = &topic->views[i];
+        while (view->cursors)
+            cursor_destroy(view->cursors);
+        tail_cache_drop(&session->cache, &view->tail);
+        session->views[view->id] = NULL;
+    }
+    trie_remove(&session->names, &topic->item);
+    DL_DELETE(session->topics, topic);
+    free(topic->name);
+    free(topic);
+}
+
 void views_destroy(struct session *session)
 {
     struct topic_view *topic, *next;

@@ -406,6 +406,15 @@ void *peer_expect_past(struct peer *peer, enum frame_kind kind)
     return peer_expect(peer, kind);
 }
 
+void *peer_expect_anywhere(struct peer *peer, enum frame_kind kind)
+{
+    struct frame frame;
+    size_t size = 0;
+    while (frame_peek(peer, peer->seen, &frame, &size) && frame.kind != kind && frame.kind != FRAME_ERROR)
+        peer->seen += size;
+    return peer_expect(peer, kind);
+}
+
 size_t peer_frame_count(const struct peer *peer, enum frame_kind kind)
 {
     struct frame frame;

@@ -107,6 +107,8 @@ void *peer_expect(struct peer *peer, enum frame_kind kind);
 void *peer_expect_beyond_credit(struct peer *peer, enum frame_kind kind);
 /* The same, over everything that comes by itself: CREDIT, DELIVER, PING, PONG. */
 void *peer_expect_past(struct peer *peer, enum frame_kind kind);
+/* The same, over everything but ERROR. */
+void *peer_expect_anywhere(struct peer *peer, enum frame_kind kind);
 bool peer_has_frame(const struct peer *peer, enum frame_kind kind); /* anywhere in what was not taken yet */
 size_t peer_frame_count(const struct peer *peer, enum frame_kind kind);
 void peer_expect_nothing(const struct peer *peer);

@@ -102,7 +102,8 @@ Test(handshake, frames_only_a_broker_sends_and_unknown_ones_are_refused)
                      kind == FRAME_CREDIT || kind == FRAME_CREDIT_WANT || kind == FRAME_COMMIT ||
                      kind == FRAME_RELEASE || kind == FRAME_CREDIT_RETURN ||
                      (kind >= FRAME_GROUP_LIST && kind <= FRAME_GROUP_DELETE) ||
-                     (kind >= FRAME_TOPIC_CREATE && kind <= FRAME_TOPIC_LIST) || kind == FRAME_PING ||
+                     (kind >= FRAME_TOPIC_CREATE && kind <= FRAME_TOPIC_LIST) ||
+                     (kind >= FRAME_TOPIC_ALTER && kind <= FRAME_TOPIC_TRIM) || kind == FRAME_PING ||
                      kind == FRAME_PONG || kind == FRAME_ERROR || kind == FRAME_INSPECT;
         if (taken)
             continue;

@@ -386,17 +386,27 @@ struct crier_stats {
     uint64_t pending_bytes; /* of events without an outcome yet; bounded by buffer_size_max */
     uint64_t reconnects;    /* connections after the first */
     bool connected;         /* now */
+    uint64_t skipped; /* offsets that were gone before a listener heard them (retention, crier_topic_trim) */
 };
 /** What the bus has done so far. bus NULL: zeros. Any thread; never waits. */
 CRIER_API void crier_stats(crier *bus, struct crier_stats *ret_stats);
 
 /* ---- topics ---- */
 
+/* What a topic keeps of each partition; 0: no limit. Whole prefixes go. until_consumed excludes the others. */
+struct crier_retention {
+    int64_t time_ms;     /* what is older goes */
+    uint64_t bytes;      /* at least so many bytes of batches stay, up to a run (64 KiB of log) more */
+    uint64_t count;      /* the newest so many offsets stay */
+    bool until_consumed; /* an event goes once every group with a position in its partition is past it */
+};
+
 /* How a new topic is to be. From crier_topic_options_default(). */
 struct crier_topic_options {
     size_t struct_size;               /* set by crier_topic_options_default() */
     uint32_t partitions;              /* default 0: the broker's default (1) */
     enum crier_durability durability; /* suggested to emitters; default CRIER_DURABLE */
+    struct crier_retention retention; /* default: everything is kept */
 };
 
 /** The defaults; see the fields. */
@@ -412,6 +422,7 @@ static inline struct crier_topic_options crier_topic_options_default(void)
 struct crier_partition_info {
     uint64_t log_start;      /* the first offset that is still there */
     uint64_t high_watermark; /* the offset of the next event */
+    uint64_t bytes;          /* of its batches from log_start on, about */
 };
 
 /* What a topic is. Borrowed, with everything it points to. */
@@ -421,6 +432,7 @@ struct crier_topic_info {
     const struct crier_partition_info *partitions; /* partition_count of them */
     enum crier_durability durability;              /* what it says to emitters that ask for nothing else */
     int64_t created_us;                            /* microseconds since 1970 UTC */
+    struct crier_retention retention;              /* what it keeps */
 };
 
 /** Create a topic. 0, CRIER_EEXIST, CRIER_EINVAL, ... Blocking. options: borrowed, NULL: defaults. */
@@ -558,5 +570,6 @@ CRIER_API int crier_inspect(crier *bus, const struct crier_inspection *inspectio
 #endif
 
 #include "emitter.h" /* the rest of Node's contract */
+#include "topic.h"   /* topics altered, trimmed, deleted */
 
 #endif

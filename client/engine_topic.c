@@ -1,0 +1,115 @@
+/* engine_topic.c: what changes a topic: altering, deleting, trimming; and what a topic keeps, on the wire.
+ *
+ * Role:     as engine_request.c, whose requests these are: asked, sent and answered there.
+ * Thread:   the I/O thread. */
+#include "client/engine_internal.h"
+
+#include "client/topic_name.h"
+
+Wire__Retention retention_to_wire(const struct crier_retention *retention)
+{
+    Wire__Retention message = WIRE__RETENTION__INIT;
+
+    message.time_us = (uint64_t)retention->time_ms * 1000;
+    message.bytes = retention->bytes;
+    message.count = retention->count;
+    message.until_consumed = retention->until_consumed;
+    return message;
+}
+
+struct crier_retention retention_from_wire(const Wire__Retention *message)
+{
+    if (!message)
+        return (struct crier_retention){0};
+    return (struct crier_retention){.time_ms = (int64_t)(message->time_us / 1000),
+                                    .bytes = message->bytes,
+                                    .count = message->count,
+                                    .until_consumed = message->until_consumed};
+}
+
+bool retention_is_valid(const struct crier_retention *retention)
+{
+    return retention->time_ms >= 0 && retention->time_ms <= INT64_MAX / 4000;
+}
+
+int engine_topic_alter(struct engine *engine, const char *name, const struct crier_topic_changes *changes,
+                       engine_answered *answered, void *ctx, int64_t now_us)
+{
+    struct request *request;
+    int rc;
+
+    if (!topic_name_is_valid(name) || !retention_is_valid(&changes->retention))
+        return CRIER_EINVAL;
+    if ((rc = request_ask(engine, REQUEST_TOPIC_ALTER, name, answered, ctx, now_us, &request)) < 0)
+        return rc;
+    request->set = changes->set;
+    request->durability = changes->durability;
+    request->retention = changes->retention;
+    return 0;
+}
+
+int engine_topic_delete(struct engine *engine, const char *name, engine_answered *answered, void *ctx,
+                        int64_t now_us)
+{
+    struct request *request;
+
+    if (!topic_name_is_valid(name))
+        return CRIER_EINVAL;
+    return request_ask(engine, REQUEST_TOPIC_DELETE, name, answered, ctx, now_us, &request);
+}
+
+int engine_topic_trim(struct engine *engine, const char *name, const struct crier_topic_trim_options *options,
+                      engine_answered *answered, void *ctx, int64_t now_us)
+{
+    struct request *request;
+    int rc;
+
+    if (name[0] && (!topic_name_is_valid(name) || options->partition < -1 || options->time_us < 0))
+        return CRIER_EINVAL;
+    if ((rc = request_ask(engine, REQUEST_TOPIC_TRIM, name, answered, ctx, now_us, &request)) < 0)
+        return rc;
+    request->trim = *options;
+    return 0;
+}
+
+/* ---- sending ---- */
+
+void topic_send_alter(struct engine *engine, const struct request *request)
+{
+    Wire__TopicAlter message = WIRE__TOPIC_ALTER__INIT;
+    Wire__Retention retention = retention_to_wire(&request->retention);
+
+    message.request = request->id;
+    message.name = (char *)(uintptr_t)request->name;
+    message.set = request->set;
+    message.durability = (Wire__Durability)request->durability;
+    message.retention = &retention;
+    engine_send(engine, FRAME_TOPIC_ALTER, &message.base);
+}
+
+void topic_send_delete(struct engine *engine, const struct request *request)
+{
+    Wire__TopicDelete message = WIRE__TOPIC_DELETE__INIT;
+
+    message.request = request->id;
+    message.name = (char *)(uintptr_t)request->name;
+    engine_send(engine, FRAME_TOPIC_DELETE, &message.base);
+}
+
+void topic_send_trim(struct engine *engine, const struct request *request)
+{
+    Wire__TopicTrim message = WIRE__TOPIC_TRIM__INIT;
+    Wire__Position position = WIRE__POSITION__INIT, *positions = &position;
+
+    message.request = request->id;
+    message.name = (char *)(uintptr_t)request->name;
+    message.confirm_time = request->name[0] == '\0';
+    if (!message.confirm_time) {
+        position.partition = request->trim.partition < 0 ? UINT64_MAX : (uint64_t)request->trim.partition;
+        position.offset = request->trim.offset;
+        message.positions = &positions;
+        message.n_positions = 1;
+        message.time_us = request->trim.time_us;
+    }
+    engine_send(engine, FRAME_TOPIC_TRIM, &message.base);
+}
