@@ -29,6 +29,7 @@ static struct reactor_options reactor_options_from(const struct broker *broker, 
     options.core.event_size_max = (uint32_t)config->event_bytes_max;
     options.core.ingest_bytes_max = config->ingest_bytes_max;
     options.core.cache_bytes_max = config->cache_bytes_max;
+    options.core.disk_free_min = config->disk_free_min;
     options.core.ping_interval_ms = (uint32_t)(config->ping_us / 1000);
     options.core.idle_timeout_ms = (uint32_t)(config->idle_us / 1000);
     if (options.core.producer_window_max > config->ingest_bytes_max)

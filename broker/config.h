@@ -33,7 +33,8 @@ struct config {
     enum log_format log_format;
     enum log_level log_level;
     const char *log_file; /* NULL: standard error */
-    uint64_t connections_max, event_bytes_max, ingest_bytes_max, cache_bytes_max, segment_bytes;
+    uint64_t connections_max, event_bytes_max, ingest_bytes_max, cache_bytes_max, segment_bytes,
+        disk_free_min;
     int64_t ping_us, idle_us, drain_us;
     struct config_file *file; /* owned; paths may point into it */
 };

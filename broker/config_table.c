@@ -128,6 +128,9 @@ static const struct option_row rows[] = {
      "memory for the newest events, for listeners that keep up", options_uint64, FIELD(cache_bytes_max)},
     {"segment-size", 0, "CRIERD_SEGMENT_SIZE", "SIZE", "256M", "one file of the log", options_uint64,
      FIELD(segment_bytes)},
+    {"disk-free-min", 0, "CRIERD_DISK_FREE_MIN", "SIZE", "256M",
+     "with less left on the disk emits are refused; retention, deletion and positions go on; 0: never",
+     options_uint64, FIELD(disk_free_min)},
     {"ping-interval", 0, "CRIERD_PING_INTERVAL", "DURATION", "5s",
      "a connection that is silent so long is pinged, by both ends", options_duration, FIELD(ping_us)},
     {"idle-timeout", 0, "CRIERD_IDLE_TIMEOUT", "DURATION", "15s",
@@ -147,6 +150,7 @@ static const struct range {
     {FIELD(ingest_bytes_max), 1u << 20, UINT64_C(4) << 30, "1M to 4G"},
     {FIELD(cache_bytes_max), 0, UINT64_C(64) << 30, "at most 64G"},
     {FIELD(segment_bytes), 64u << 20, UINT64_C(16) << 30, "64M to 16G"},
+    {FIELD(disk_free_min), 0, UINT64_C(16) << 40, "at most 16T"},
     {FIELD(ping_us), 100000, UINT64_C(3600000000), "100ms to 1h"},
     {FIELD(idle_us), 200000, UINT64_C(7200000000), "200ms to 2h"},
     {FIELD(drain_us), 0, UINT64_C(3600000000), "at most 1h"},
@@ -155,7 +159,7 @@ static const struct range {
 /* What nothing that runs has been built from. */
 static const size_t live[] = {FIELD(durability_memory), FIELD(no_auto_create),  FIELD(log_format),
                               FIELD(log_level),         FIELD(connections_max), FIELD(event_bytes_max),
-                              FIELD(drain_us)};
+                              FIELD(drain_us),          FIELD(disk_free_min)};
 
 const struct option_row *config_rows(size_t *ret_count)
 {

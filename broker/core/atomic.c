@@ -56,7 +56,7 @@ static int parts_judge(struct shard *shard, struct emit *emit, uint64_t *ret_dec
             return WIRE_CRIER_EOFFSET;
         }
     }
-    return 0;
+    return shard->guarded ? WIRE_CRIER_EFULL : 0;
 }
 
 /* What the session found wanting. */

@@ -53,6 +53,7 @@ struct core_config {
     uint32_t idle_timeout_ms;     /* a silent connection is closed after this; default 15000 */
     int64_t flush_interval_us;    /* state flush; default 1 s */
     uint64_t flush_log_bytes;     /* or after so much log; default 64 MiB */
+    uint64_t disk_free_min;       /* with less left on the disk emits are refused; default 0: never */
     uint32_t flush_rows_per_turn; /* how many are put into bytes at a time; default 2000, about 1 ms */
     uint64_t seed;                /* for choices that need no secrecy */
     const char *software;         /* told in WELCOME; borrowed */
@@ -63,7 +64,7 @@ struct core_config core_config_default(void);
 /* NULL: out of memory. store is borrowed and stays open until after core_destroy. */
 struct core *core_create(const struct core_config *config, const struct core_ops *ops, void *ops_ctx,
                          struct store *store);
-/* From now on: auto_create, durability_memory and event_size_max. The rest is built in. */
+/* From now on: auto_create, durability_memory, event_size_max and disk_free_min. The rest is built in. */
 void core_reconfigure(struct core *core, const struct core_config *config);
 /* The store has been stopped or is about to be closed: nothing of the core's is in it any more. Accepts NULL. */
 void core_destroy(struct core *core);

@@ -148,6 +148,10 @@ static uint64_t part_judge(struct shard *shard, struct emit *emit, struct emit_p
             break;
         }
     }
+    if (shard->guarded) { /* what is stored already was told above */
+        part_refuse(emit, part, WIRE_CRIER_EFULL);
+        return 0;
+    }
     emit_part_prepare(shard, partition, part, producer);
     return shard->gathering->number;
 }

@@ -85,6 +85,35 @@ void shard_submit(struct shard *shard, const struct shard_request *request)
         shard_request_run(shard, request);
 }
 
+/* ---- the disk guard ---- */
+
+#define GUARD_US 200000
+
+/* Emits stop before the disk is full, so that what gives space back and what moves positions on need not. A quarter more has
+ * to be free before they go on: no flapping. */
+void shard_guard(struct shard *shard)
+{
+    uint64_t floor = shard->config.disk_free_min;
+    bool never = floor == 0 && !shard->guarded;
+    if (never || (shard->guard_us && shard->mono_us - shard->guard_us < GUARD_US))
+        return;
+    shard->guard_us = shard->mono_us;
+    struct store_stats stats;
+    shard->store->ops->stats(shard->store, &stats);
+    bool guarded = stats.disk_free < (shard->guarded ? floor + floor / 4 : floor);
+    if (guarded && !shard->guarded)
+        shard_log(shard, LOG_LEVEL_WARN, "SHARD-GUARD",
+                  "%llu MiB are left on the disk, less than disk-free-min: emits are refused; retention, "
+                  "deletion and "
+                  "positions go on",
+                  (unsigned long long)(stats.disk_free >> 20));
+    else if (!guarded && shard->guarded)
+        shard_log(shard, LOG_LEVEL_INFO, "SHARD-GUARD",
+                  "%llu MiB are left on the disk: emits are taken again",
+                  (unsigned long long)(stats.disk_free >> 20));
+    shard->guarded = guarded;
+}
+
 /* ---- turns and state flush ---- */
 
 static void leap_log(struct shard *shard)
@@ -104,6 +133,7 @@ void shard_turn_begin(struct shard *shard, int64_t mono_us, int64_t wall_us)
     shard->packed = false;
     if (shard->time.leapt && !leapt)
         leap_log(shard);
+    shard_guard(shard);
 }
 
 static void flush_done(struct store_flush *flush, void *ctx)
@@ -221,6 +251,8 @@ struct shard *shard_create(const struct core_config *config, const struct core_o
 void shard_reconfigure(struct shard *shard, const struct core_config *config)
 {
     shard->config.auto_create = config->auto_create;
+    shard->config.disk_free_min = config->disk_free_min;
+    shard->guard_us = 0;
 }
 
 static void entries_drop(struct shard_entry *entry)

@@ -295,6 +295,9 @@ struct shard {
     int64_t retention_round_us;
     uint64_t retention_round_bytes; /* count_bytes when it began */
 
+    bool guarded;     /* little is left on the disk: emits are refused, the rest goes on */
+    int64_t guard_us; /* when that was looked at last */
+
     uint64_t count_emits, count_events, count_bytes, count_refused, count_duplicates;
 };
 
@@ -305,6 +308,7 @@ void shard_log(struct shard *shard, enum log_level level, const char *id, const 
     __attribute__((format(printf, 4, 5)));
 /* To be called BEFORE the row changes, or its object is marked as deleted: a flush that has begun still wants it as it is.
  * The object may be freed only when its row is CLEAN and the flush that removes it is stored (rows.c calls for that). */
+void shard_guard(struct shard *shard); /* looks at the disk */
 void shard_row_will_change(struct shard *shard, struct row *row);
 
 /* ---- entry.c ---- */

@@ -16,6 +16,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define META_RESERVE                                                                                         \
+    (256u                                                                                                    \
+     << 10) /* allocated ahead, if there is room: a full disk must not keep segments from being given back */
 #define META_MAP_SIZE (64u << 20) /* 500,000 segments */
 
 enum { FORMAT_SIZE = 36, SEGMENT_SIZE = 44, MARK_SIZE = 12, SEGMENT_KEY_SIZE = 17, VALUE_SIZE_MAX = 64 };
@@ -299,6 +302,7 @@ static int put_mark(MDB_txn *txn, MDB_dbi table, const struct meta_change *chang
 int meta_commit(struct meta *meta, const struct meta_change *change)
 {
     /* A few pages; allocated beforehand so that a full disk cannot stop a transaction half-way. */
+    (void)env_reserve(meta->env, env_used_bytes(meta->env) + META_RESERVE); /* for when the disk is full */
     int rc = env_reserve(meta->env, env_used_bytes(meta->env) + 16 * meta->env->page_size);
     if (rc != 0)
         return rc;

@@ -315,6 +315,42 @@ Test(retention, settings_are_altered_one_by_one_and_must_not_contradict_each_oth
     fixture_destroy(s.f);
 }
 
+/* ---- the disk guard ---- */
+
+Test(retention, with_little_left_on_the_disk_only_emits_are_refused)
+{
+    struct stage s = {.f = fixture_create()};
+    s.f->config.disk_free_min = 1000;
+    fixture_start(s.f);
+    s.p = peer_welcome(s.f);
+    s.partition = peer_topic(s.p, "t", 2);
+    struct batch_spec spec = {.partition = s.partition, .producer_id = (int64_t)s.p->producer_id};
+    assert_stored(peer_emit_one(s.p, spec), 0);
+    store_memory_fault_disk_free(s.f->store, 999);
+    fixture_run(s.f, SECOND_US);
+    cr_assert(fixture_logged(s.f, "SHARD-GUARD"));
+    assert_duplicate(peer_emit_one(s.p, spec), 0);
+    spec.sequence = 1;
+    assert_refused(peer_emit_one(s.p, spec), WIRE_CRIER_EFULL);
+    peer_listen(s.p,
+                &(struct listen_spec){.id = 1, .topic = "t", .group = "g", .from = WIRE__FROM__EARLIEST});
+    fixture_settle(s.f);
+    uint64_t generation = ((const Wire__Listening *)peer_expect_anywhere(s.p, FRAME_LISTENING))->generation;
+    peer_commit(s.p, 1, 1, generation, s.partition, 1);
+    fixture_settle(s.f);
+    cr_assert_eq(((const Wire__Committed *)peer_expect_anywhere(s.p, FRAME_COMMITTED))->code, 0);
+    cr_assert_eq(trim(&s, 1), 0);
+    store_memory_fault_disk_free(s.f->store, 1100);
+    fixture_run(s.f, SECOND_US);
+    assert_refused(peer_emit_one(s.p, spec), WIRE_CRIER_EFULL);
+    store_memory_fault_disk_free(s.f->store, 1250);
+    fixture_run(s.f, SECOND_US);
+    assert_stored(peer_emit_one(s.p, spec), 1);
+    delete_send(s.p, "t");
+    cr_assert_eq(topics_of(s.p)->code, 0);
+    fixture_destroy(s.f);
+}
+
 /* ---- deleting ---- */
 
 Test(retention, a_deleted_topic_ends_its_listeners_and_takes_no_events)
