@@ -49,6 +49,35 @@ static void truth_build(struct check *check)
     }
 }
 
+/* What retention has passed nobody reads any more: the log says what it was. Above, the readers do. */
+static void truth_complete(struct check *check)
+{
+    const struct history *history = check->history;
+    for (size_t i = 0; i < history->stored_count; i++) {
+        const struct history_stored *stored = &history->stored[i];
+        struct history_seen seen = {
+            .partition = stored->partition, .offset = stored->offset, .emit = stored->emit};
+        if (stored->offset >= history_log_start(history, stored->topic, stored->partition, UINT64_MAX))
+            continue;
+        truth_add(&check->first, stored->topic, &seen);
+        truth_add(&check->second, stored->topic, &seen);
+    }
+}
+
+/* And they read nothing below. */
+static void check_gone(struct check *check)
+{
+    const struct history *history = check->history;
+    for (size_t i = 0; i < history->seen_count; i++) {
+        const struct history_seen *seen = &history->seen[i];
+        uint32_t topic = history->listeners[seen->listener].topic;
+        if (seen->kind == HISTORY_DELIVERED && history->listeners[seen->listener].truth &&
+            seen->offset < history_log_start(history, topic, seen->partition, UINT64_MAX))
+            report_add(check->report, 11, "topic %u partition %u offset %llu was trimmed and is there", topic,
+                       seen->partition, (unsigned long long)seen->offset);
+    }
+}
+
 static void truth_finish(struct truth *truth)
 {
     for (size_t topic = 0; topic < HISTORY_TOPICS_MAX; topic++)
@@ -274,6 +303,8 @@ void checker_run(const struct history *history, struct report *report)
     check.places = calloc(history->emit_count + 1, sizeof(*check.places));
     CHECK(check.places);
     truth_build(&check);
+    check_gone(&check);
+    truth_complete(&check);
     places_find(&check);
     for (uint32_t i = 0; i < history->emit_count; i++)
         check_emit(&check, i);

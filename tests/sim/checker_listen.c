@@ -43,6 +43,13 @@ struct listen_check {
 
 #define UNSIGNED(number) ((unsigned long long)(number))
 
+/* From `from` on everything up to `to` was gone before: a listener goes on behind it. */
+static bool gone(const struct check *check, uint32_t topic, uint32_t partition, uint64_t from, uint64_t to,
+                 uint64_t at)
+{
+    return from < to && to <= history_log_start(check->history, topic, partition, at);
+}
+
 /* ---- where a listener without a group begins ---- */
 
 /* The first offset of a batch appended at or after this time; the partition's end if there is none. */
@@ -122,7 +129,8 @@ static void check_start(struct check *check, uint32_t index, const struct walker
 {
     const struct history_listener *listener = &check->history->listeners[index];
     struct span span = start_allowed(check, listener, walker, seen->partition);
-    if (seen->offset < span.low || seen->offset > span.high)
+    if ((seen->offset < span.low || seen->offset > span.high) &&
+        !gone(check, listener->topic, seen->partition, span.high, seen->offset, seen->at))
         report_add(check->report, 8,
                    "listener %u (from %d) began partition %u at %llu, not within %llu..%llu", index,
                    (int)listener->from, seen->partition, UNSIGNED(seen->offset), UNSIGNED(span.low),
@@ -176,7 +184,8 @@ static void check_member(struct listen_check *all, uint32_t index, const struct 
         report_add(check->report, 9,
                    "group %u partition %u: listener %u began at %llu, the position was %llu", listener->group,
                    seen->partition, index, UNSIGNED(seen->offset), UNSIGNED(floor));
-    if (group->any && seen->offset > ceiling)
+    if (group->any && seen->offset > ceiling &&
+        !gone(check, listener->topic, seen->partition, ceiling, seen->offset, seen->at))
         report_add(check->report, 9,
                    "group %u partition %u: listener %u began at %llu, handled was up to %llu",
                    listener->group, seen->partition, index, UNSIGNED(seen->offset), UNSIGNED(ceiling));
@@ -207,7 +216,9 @@ static void check_commit(struct listen_check *all, const struct history_position
         report_add(report, 9, "group %u partition %u: the position went back from %llu to %llu",
                    position->group, position->partition, UNSIGNED(group->position),
                    UNSIGNED(position->offset));
-    else if (position->offset > group->position && position->offset > group->reached)
+    else if (position->offset > group->position && position->offset > group->reached &&
+             !gone(all->check, position->topic, position->partition, group->reached, position->offset,
+                   position->at))
         report_add(report, 9, "group %u partition %u: the position is %llu, handled was up to %llu",
                    position->group, position->partition, UNSIGNED(position->offset),
                    UNSIGNED(group->reached));
@@ -242,10 +253,12 @@ static void delivered(struct listen_check *all, const struct history_seen *seen)
     struct group_way *group = group_way(all, listener, seen->partition);
     if (walker->lives == 0)
         report_add(check->report, 8, "listener %u got an event before it was in place", index);
-    if (way->in_life && seen->offset != way->next)
+    bool after_gap = gone(check, listener->topic, seen->partition, way->in_life ? way->next : way->reached,
+                          seen->offset, seen->at);
+    if (way->in_life && seen->offset != way->next && !after_gap)
         report_add(check->report, 8, "listener %u partition %u: after %llu came %llu", index, seen->partition,
                    UNSIGNED(way->next) - 1, UNSIGNED(seen->offset));
-    else if (!way->in_life && way->reached_any && !group && seen->offset != way->reached)
+    else if (!way->in_life && way->reached_any && !group && seen->offset != way->reached && !after_gap)
         report_add(check->report, 8, "listener %u partition %u: had reached %llu and went on at %llu", index,
                    seen->partition, UNSIGNED(way->reached), UNSIGNED(seen->offset));
     else if (!way->in_life && !way->reached_any && !group)
@@ -326,6 +339,9 @@ static void check_end(struct listen_check *all, uint32_t index, uint32_t partiti
         reached = group->any ? group->again : end;
     else if (!way->reached_any)
         reached = start_allowed(check, listener, walker, partition).high;
+    uint64_t start = history_log_start(check->history, listener->topic, partition, UINT64_MAX);
+    if (reached < start)
+        reached = start;
     if (reached < end)
         report_add(check->report, 13, "listener %u partition %u stands at %llu, the end is %llu", index,
                    partition, UNSIGNED(reached), UNSIGNED(end));

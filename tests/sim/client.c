@@ -257,6 +257,18 @@ void client_create_topic(struct client *client, uint32_t topic, uint32_t partiti
     client->wake = true;
 }
 
+void client_trim(struct client *client, uint32_t topic, uint64_t offset)
+{
+    char name[16];
+    struct crier_topic_trim_options options = crier_topic_trim_options_default();
+    options.offset = offset;
+    snprintf(name, sizeof(name), "t%u", topic);
+    sim_trace(client->sim, TRACE_TRIM, client->id, topic, offset);
+    int rc = engine_topic_trim(client->engine, name, &options, topic_answered, client, client->sim->now_us);
+    CHECK(rc == 0);
+    client->wake = true;
+}
+
 /* ---- listening ---- */
 
 static int on_event(crier *bus, const crier_event *event, void *ctx)

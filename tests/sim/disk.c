@@ -2,6 +2,7 @@
 #include "tests/sim/disk.h"
 
 #include "base/check.h"
+#include "proto/batch.h"
 #include "proto/state.pb-c.h"
 #include "storage/entry.h"
 
@@ -13,7 +14,8 @@ enum { /* docs/disk-format.md */
        COMMAND_CREATE_TOPIC = 1,
        COMMAND_COMMIT_POSITIONS = 2,
        COMMAND_SEEK_POSITIONS = 5,
-       COMMAND_DELETE_GROUP = 6
+       COMMAND_DELETE_GROUP = 6,
+       COMMAND_MOVE_LOG_STARTS = 8
 };
 
 /* An append or a read under way: whom to tell. */
@@ -103,6 +105,44 @@ static void note_delete_group(struct disk *disk, const struct entry_part *part)
     state__delete_group__free_unpacked(command, NULL);
 }
 
+/* A prefix goes: forwards, and never beyond the end. */
+static void note_trim(struct disk *disk, const struct entry_part *part)
+{
+    State__MoveLogStarts *command =
+        state__move_log_starts__unpack(NULL, part->payload.size, part->payload.data);
+    CHECK(command);
+    for (size_t i = 0; i < command->n_moves; i++) {
+        const State__MoveLogStart *move = command->moves[i];
+        CHECK(move->partition < DISK_PARTITIONS_MAX);
+        struct disk_partition *partition = &disk->partitions[move->partition];
+        trace_add(disk->trace, TRACE_TRIMMED, move->partition, move->offset, 0);
+        if (move->offset <= partition->log_start || move->offset > partition->next)
+            report_add(disk->report, 11,
+                       "partition %llu: the log start moved from %llu to %llu, the end is %llu",
+                       (unsigned long long)move->partition, (unsigned long long)partition->log_start,
+                       (unsigned long long)move->offset, (unsigned long long)partition->next);
+        partition->log_start = move->offset;
+        history_trim(disk->history, partition->topic, partition->place, move->offset);
+    }
+    state__move_log_starts__free_unpacked(command, NULL);
+}
+
+#define UNCOMPRESSED_MAX (16u << 20)
+
+/* What a later trim takes away from the readers of the truth the checker still knows from here. */
+static void note_events(struct disk *disk, const struct disk_partition *partition,
+                        const struct entry_part *part)
+{
+    struct batch_iterator iterator;
+    struct batch_record record;
+    int rc = batch_iterator_init(&iterator, part->payload.data, part->payload.size, UNCOMPRESSED_MAX);
+    CHECK(rc == 0);
+    while (batch_iterator_next(&iterator, &record) == 1)
+        history_stored(disk->history, partition->topic, partition->place, (uint64_t)record.offset,
+                       record.value.data, record.value.size);
+    batch_iterator_finish(&iterator);
+}
+
 static void note_batch(struct disk *disk, const struct entry_part *part, int64_t append_time_us)
 {
     CHECK(part->partition < DISK_PARTITIONS_MAX);
@@ -112,6 +152,7 @@ static void note_batch(struct disk *disk, const struct entry_part *part, int64_t
                    (unsigned long long)part->base_offset, (unsigned long long)part->partition,
                    (unsigned long long)partition->next);
     partition->next = part->base_offset + part->span;
+    note_events(disk, partition, part);
     history_batch(disk->history, &(struct history_batch){partition->topic, partition->place,
                                                          part->base_offset, part->span, append_time_us});
 }
@@ -131,6 +172,8 @@ static void note(struct disk *disk, const struct entry_part *parts, uint32_t par
             note_seek(disk, &parts[i]);
         else if (parts[i].command == COMMAND_DELETE_GROUP)
             note_delete_group(disk, &parts[i]);
+        else if (parts[i].command == COMMAND_MOVE_LOG_STARTS)
+            note_trim(disk, &parts[i]);
     }
 }
 
@@ -445,4 +488,10 @@ void disk_finish(struct disk *disk)
 uint64_t disk_end(const struct disk *disk, uint32_t topic, uint32_t place)
 {
     return disk->partitions[disk->ids[topic][place]].next; /* 0: no partition has this id */
+}
+
+uint64_t disk_kept(const struct disk *disk, uint32_t topic, uint32_t place)
+{
+    const struct disk_partition *partition = &disk->partitions[disk->ids[topic][place]];
+    return partition->next - partition->log_start;
 }

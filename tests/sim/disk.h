@@ -25,6 +25,7 @@ struct disk_partition {
     uint32_t topic, place; /* "t<topic>", its place within it */
     bool known;
     uint64_t next; /* offset */
+    uint64_t log_start;
 };
 
 struct disk {
@@ -57,6 +58,8 @@ void disk_crash(struct disk *disk);
 
 /* The end of a partition (by topic and place), as the log says. */
 uint64_t disk_end(const struct disk *disk, uint32_t topic, uint32_t place);
+/* The events of a partition that no trim has taken. */
+uint64_t disk_kept(const struct disk *disk, uint32_t topic, uint32_t place);
 
 /* disk_state.c. Between two lives: is the state on the disk what replaying the log from its beginning gives? */
 void disk_check_state(struct disk *disk, const struct core_config *config);

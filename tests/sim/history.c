@@ -93,6 +93,8 @@ void history_finish(struct history *history)
     free(history->listeners);
     free(history->seen);
     free(history->batches);
+    free(history->stored);
+    free(history->trims);
     free(history->positions);
 }
 
@@ -175,6 +177,31 @@ void history_batch(struct history *history, const struct history_batch *batch)
     history->batches =
         grow(history->batches, history->batch_count, &history->batch_capacity, sizeof(*history->batches));
     history->batches[history->batch_count++] = *batch;
+}
+
+void history_stored(struct history *history, uint32_t topic, uint32_t partition, uint64_t offset,
+                    const void *value, size_t value_size)
+{
+    history->stored =
+        grow(history->stored, history->stored_count, &history->stored_capacity, sizeof(*history->stored));
+    history->stored[history->stored_count++] =
+        (struct history_stored){topic, partition, offset, history_find(history, value, value_size)};
+}
+
+void history_trim(struct history *history, uint32_t topic, uint32_t partition, uint64_t offset)
+{
+    history->trims =
+        grow(history->trims, history->trim_count, &history->trim_capacity, sizeof(*history->trims));
+    history->trims[history->trim_count++] = (struct history_trim){topic, partition, offset, ++history->clock};
+}
+
+uint64_t history_log_start(const struct history *history, uint32_t topic, uint32_t partition, uint64_t at)
+{
+    uint64_t start = 0;
+    for (size_t i = 0; i < history->trim_count && history->trims[i].at < at; i++)
+        if (history->trims[i].topic == topic && history->trims[i].partition == partition)
+            start = history->trims[i].offset;
+    return start;
 }
 
 void history_position(struct history *history, const struct history_position *position)

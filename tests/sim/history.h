@@ -85,6 +85,20 @@ enum history_moved {
     HISTORY_FORGOTTEN /* the whole group was deleted: topic, partition and offset say nothing */
 };
 
+/* An event in the log. */
+struct history_stored {
+    uint32_t topic, partition;
+    uint64_t offset;
+    uint32_t emit; /* index; HISTORY_NONE: its bytes are no value of ours */
+};
+
+/* A log start that moved: what is below is gone. */
+struct history_trim {
+    uint32_t topic, partition;
+    uint64_t offset;
+    uint64_t at; /* place in the order of everything: when it was durable */
+};
+
 /* A group's position in the log. */
 struct history_position {
     enum history_moved moved;
@@ -104,6 +118,10 @@ struct history {
     size_t seen_count, seen_capacity;
     struct history_batch *batches;
     size_t batch_count, batch_capacity;
+    struct history_stored *stored;
+    size_t stored_count, stored_capacity;
+    struct history_trim *trims;
+    size_t trim_count, trim_capacity;
     struct history_position *positions;
     size_t position_count, position_capacity;
     uint32_t partitions[HISTORY_TOPICS_MAX]; /* of each topic; 0: it was never created */
@@ -128,6 +146,12 @@ void history_listening(struct history *history, uint32_t listener);
 void history_disconnected(struct history *history, uint32_t listener);
 void history_assigned(struct history *history, uint32_t listener, uint32_t partition, bool given);
 void history_batch(struct history *history, const struct history_batch *batch);
+/* An event of a batch that is durable. */
+void history_stored(struct history *history, uint32_t topic, uint32_t partition, uint64_t offset,
+                    const void *value, size_t value_size);
+void history_trim(struct history *history, uint32_t topic, uint32_t partition, uint64_t offset);
+/* The log start that was durable before this place in the order of everything. */
+uint64_t history_log_start(const struct history *history, uint32_t topic, uint32_t partition, uint64_t at);
 void history_position(struct history *history, const struct history_position *position);
 
 /* The index of the emit that a value names, if its bytes are right to the last; else HISTORY_NONE. */

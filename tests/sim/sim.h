@@ -131,6 +131,7 @@ struct plan {
     unsigned burst_max;
     uint32_t value_max;
     unsigned handler_fails_permille;
+    unsigned trim_permille; /* an action is one */
 };
 
 struct sim {
@@ -254,6 +255,7 @@ struct client *client_open(struct sim *sim, const struct crier_options *options,
 int64_t client_due_us(const struct client *client);
 void client_turn(struct client *client);
 void client_emit(struct client *client, uint32_t topic);
+void client_trim(struct client *client, uint32_t topic, uint64_t offset);
 void client_create_topic(struct client *client, uint32_t topic, uint32_t partitions);
 void client_listen(struct client *client, const struct history_listener *how, size_t credit,
                    unsigned fails_permille, unsigned emits_permille);

@@ -198,6 +198,13 @@ static int64_t squall(struct sim *sim)
 
 /* ---- the storm ---- */
 
+/* Below somewhere in what there is, now and then below more. */
+static void trim_somewhere(struct sim *sim, struct client *client)
+{
+    uint32_t topic = (uint32_t)sim_below(sim, sim->plan.topics);
+    client_trim(client, topic, sim_below(sim, disk_end(&sim->disk, topic, 0) + 3));
+}
+
 /* What is hardest on numbers and answers: emits wait for a slow disk, their connection is lost, they are sent again while
  * the first copies are still under way, more follow, and then something else goes wrong. */
 static void ambush(struct sim *sim, struct client *client)
@@ -251,6 +258,8 @@ void storm(struct sim *sim)
             client_ask(client);
         if (sim_chance(sim, plan->ambush_permille))
             ambush(sim, client);
+        if (sim_chance(sim, plan->trim_permille))
+            trim_somewhere(sim, client);
         trouble(sim);
         if (sim_chance(sim, IDLE_PERMILLE))
             scheduler_run_until(sim, sim->now_us + IDLE_US);

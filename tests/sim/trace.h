@@ -72,6 +72,8 @@
     X(READ_FAILED, 50, "disk: a read of partition %llu found damage")                                        \
     X(LOOKUP, 500, "disk: a look-up by time in partition %llu")                                              \
     X(REPLAYED, 10000, "disk: entry %llu is replayed")                                                       \
+    X(TRIM, 100, "client %llu: trims topic %llu below %llu")                                                 \
+    X(TRIMMED, 100, "disk: partition %llu begins at %llu")                                                   \
     X(CLOCK_JUMP, 1000, "clock: the wall clock jumps by %lld ms")                                            \
     X(PAUSED, 0, "broker: does not want to read link %llu")                                                  \
     X(HEAL, 10000, "world: all faults heal")                                                                 \

@@ -177,7 +177,7 @@ static bool reader_behind(struct sim *sim)
             if (!s->listener)
                 return true; /* ended: never */
             for (uint32_t p = 0; p < sim->history.partitions[s->topic]; p++)
-                expected += disk_end(&sim->disk, s->topic, p);
+                expected += disk_kept(&sim->disk, s->topic, p);
             engine_listener_stats(s->listener, &stats);
             if (stats.delivered < expected)
                 return true;
