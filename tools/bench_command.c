@@ -5,6 +5,8 @@
 #include "tools/bench.h"
 #include "tools/command.h"
 
+#include <string.h>
+
 #define CONNECTIONS_MAX 16384 /* of a producer; more than a process may open as files, usually */
 #define IN_FLIGHT_MAX   (1u << 20)
 
@@ -31,6 +33,9 @@ int bench_command(const struct command *command, const char *url, int argc, char
     if (first != argc)
         return command_usage_error(command, "what is '%s'? It takes options only", argv[first]);
     const char *wrong = complaint(&options);
+    if (wrong == NULL && strncmp(url, "embed:", 6) == 0)
+        wrong =
+            "its workers are processes, and an embed: folder is one process's; start crierd on the folder";
     if (wrong == NULL && workload->listener != NULL && options.listeners == 0)
         wrong = "--listeners: from 1 to 64";
     return wrong != NULL ? command_usage_error(command, "%s", wrong) : bench_run(&options, workload);

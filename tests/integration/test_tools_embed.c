@@ -7,6 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 
+Test(tools_embed, bench_says_that_it_needs_a_server, .timeout = 60)
+{
+    struct process *bench = crier_start("embed:/nonexistent/folder", "bench", "e2e", NULL);
+    cr_assert(eq(int, process_wait(bench), 2));
+    cr_assert(strstr(process_errors(bench), "start crierd") != NULL, "%s", process_errors(bench));
+    process_destroy(bench);
+}
+
 Test(tools_embed, a_stopped_brokers_folder_is_read_and_written, .timeout = 120)
 {
     struct broker *broker = broker_start(NULL);

@@ -17,7 +17,7 @@
  * LOCAL. A bus of local: has no loop, so what needs one returns CRIER_ENOTSUP there.
  *
  * THREADS. Any thread may call any function here; continuations run on the loop's thread. crier_future_wait() there
- * returns CRIER_EDEADLK (on a caller's loop, outside its callbacks, it runs that loop).
+ * returns CRIER_EDEADLK (on a caller's loop, outside its callbacks, it drives the bus meanwhile).
  *
  * OWNERSHIP. A function that returns a future returns one reference: crier_future_release() it, also after `then`. What a
  * result points to belongs to the future that shows it and lives as long as that. A future may outlive its bus.
