@@ -2,6 +2,8 @@
  * the rule of the options structs, for each of them. On an embed: bus, which is the whole way to the broker's core. */
 #include "tests/integration/client_probe.h"
 
+#include "crier/pool.h"
+
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,6 +211,13 @@ static int open_and_close(const struct crier_options *options)
     return rc < 0 ? rc : crier_close(other);
 }
 
+static int create_and_destroy(const struct crier_pool_options *options)
+{
+    crier_pool *pool;
+    int rc = crier_pool_create(options, &pool);
+    return rc < 0 ? rc : crier_pool_destroy(pool);
+}
+
 Test(api, every_options_struct_follows_the_rule_of_struct_size)
 {
     cr_assert_eq(crier_topic_create(bus, "t", NULL), 0);
@@ -219,6 +228,7 @@ Test(api, every_options_struct_follows_the_rule_of_struct_size)
                 crier_listen(bus, "t", options, on_event, NULL, NULL));
     EXPECT_RULE(crier_topic_options, crier_topic_options_default, CRIER_EEXIST,
                 crier_topic_create(bus, "t", options));
+    EXPECT_RULE(crier_pool_options, crier_pool_options_default, 0, create_and_destroy(options));
     EXPECT_RULE(crier_group_seek_options, crier_group_seek_options_default, 0,
                 crier_group_seek(bus, "g", "t", options));
 }

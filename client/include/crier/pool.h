@@ -28,12 +28,14 @@
 extern "C" {
 #endif
 
+/** How a pool is to be. From crier_pool_options_default(). */
 struct crier_pool_options {
     size_t struct_size; /* set by crier_pool_options_default() */
     unsigned threads;   /* default 0: one per processor that this process may use; at most 256 */
     size_t jobs_max;    /* jobs of crier_pool_submit() that wait; default 1024 */
 };
 
+/** The defaults; see the fields. */
 static inline struct crier_pool_options crier_pool_options_default(void)
 {
     struct crier_pool_options options;
