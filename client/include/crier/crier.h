@@ -137,8 +137,8 @@ typedef struct crier_event {
     uint64_t high_watermark; /* of its partition when it was sent: offset + 1 == high_watermark is the end */
     int error;               /* on the topic "error": the code; the value is the text. 0 otherwise */
     const void *internal;    /* the library's */
-    const crier_listener_info
-        *listener; /* on "newListener", "removeListener", CRIER_WARNING: whose; else NULL */
+    /* on "newListener", "removeListener", CRIER_WARNING: whose; else NULL */
+    const crier_listener_info *listener;
 } crier_event;
 
 /** The header `index` (0-based) of an event. 0, or CRIER_EINVAL (no such header). Only inside the handler. */

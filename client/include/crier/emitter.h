@@ -58,6 +58,7 @@ struct crier_listener_info {
 /** As crier_on() and crier_once(), but before the listeners there are. On the network that is an order among listings
  *  and local topics only: each listener there has a delivery of its own. */
 CRIER_API int crier_prepend(crier *bus, const char *topic, crier_handler *handler, void *ctx);
+/** The same, for the next event only. */
 CRIER_API int crier_prepend_once(crier *bus, const char *topic, crier_handler *handler, void *ctx);
 /** Removes every listener of the topic, newest first, or (NULL) of all topics, those of "removeListener" last. Never waits
  *  for a handler on another thread, but on local:. 0, CRIER_EINVAL (no bus). */

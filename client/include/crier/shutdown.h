@@ -23,8 +23,10 @@
 extern "C" {
 #endif
 
+/** Ordered hooks for the end of a program. */
 typedef struct crier_shutdown crier_shutdown;
 
+/** How the end is to be. */
 struct crier_shutdown_options {
     size_t struct_size; /* set by crier_shutdown_options_default() */
     int deadline_ms;    /* of all hooks together; default 15000; 0: none */
