@@ -233,12 +233,13 @@ void agenda_drain(struct agenda *agenda)
         task->run(task, false);
 }
 
-void agenda_immediates(struct agenda *agenda)
+bool agenda_immediates(struct agenda *agenda)
 {
     struct list now, *link;
+    bool ran = false;
 
     if (!agenda_is_pending(agenda))
-        return;
+        return false;
     list_init(&now);
     pthread_mutex_lock(&agenda->lock);
     list_move_all(&agenda->queues[AGENDA_IMMEDIATE], &now);
@@ -248,7 +249,9 @@ void agenda_immediates(struct agenda *agenda)
         struct task *task = LIST_ENTRY(link, struct task, link);
         task->run(task, false);
         agenda_drain(agenda);
+        ran = true;
     }
+    return ran;
 }
 
 /* ---- timers: a binary heap, the first due on top ---- */
@@ -376,10 +379,11 @@ static struct agenda_timer *timer_take(struct agenda *agenda, int64_t now_us, ui
     return timer;
 }
 
-void agenda_timers(struct agenda *agenda, int64_t now_us)
+bool agenda_timers(struct agenda *agenda, int64_t now_us)
 {
     struct agenda_timer *timer;
     uint64_t before;
+    bool ran = false;
 
     pthread_mutex_lock(&agenda->lock);
     before = agenda->timer_number;
@@ -387,7 +391,9 @@ void agenda_timers(struct agenda *agenda, int64_t now_us)
     while ((timer = timer_take(agenda, now_us, before))) {
         timer->task.run(&timer->task, false);
         agenda_drain(agenda);
+        ran = true;
     }
+    return ran;
 }
 
 /* ---- the end ---- */

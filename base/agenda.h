@@ -86,8 +86,8 @@ bool agenda_is_pending(const struct agenda *agenda);
 const atomic_bool *agenda_is_drainable(const struct agenda *agenda);
 int64_t agenda_due(struct agenda *agenda); /* of the first timer; 0 if anything is pending; AGENDA_NEVER */
 void agenda_drain(struct agenda *agenda);  /* ticks, then continuations */
-void agenda_immediates(struct agenda *agenda);
-void agenda_timers(struct agenda *agenda, int64_t now_us);
+bool agenda_immediates(struct agenda *agenda); /* true: something ran */
+bool agenda_timers(struct agenda *agenda, int64_t now_us);
 /* The end: what is in the queues runs (so long as it does not feed itself for ever), futures that are still pending are
  * rejected with codes.closed and told, timers are dropped. Nothing of `ops` is called afterwards. */
 void agenda_close(struct agenda *agenda);

@@ -222,8 +222,9 @@ void loop_turn(crier *bus)
         socket_send(bus);
         wishes_do(bus);
         if (turns == 0) {
-            agenda_immediates(bus->agenda);
-            agenda_timers(bus->agenda, clock_monotonic_us());
+            bool ran = agenda_immediates(bus->agenda);
+            ran |= agenda_timers(bus->agenda, clock_monotonic_us());
+            bus->again |= ran; /* the engine may have something to send now */
         }
     }
     if (stop) {

@@ -34,8 +34,12 @@ Test(agenda, ticks_then_continuations_then_immediates_then_timers)
     agenda_add(rig.agenda, AGENDA_IMMEDIATE, &immediate.task);
     agenda_add(rig.agenda, AGENDA_CONTINUATION, &continuation.task);
     agenda_add(rig.agenda, AGENDA_TICK, &tick.task);
-    rig_turn(&rig);
+    agenda_drain(rig.agenda);
+    cr_assert(agenda_immediates(rig.agenda), "it says that something ran: the loop has to look once more");
+    cr_assert(agenda_timers(rig.agenda, 0));
     cr_assert_str_eq(rig.trace, "tick continuation immediate timer");
+    cr_assert_not(agenda_immediates(rig.agenda));
+    cr_assert_not(agenda_timers(rig.agenda, 0));
 }
 
 static void add_tick2(struct named *named)
