@@ -89,6 +89,8 @@ int crier_once_future(crier *bus, const char *topic, const struct crier_listen_o
     if (!bus || !ret_future || !struct_take(&copy, sizeof(copy), options) || copy.count || copy.released ||
         copy.pool)
         return CRIER_EINVAL;
+    if (!bus->agenda) /* local: has no loop to tell of it */
+        return CRIER_ENOTSUP;
     if (!(future = future_create(bus->agenda, sizeof(*once))))
         return agenda_is_closed(bus->agenda) ? CRIER_ECLOSED : CRIER_ENOMEM;
     once = future_extra(future);
@@ -469,6 +471,8 @@ int crier_iterate(crier *bus, const char *topic, const struct crier_iterator_opt
         copy.low >= copy.high || !struct_take(&listen, sizeof(listen), copy.listen) || listen.released ||
         listen.pool || (topic && strcmp(topic, "error") == 0))
         return CRIER_EINVAL; /* what happens on this bus does not wait to be asked for */
+    if (!bus->agenda)
+        return CRIER_ENOTSUP;
     if (!(iterator = iterator_make(bus, &copy)))
         return CRIER_ENOMEM;
     if (copy.signal && !guard_make(iterator)) {

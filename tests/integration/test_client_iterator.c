@@ -234,6 +234,7 @@ static void bad_arguments_are_refused(void)
 {
     struct crier_iterator_options options = crier_iterator_options_default();
     crier_iterator *iterator;
+    crier_future *future;
 
     world_open();
     options.low = options.high;
@@ -243,6 +244,10 @@ static void bad_arguments_are_refused(void)
     CHECK(crier_iterate(bus, NULL, NULL, &iterator) == CRIER_EINVAL);
     crier_iterator_close(NULL);
     world_close();
+    CHECK(crier_open("local:", NULL, &bus) == 0); /* has no loop */
+    CHECK(crier_iterate(bus, "t", NULL, &iterator) == CRIER_ENOTSUP);
+    CHECK(crier_once_future(bus, "t", NULL, &future) == CRIER_ENOTSUP);
+    CHECK(crier_close(bus) == 0);
 }
 
 int main(void)

@@ -22,6 +22,8 @@
  * POSITIONS. With a group, an event counts as handled when the next one is asked for, as the body of a loop ends. What was
  * not asked for, and what was in hand when the iterator was closed, comes again.
  *
+ * LOCAL. As futures, this needs a loop: CRIER_ENOTSUP on a bus of local:.
+ *
  * THREADS. Any. Futures as in crier/future.h. What Node does and this does not: an "error" event of the bus does not reject
  * what is waited for here; the end of the listener does. */
 #ifndef CRIER_ITERATOR_H
