@@ -196,6 +196,15 @@ static enum verdict refusal_judge(const struct emit_batch *batch, int code)
     return sequenced && code == CRIER_ESEQUENCE ? RENEW : FAIL;
 }
 
+/* Everything before `after` is stored. Answers come in any order: it never goes back. */
+static void lane_stored(struct emit_lane *lane, int32_t after)
+{
+    uint32_t distance = ((uint32_t)after - (uint32_t)lane->stored_sequence) & INT32_MAX;
+
+    if (distance < INT32_MAX / 2)
+        lane->stored_sequence = after;
+}
+
 static void batch_refused(struct engine *engine, struct emit_batch *batch, int code, const char *text)
 {
     struct emit_lane *lane = batch->lane;
@@ -211,7 +220,10 @@ static void batch_refused(struct engine *engine, struct emit_batch *batch, int c
         engine->producer_renew = true;
         break;
     case FAIL_UNKNOWN:
-        engine->producer_renew = true; /* whether its numbers are taken is not known either */
+        engine->producer_renew =
+            true; /* whether its numbers are taken is not known either: nobody else gets them, */
+        lane_stored(lane, sequence_after(batch->base_sequence,
+                                         batch->builder.count)); /* also if the new id is put off */
         batch_settle(engine, batch, CRIER_EUNKNOWN, -1, text);
         break;
     case FAIL:
@@ -223,15 +235,6 @@ static void batch_refused(struct engine *engine, struct emit_batch *batch, int c
         batch_settle(engine, batch, code, -1, text);
         break;
     }
-}
-
-/* Everything before `after` is stored. Answers come in any order: it never goes back. */
-static void lane_stored(struct emit_lane *lane, int32_t after)
-{
-    uint32_t distance = ((uint32_t)after - (uint32_t)lane->stored_sequence) & INT32_MAX;
-
-    if (distance < INT32_MAX / 2)
-        lane->stored_sequence = after;
 }
 
 static void part_outcome(struct engine *engine, struct emit_batch *batch, const Wire__EmittedPart *part,
