@@ -90,6 +90,14 @@ void emit_retry_arm(struct engine *engine)
     engine->retry_delay = time_min(2 * engine->retry_delay, ENGINE_RETRY_DELAY_US_MAX);
 }
 
+/* Answers come in any order: what is stored may be ahead of an older batch that still waits for its answer. */
+static int32_t sequence_not_before(int32_t sequence, int32_t stored)
+{
+    uint32_t ahead = ((uint32_t)stored - (uint32_t)sequence) & INT32_MAX;
+
+    return ahead < INT32_MAX / 2 ? stored : sequence;
+}
+
 /* Numbers what is left without gaps behind what is stored; bytes that may be stored keep theirs. */
 static void lane_number(const struct engine *engine, struct emit_lane *lane)
 {
@@ -99,15 +107,15 @@ static void lane_number(const struct engine *engine, struct emit_lane *lane)
         struct emit_batch *batch = LIST_ENTRY(link, struct emit_batch, link);
         if (batch->size == 0)
             break; /* and none after it: numbered when they are finished */
-        if (batch->maybe_stored)
-            sequence = batch->base_sequence;
-        else
+        sequence =
+            batch->maybe_stored ? batch->base_sequence : sequence_not_before(sequence, lane->stored_sequence);
+        if (!batch->maybe_stored)
             batch_renumber(batch->data, batch->size, (int64_t)engine->producer_id,
                            (int16_t)engine->producer_epoch, sequence);
         batch->base_sequence = sequence;
         sequence = sequence_after(sequence, batch->builder.count);
     }
-    lane->next_sequence = sequence;
+    lane->next_sequence = sequence_not_before(sequence, lane->stored_sequence);
 }
 
 static void lane_rewind(struct emit_lane *lane)

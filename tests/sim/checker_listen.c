@@ -179,7 +179,8 @@ static void check_member(struct listen_check *all, uint32_t index, const struct 
     const struct history_listener *listener = &check->history->listeners[index];
     uint64_t floor =
         position_before(check, listener, seen->partition, all->walkers[index].asked_at, seen->at);
-    uint64_t ceiling = way->reached_any ? group->reached : group->again;
+    bool before = way->reached_any || all->walkers[index].lives > 1;
+    uint64_t ceiling = before ? group->reached : group->again;
     if (seen->offset < floor)
         report_add(check->report, 9,
                    "group %u partition %u: listener %u began at %llu, the position was %llu", listener->group,
@@ -326,6 +327,21 @@ static void walk(struct listen_check *all)
 
 /* ---- the end ---- */
 
+/* Since a person moved the group; or where a member went on that was here before and had only lost its connection. */
+static uint64_t group_reached(const struct listen_check *all, const struct history_listener *like,
+                              const struct group_way *group)
+{
+    const struct history *history = all->check->history;
+    uint64_t reached = group->again;
+    for (uint32_t i = 0; i < history->listener_count; i++) {
+        const struct history_listener *listener = &history->listeners[i];
+        if (listener->must_end && listener->group == like->group && listener->topic == like->topic &&
+            all->walkers[i].lives > 1)
+            reached = group->reached;
+    }
+    return reached;
+}
+
 static void check_end(struct listen_check *all, uint32_t index, uint32_t partition)
 {
     struct check *check = all->check;
@@ -336,7 +352,7 @@ static void check_end(struct listen_check *all, uint32_t index, uint32_t partiti
     uint64_t end = check->first.partitions[listener->topic][partition].count;
     uint64_t reached = way->reached;
     if (group)
-        reached = group->any ? group->again : end;
+        reached = group->any ? group_reached(all, listener, group) : end;
     else if (!way->reached_any)
         reached = start_allowed(check, listener, walker, partition).high;
     uint64_t start = history_log_start(check->history, listener->topic, partition, UINT64_MAX);
