@@ -36,7 +36,7 @@ printf %s "$lines" | tr -d '{}" ' | tr ',' '\n' | tr ':' ' ' | sort -k1,1 -k2,2n
                     at = "_" topics "_" listeners
                     node = median("node" at)
                     printf "%d topic%s, %2d listener%s: Node %5.1f M/s; crier by name %5.1f (%.2f x), interned %6.1f (%.2f x)\n",
-                        topics, topics > 1 ? "s" : " ", listeners, listeners > 1 ? "s" : " ", node,
+                        topics, (topics > 1 ? "s" : " "), listeners, (listeners > 1 ? "s" : " "), node,
                         median("name" at), median("name" at) / node, median("interned" at), median("interned" at) / node
                 }
             printf "medians of %d rounds, M emits per second of CPU time\n", rounds
