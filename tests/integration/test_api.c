@@ -118,13 +118,12 @@ static void expect_no_topic(const char *name)
 
 Test(api, names_of_topics_are_checked)
 {
-    static const char *const names[] = {
-        "",     ".",         "a..b",         ".a",        "a.",   "a b",         "$own",          "a\nb",
-        "\xff", "a\xc0\x80", "\xed\xa0\x80", "a\xe2\x82", "\x7f", "newListener", "removeListener"};
+    static const char *const names[] = {"",     ".",    "a..b", ".a",        "a.",           "a b",
+                                        "$own", "a\nb", "\xff", "a\xc0\x80", "\xed\xa0\x80", "a\xe2\x82",
+                                        "\x7f"};
     static char longest[CRIER_TOPIC_NAME_MAX + 2], endless[200001];
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         expect_no_topic(names[i]);
-    cr_expect_eq(crier_emit(bus, "error", "x", 1), CRIER_EINVAL); /* local: one may listen to it */
     memset(longest, 'n', sizeof(longest) - 1);
     memset(endless, 'n', sizeof(endless) - 1);
     expect_no_topic(longest);
