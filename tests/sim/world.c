@@ -71,7 +71,7 @@ static void failure_arm(struct sim *sim)
 
 static bool broker_not_ready(struct sim *sim)
 {
-    return !sim->node.core || !sim->node.ready || sim->node.draining;
+    return !sim->node.core || !sim->node.ready || sim->node.draining || sim->node.read_only;
 }
 
 static bool emits_pending(struct sim *sim)
