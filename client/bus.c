@@ -348,6 +348,49 @@ int bus_emit(crier *bus, const char *topic, const void *value, size_t value_size
     return rc;
 }
 
+int crier_emit_atomic(crier *bus, const struct crier_atomic_event *events, size_t count,
+                      const struct crier_atomic_options *options)
+{
+    struct crier_atomic_options copy = crier_atomic_options_default();
+    bool wake;
+    int rc;
+
+    if (!bus || !events || !struct_take(&copy, sizeof(copy), options))
+        return CRIER_EINVAL;
+    if (bus->emitter)
+        return CRIER_ENOTSUP;
+    for (size_t i = 0; i < count; i++)
+        if (events[i].options && events[i].options->struct_size != sizeof(*events[i].options))
+            return CRIER_EINVAL;
+    pthread_mutex_lock(&bus->lock);
+    rc = engine_emit_atomic(bus->engine, events, count, &copy, timestamp_ms(), &wake);
+    while (rc == CRIER_EAGAIN && bus->options.emit_blocks && room_wait(bus) == 0)
+        rc = engine_emit_atomic(bus->engine, events, count, &copy, timestamp_ms(), &wake);
+    pthread_mutex_unlock(&bus->lock);
+    if (wake)
+        bus_wake(bus);
+    return rc;
+}
+
+int crier_source_position(crier *bus, uint64_t *ret_position)
+{
+    uint64_t position;
+    int rc;
+
+    if (!bus || !ret_position)
+        return CRIER_EINVAL;
+    if (bus->emitter)
+        return CRIER_ENOTSUP;
+    pthread_mutex_lock(&bus->lock);
+    rc = engine_source_position(bus->engine, &position);
+    if (rc == 0 && !bus->was_connected)
+        rc = CRIER_ECONNECT;
+    pthread_mutex_unlock(&bus->lock);
+    if (rc == 0)
+        *ret_position = position;
+    return rc;
+}
+
 static bool is_flushed(crier *bus, const void *ctx)
 {
     const uint64_t *ticket = ctx;

@@ -18,6 +18,11 @@ void emit_lane_schedule(struct engine *engine,
 void emit_lane_changed(struct engine *engine,
                        struct emit_lane *lane); /* the same; its open batch may go now, too */
 
+void emit_topic_want(struct engine *engine, struct emit_topic *topic); /* asks for it, once */
+bool emit_has_grant(struct engine *engine, size_t size); /* for a frame of this size; asks if not */
+/* The frame is in the output: from here on it is unanswered. */
+void emit_frame_sent(struct engine *engine, struct emit_frame *frame, size_t size);
+
 /* ---- engine_outcome.c ---- */
 
 /* A batch that cannot be sent at all: fails as if the broker had refused it. */

@@ -12,6 +12,7 @@
 #include "client/engine_internal.h"
 
 #include "base/check.h"
+#include "client/atomic.h"
 #include "client/topic_name.h"
 
 #include <stdarg.h>
@@ -62,9 +63,11 @@ struct engine *engine_create(const struct engine_config *config, const struct en
         return NULL;
     engine->arena_memory = malloc(ENGINE_HEADER_MEMORY_MAX);
     engine->name = text_copy(name);
-    if (!engine->arena_memory || !engine->name) {
+    engine->producer_name = text_copy(config->options.producer_name ? config->options.producer_name : "");
+    if (!engine->arena_memory || !engine->name || !engine->producer_name) {
         free(engine->arena_memory);
         free(engine->name);
+        free(engine->producer_name);
         free(engine);
         return NULL;
     }
@@ -96,6 +99,7 @@ void engine_destroy(struct engine *engine)
     output_clear(&engine->output);
     free(engine->arena_memory);
     free(engine->name);
+    free(engine->producer_name);
     free(engine);
 }
 
@@ -191,6 +195,7 @@ void engine_connected(struct engine *engine, int64_t now_us)
     hello.feature_level = ENGINE_FEATURE_LEVEL;
     hello.instance = (ProtobufCBinaryData){sizeof(engine->config.instance), engine->config.instance};
     hello.name = engine->name;
+    hello.producer_name = engine->producer_name;
     hello.software = (char *)(uintptr_t) "libcrier " CRIER_VERSION;
     if (engine->producer_known && !engine->producer_renew) {
         hello.producer_id = engine->producer_id;
@@ -451,6 +456,18 @@ int engine_emit(struct engine *engine, const char *topic, const void *value, siz
                 const struct crier_emit_options *options, int64_t timestamp_ms, bool *ret_wake)
 {
     return stage_emit(&engine->stage, topic, value, value_size, options, timestamp_ms, ret_wake);
+}
+
+int engine_emit_atomic(struct engine *engine, const struct crier_atomic_event *events, size_t count,
+                       const struct crier_atomic_options *options, int64_t timestamp_ms, bool *ret_wake)
+{
+    return stage_emit_atomic(&engine->stage, events, count, options, timestamp_ms, ret_wake);
+}
+
+int engine_source_position(const struct engine *engine, uint64_t *ret_position)
+{
+    *ret_position = atomic_load(&engine->source_position);
+    return engine->stage.fenced ? CRIER_EFENCED : engine->stage.named ? 0 : CRIER_EINVAL;
 }
 
 uint64_t engine_flush_ticket(struct engine *engine)

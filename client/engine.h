@@ -105,6 +105,11 @@ void engine_tick(struct engine *engine, int64_t now_us);
 int engine_emit(struct engine *engine, const char *topic, const void *value, size_t value_size,
                 const struct crier_emit_options *options, int64_t timestamp_ms, bool *ret_wake);
 
+/* [emit lock] As engine_emit, of crier_emit_atomic and crier_source_position. */
+int engine_emit_atomic(struct engine *engine, const struct crier_atomic_event *events, size_t count,
+                       const struct crier_atomic_options *options, int64_t timestamp_ms, bool *ret_wake);
+int engine_source_position(const struct engine *engine, uint64_t *ret_position);
+
 /* What engine_collect found, for threads that wait. */
 struct engine_progress {
     uint64_t oldest_ticket; /* see engine_flush_ticket */

@@ -12,6 +12,7 @@
 #include "client/engine_internal.h"
 
 #include "base/check.h"
+#include "client/atomic.h"
 #include "client/emit_internal.h"
 
 #include <stdlib.h>
@@ -42,6 +43,7 @@ void emit_init(struct engine *engine)
 
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         list_init(lists[i]);
+    atomics_init(engine);
     engine->retry_due = engine->grant_due = ENGINE_NEVER;
     engine->retry_delay = ENGINE_RETRY_DELAY_US;
 }
@@ -68,6 +70,7 @@ void emit_finish(struct engine *engine)
     frames_free(engine);
     batches_release(engine, &engine->failing);
     batches_release(engine, &engine->settled);
+    atomics_finish(engine);
     free(engine->scratch);
 }
 
@@ -121,7 +124,7 @@ static bool lane_open_goes(const struct engine *engine, const struct emit_lane *
            lane->open->ticket < engine->stage.flush_ticket;
 }
 
-static void topic_want(struct engine *engine, struct emit_topic *topic)
+void emit_topic_want(struct engine *engine, struct emit_topic *topic)
 {
     if (topic->state != EMIT_TOPIC_NEW)
         return;
@@ -133,7 +136,7 @@ static void topic_want(struct engine *engine, struct emit_topic *topic)
 static void lane_collect(struct engine *engine, struct emit_lane *lane)
 {
     if (lane->partition == LANE_UNROUTED) {
-        topic_want(engine, lane->topic);
+        emit_topic_want(engine, lane->topic);
         return;
     }
     if (!list_is_linked(&lane->all))
@@ -208,6 +211,7 @@ struct engine_progress engine_collect(struct engine *engine, int64_t now_us)
         lane_collect(engine, LIST_ENTRY(link, struct emit_lane, revisit));
     lingering_collect(engine, engine->flush_seen != stage->flush_ticket);
     engine->flush_seen = stage->flush_ticket;
+    atomic_collect(engine);
     if (stage->drain_wanted && stage->pending_bytes <= stage->drain_below) {
         stage->drain_wanted = false;
         engine->drain_due = true;
@@ -274,6 +278,25 @@ static void credit_want(struct engine *engine, size_t size)
     engine->grant_wanted = engine->grant_used + size;
     want.bytes = size;
     engine_send(engine, FRAME_CREDIT_WANT, &want.base);
+}
+
+bool emit_has_grant(struct engine *engine, size_t size)
+{
+    size_t room = engine->grant > engine->grant_used ? engine->grant - engine->grant_used : 0;
+
+    if (size > room)
+        credit_want(engine, size);
+    return size <= room;
+}
+
+void emit_frame_sent(struct engine *engine, struct emit_frame *frame, size_t size)
+{
+    frame->request = ++engine->emit_request;
+    frame->end = engine->output.queued;
+    engine->grant_used += size;
+    engine->grant_due = engine->now + GRANT_IDLE_US;
+    list_append(&engine->unanswered, &frame->link);
+    engine->unanswered_count++;
 }
 
 /* Fills the scratch with the first unsent batch of as many lanes as fit one frame. Nothing has changed but the lanes'
@@ -357,8 +380,6 @@ static void frame_commit(struct engine *engine, struct emit_frame *frame, struct
     }
     while ((link = list_take(gathered)))
         emit_lane_changed(engine, LIST_ENTRY(link, struct emit_lane, sendable));
-    list_append(&engine->unanswered, &frame->link);
-    engine->unanswered_count++;
 }
 
 /* Builds one frame. false: nothing can go now. */
@@ -382,17 +403,31 @@ static bool frame_build(struct engine *engine, bool memory)
         engine_fail(engine, CRIER_ENOMEM, "out of memory for an EMIT frame");
         return false;
     }
-    frame->request = ++engine->emit_request;
+    frame->atomic = NULL;
     frame->part_count = count;
     memcpy(frame->parts, engine->scratch->batches, count * sizeof(frame->parts[0]));
     output_add(&engine->output, head, head_size, head);
     for (uint32_t i = 0; i < count; i++)
         output_add(&engine->output, frame->parts[i]->data, frame->parts[i]->size, NULL);
-    frame->end = engine->output.queued;
-    engine->grant_used += head_size + attachment_size;
-    engine->grant_due = engine->now + GRANT_IDLE_US;
+    emit_frame_sent(engine, frame, head_size + attachment_size);
     frame_commit(engine, frame, &gathered);
     return true;
+}
+
+static bool lanes_build(struct engine *engine)
+{
+    bool built;
+
+    if (list_is_empty(&engine->sendable[0]) && list_is_empty(&engine->sendable[1]))
+        return false;
+    if (!engine->scratch && !(engine->scratch = malloc(sizeof(*engine->scratch)))) {
+        engine_fail(engine, CRIER_ENOMEM, "out of memory for an EMIT frame");
+        return false;
+    }
+    built = frame_build(engine, false);
+    if (engine->unanswered_count < ENGINE_UNANSWERED_MAX && !engine->broken)
+        built |= frame_build(engine, true);
+    return built;
 }
 
 void emit_build(struct engine *engine)
@@ -402,17 +437,11 @@ void emit_build(struct engine *engine)
     if (engine->producer_renew && engine->unanswered_count == 0)
         engine_fail(engine, CRIER_ESEQUENCE,
                     "the broker has lost count of this producer: asking for a new id");
-    if (list_is_empty(&engine->sendable[0]) && list_is_empty(&engine->sendable[1]))
-        return;
-    if (!engine->scratch && !(engine->scratch = malloc(sizeof(*engine->scratch)))) {
-        engine_fail(engine, CRIER_ENOMEM, "out of memory for an EMIT frame");
-        return;
-    }
     while (built && !engine->broken && !engine->producer_renew &&
            engine->unanswered_count < ENGINE_UNANSWERED_MAX && engine->output.size < ENGINE_OUTPUT_HIGH) {
-        built = frame_build(engine, false);
+        built = lanes_build(engine);
         if (engine->unanswered_count < ENGINE_UNANSWERED_MAX && !engine->broken)
-            built |= frame_build(engine, true);
+            built |= atomic_frame_build(engine);
     }
 }
 
@@ -436,6 +465,7 @@ void emit_ready(struct engine *engine, const Wire__Welcome *welcome)
         if (!list_is_linked(&lane->revisit))
             list_append(&engine->revisit, &lane->revisit);
     }
+    atomic_ready(engine, !same, welcome->source_position);
 }
 
 void emit_disconnected(struct engine *engine)
@@ -457,6 +487,7 @@ void emit_disconnected(struct engine *engine)
         list_remove(&lane->retrying);
         emit_lane_disconnected(engine, lane);
     }
+    atomic_disconnected(engine);
     engine->retry_due = list_is_empty(&engine->topics_delayed) ? ENGINE_NEVER : engine->retry_due;
 }
 
@@ -464,6 +495,7 @@ void emit_forget(struct engine *engine)
 {
     engine->producer_known = false;
     engine->log_changed = true;
+    atomic_forget(engine);
 }
 
 void emit_credit(struct engine *engine, uint64_t total)
@@ -508,7 +540,8 @@ int64_t emit_due(const struct engine *engine)
     int64_t due = time_min(engine->retry_due, engine->grant_due);
 
     if (!list_is_empty(&engine->revisit) || !list_is_empty(&engine->settled) ||
-        !list_is_empty(&engine->failing) || !list_is_empty(&engine->topics_answered) || engine->drain_due)
+        !list_is_empty(&engine->failing) || !list_is_empty(&engine->topics_answered) || engine->drain_due ||
+        atomic_is_waiting(engine))
         return 0;
     if (engine_is_ready(engine) && !list_is_empty(&engine->lingering))
         due = time_min(due, LIST_ENTRY(engine->lingering.next, struct emit_lane, lingering)->linger_due);
@@ -541,6 +574,7 @@ void emit_tick(struct engine *engine)
     if (engine->now < engine->retry_due)
         return;
     engine->retry_due = ENGINE_NEVER;
+    atomic_retry(engine);
     while ((link = list_take(&engine->retrying))) {
         struct emit_lane *lane = LIST_ENTRY(link, struct emit_lane, retrying);
         lane->retry = false;
@@ -549,7 +583,7 @@ void emit_tick(struct engine *engine)
     while ((link = list_take(&engine->topics_delayed))) {
         struct emit_topic *topic = LIST_ENTRY(link, struct emit_topic, link);
         topic->state = EMIT_TOPIC_NEW;
-        topic_want(engine, topic);
+        emit_topic_want(engine, topic);
         if (!list_is_empty(&engine->topics_delayed) && engine->retry_due != ENGINE_NEVER)
             break; /* no memory even to ask: later */
     }

@@ -5,6 +5,7 @@
 #include "client/engine_internal.h"
 
 #include "base/check.h"
+#include "client/atomic.h"
 
 #include <string.h>
 
@@ -147,6 +148,8 @@ static void handle_error(struct engine *engine, const ProtobufCMessage *message,
     const Wire__Error *error = (const Wire__Error *)message;
 
     (void)frame;
+    if (engine->state == ENGINE_GREETING && error->code == CRIER_EFENCED && engine->producer_name[0])
+        atomic_fenced(engine); /* the answer to HELLO: the name is another client's, for good */
     engine_fail(engine, error->code < 0 ? error->code : CRIER_EPROTO, "the broker said: %s", error->text);
 }
 

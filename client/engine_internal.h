@@ -48,9 +48,10 @@ enum engine_state {
 struct emit_frame {
     struct list link; /* engine.unanswered, in order of `request` */
     uint64_t request;
-    uint64_t end; /* output.queued after its last byte */
+    uint64_t end;               /* output.queued after its last byte */
+    struct atomic_emit *atomic; /* NULL: its parts are independent batches */
     uint32_t part_count;
-    struct emit_batch *parts[];
+    struct emit_batch *parts[]; /* none, if atomic */
 };
 
 /* A DELIVER frame that waits for its handlers. */
@@ -243,6 +244,17 @@ struct engine {
     uint64_t flush_seen; /* the flush ticket that lingering lanes were swept for */
     uint64_t acked, failed;
     size_t pending_seen; /* stage.pending_bytes as of the last collect */
+
+    /* atomic emits: engine_atomic.c */
+    char *producer_name; /* "": none */
+    bool name_lost;      /* another client has it, for good */
+    struct list atomics; /* taken and without outcome, in order of position */
+    struct list atomics_settled;
+    struct atomic_emit *atomic_unsent;  /* the first that is not in flight; NULL: none */
+    struct atomic_emit *atomic_unbuilt; /* the first that is not built; NULL: none */
+    unsigned atomic_in_flight;
+    bool atomic_refused, atomic_retry; /* as a lane's */
+    _Atomic uint64_t source_position;  /* stored, of the named producer */
 
     /* listening: engine_listen.c */
     struct list listeners, local_listeners;

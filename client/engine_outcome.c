@@ -15,6 +15,7 @@
 #include "client/emit_internal.h"
 
 #include "base/check.h"
+#include "client/atomic.h"
 
 #include <stdlib.h>
 
@@ -46,6 +47,7 @@ void emit_callbacks(struct engine *engine)
 {
     struct list *link;
 
+    atomic_callbacks(engine);
     while ((link = list_take(&engine->failing))) {
         struct emit_batch *batch = LIST_ENTRY(link, struct emit_batch, link);
         batch_settle(engine, batch, batch->failure, -1, NULL);
@@ -291,7 +293,10 @@ void emit_emitted(struct engine *engine, const Wire__Emitted *emitted)
     }
     list_remove(&frame->link);
     engine->unanswered_count--;
-    for (uint32_t i = 0; i < frame->part_count; i++)
+    if (frame->atomic)
+        atomic_emitted(engine, frame, (int)emitted->parts[0]->outcome, emitted->parts[0]->code,
+                       emitted->parts[0]->base_offset, emitted->text);
+    for (uint32_t i = 0; !frame->atomic && i < frame->part_count; i++)
         part_outcome(engine, frame->parts[i], emitted->parts[i], emitted->text);
     free(frame);
 }
@@ -310,6 +315,7 @@ void emit_refuse_unsent(struct engine *engine, struct emit_batch *batch, int cod
 
 void emit_drop(struct engine *engine, int code)
 {
+    atomic_drop(engine, code);
     for (struct list *link = engine->stage.batches.next; link != &engine->stage.batches; link = link->next) {
         struct emit_batch *batch = LIST_ENTRY(link, struct emit_batch, age);
         if (batch->settled)

@@ -41,6 +41,8 @@ static bool options_are_valid(const struct crier_options *options)
 {
     if (options->name && !text_is_valid(options->name, NAME_MAX_BYTES))
         return false;
+    if (options->producer_name && !text_is_valid(options->producer_name, NAME_MAX_BYTES))
+        return false;
     if (options->connect_timeout_ms < 0 || options->request_timeout_ms <= 0 ||
         options->close_timeout_ms < 0 || options->linger_us < 0 || options->commit_interval_ms < 0)
         return false;

@@ -5,11 +5,12 @@
  * Thread:   any, with the emit lock.
  * Called:   engine_emit (emitting threads), engine_collect (I/O thread).
  *
- * Happy path:  stage_emit -> topic_get -> lane_choose -> event_append -> lane becomes fresh -> wake
+ * Happy path:  stage_emit -> stage_topic_get -> lane_choose -> event_append -> lane becomes fresh -> wake
  * Failures:    too much pending: CRIER_EAGAIN, and `drain_wanted`. No memory: CRIER_ENOMEM, nothing was emitted. */
 #include "client/stage_internal.h"
 
 #include "base/check.h"
+#include "client/atomic.h"
 #include "client/topic_name.h"
 #include "proto/murmur2.h"
 
@@ -33,6 +34,9 @@ void stage_init(struct stage *stage, const struct crier_options *options)
                             .ticket_next = 1};
     list_init(&stage->batches);
     list_init(&stage->fresh);
+    list_init(&stage->atomics);
+    list_init(&stage->atomics_fresh);
+    stage->named = options->producer_name != NULL;
 }
 
 /* ---- batches ---- */
@@ -94,9 +98,14 @@ void stage_spares_free(struct stage *stage)
 
 uint64_t stage_oldest_ticket(const struct stage *stage)
 {
-    if (list_is_empty(&stage->batches))
-        return stage->ticket_next;
-    return LIST_ENTRY(stage->batches.next, struct emit_batch, age)->ticket;
+    uint64_t ticket = stage->ticket_next;
+
+    if (!list_is_empty(&stage->batches))
+        ticket = LIST_ENTRY(stage->batches.next, struct emit_batch, age)->ticket;
+    if (!list_is_empty(&stage->atomics) &&
+        LIST_ENTRY(stage->atomics.next, struct atomic_emit, age)->ticket < ticket)
+        ticket = LIST_ENTRY(stage->atomics.next, struct atomic_emit, age)->ticket;
+    return ticket;
 }
 
 /* More memory for a batch that has not reached batch_size_max. false: it is as large as it may be, or no memory. */
@@ -305,7 +314,7 @@ static int topic_add(struct stage *stage, const char *name, uint32_t hash, struc
     return 0;
 }
 
-static int topic_get(struct stage *stage, const char *name, struct emit_topic **ret_topic)
+int stage_topic_get(struct stage *stage, const char *name, struct emit_topic **ret_topic)
 {
     struct emit_topic *topic = stage->last;
     uint32_t hash;
@@ -359,10 +368,9 @@ uint32_t stage_partition_choose(const struct emit_topic *topic, const void *key,
 
 /* ---- emitting ---- */
 
-/* Fills the event from the arguments of the API and checks them. */
-static int event_make(const struct stage *stage, const void *value, size_t value_size,
-                      const struct crier_emit_options *options, int64_t timestamp_ms,
-                      struct stage_event *event)
+int stage_event_make(const struct stage *stage, const void *value, size_t value_size,
+                     const struct crier_emit_options *options, int64_t timestamp_ms,
+                     struct stage_event *event)
 {
     size_t size, limit = stage->event_size_max;
 
@@ -399,8 +407,7 @@ static int event_make(const struct stage *stage, const void *value, size_t value
     return 0;
 }
 
-/* Not before half of the buffer is free, and the event that was refused has room. */
-static void drain_want(struct stage *stage, size_t pending_max)
+void stage_drain_want(struct stage *stage, size_t pending_max)
 {
     size_t half = stage->buffer_size_max / 2;
 
@@ -424,15 +431,17 @@ int stage_emit(struct stage *stage, const char *name, const void *value, size_t 
     *ret_wake = false;
     if (stage->closed)
         return CRIER_ECLOSED;
-    if ((rc = event_make(stage, value, value_size, options, timestamp_ms, &event)) < 0)
+    if (options && options->expects)
+        return CRIER_EINVAL;
+    if ((rc = stage_event_make(stage, value, value_size, options, timestamp_ms, &event)) < 0)
         return rc;
     if (event.size_max > stage->buffer_size_max)
         return CRIER_ETOOBIG;
     if (stage->pending_bytes > stage->buffer_size_max - event.size_max) {
-        drain_want(stage, stage->buffer_size_max - event.size_max);
+        stage_drain_want(stage, stage->buffer_size_max - event.size_max);
         return CRIER_EAGAIN;
     }
-    if ((rc = topic_get(stage, name, &topic)) < 0)
+    if ((rc = stage_topic_get(stage, name, &topic)) < 0)
         return rc;
     memory = topic->memory || (options && options->durability == CRIER_MEMORY);
     if (topic->known) {

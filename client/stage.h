@@ -111,10 +111,15 @@ struct stage {
     size_t drain_below; /* ... and there is room again when so much is pending at most */
     size_t pending_bytes;
     uint64_t ticket_next;
-    uint64_t flush_ticket;   /* batches older than this do not linger */
-    struct list batches;     /* by age */
-    struct list fresh;       /* lanes */
-    struct emit_topic *last; /* the topic of the last emit: most threads have one */
+    uint64_t flush_ticket;     /* batches older than this do not linger */
+    bool named;                /* the producer has a name: atomic emits say their position */
+    bool fenced;               /* and has lost it */
+    uint64_t atomic_last;      /* position of the last atomic emit */
+    struct list atomics;       /* by age; see atomic.h */
+    struct list atomics_fresh; /* of them, those engine_collect has not seen */
+    struct list batches;       /* by age */
+    struct list fresh;         /* lanes */
+    struct emit_topic *last;   /* the topic of the last emit: most threads have one */
     struct emit_topic **buckets;
     size_t bucket_count, topic_count;  /* a power of two, or 0 */
     uint8_t *spares[STAGE_SPARES_MAX]; /* of batch_size_max bytes */

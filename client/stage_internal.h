@@ -18,6 +18,14 @@ struct stage_event {
 
 /* ---- stage.c ---- */
 
+/* Fills the event from the arguments of the API and checks them. */
+int stage_event_make(const struct stage *stage, const void *value, size_t value_size,
+                     const struct crier_emit_options *options, int64_t timestamp_ms,
+                     struct stage_event *event);
+int stage_topic_get(struct stage *stage, const char *name, struct emit_topic **ret_topic);
+/* CRIER_EAGAIN: drain not before half of the buffer is free, and what was refused has room. */
+void stage_drain_want(struct stage *stage, size_t pending_max);
+
 /* The lane at *place, made if need be. NULL: no memory. */
 struct emit_lane *stage_lane_get(struct emit_lane **place, struct emit_topic *topic, uint32_t partition,
                                  bool memory);

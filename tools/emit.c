@@ -7,7 +7,9 @@
  * Happy path:  line -> crier_emit_with; buffer full: wait for drain, so a slow broker slows the reading;
  *              end of input -> crier_flush -> "acked N". A file is the same with chunks for lines (file_transfer.h).
  * Failures:    a line over the limit, a refused event: reading stops there, so the events acked are the first N lines.
- *              SIGINT, SIGTERM: the same, but no failure. No broker for --patience: give up, exit 1. */
+ *              SIGINT, SIGTERM: the same, but no failure. No broker for --patience: give up, exit 1.
+ * With --producer the number of a line is its source position: what the broker has stored of the source already is read
+ * over, so the same command again goes on where it stopped, however that was. */
 #include "tools/command.h"
 #include "tools/file_transfer.h"
 #include "tools/line_reader.h"
@@ -36,7 +38,7 @@ struct header_list {
 };
 
 struct emit_options {
-    const char *url, *key, *file;
+    const char *url, *key, *file, *producer;
     uint64_t chunk;
     struct header_list headers;
     enum crier_durability durability;
@@ -48,6 +50,8 @@ struct emitter {
     struct waiter waiter;
     struct crier_emit_options event; /* key, headers and durability, the same for every event */
     const char *topic;
+    const char *producer; /* NULL: none; lines are then events for themselves */
+    uint64_t stored;      /* lines of the producer's source, when this began */
     int64_t patience_us;
     atomic_int_least64_t disconnected_us; /* when the connection was lost; 0: it is there */
     atomic_bool failed;                   /* an event was refused */
@@ -91,6 +95,9 @@ static const struct option_row emit_rows[] = {
      options_string, offsetof(struct emit_options, file)},
     {"chunk", 0, NULL, "SIZE", "64K", "With --file: bytes of a chunk, up to what an event may have.",
      options_uint64, offsetof(struct emit_options, chunk)},
+    {"producer", 'p', NULL, "NAME", NULL,
+     "With -: store each line once, however often this is run; go on behind the last one stored.",
+     options_string, offsetof(struct emit_options, producer)},
     {"patience", 0, NULL, "DURATION", "30s", "Give up after so long without a broker.", options_duration,
      offsetof(struct emit_options, patience_us)},
 };
@@ -183,12 +190,22 @@ static bool wait_for(struct emitter *emitter, int input_fd)
     return input;
 }
 
+/* line: its number, which counts if there is a producer. */
+static int try_emit(struct emitter *emitter, const char *value, size_t size, uint64_t line)
+{
+    struct crier_atomic_event event = {emitter->topic, value, size, &emitter->event};
+    struct crier_atomic_options options = crier_atomic_options_default();
+    if (emitter->producer == NULL)
+        return crier_emit_with(emitter->bus, emitter->topic, value, size, &emitter->event);
+    options.source_position = line;
+    return crier_emit_atomic(emitter->bus, &event, 1, &options);
+}
+
 /* Emits one event, waiting for room. 0 (also when it is over and the event was not emitted), or the error. */
-static int emit_event(struct emitter *emitter, const char *value, size_t size)
+static int emit_event(struct emitter *emitter, const char *value, size_t size, uint64_t line)
 {
     int rc;
-    while ((rc = crier_emit_with(emitter->bus, emitter->topic, value, size, &emitter->event)) ==
-           CRIER_EAGAIN) {
+    while ((rc = try_emit(emitter, value, size, line)) == CRIER_EAGAIN) {
         if (is_over(emitter))
             return 0;
         wait_for(emitter, -1);
@@ -209,7 +226,9 @@ static int emit_lines(struct emitter *emitter, struct line_reader *reader)
     size_t size;
 
     while (!is_over(emitter) && line_reader_next(reader, &line, &size)) {
-        int rc = emit_event(emitter, line, size);
+        if (reader->lines <= emitter->stored)
+            continue;
+        int rc = emit_event(emitter, line, size, reader->lines);
         if (rc == CRIER_ETOOBIG) {
             char why[96];
             snprintf(why, sizeof(why), "has %zu bytes, more than an event may have", size);
@@ -260,7 +279,7 @@ static int emit_file_event(struct emitter *emitter, struct file_sender *sender, 
     emitter->event.headers = headers->headers;
     emitter->event.header_count =
         headers->count + file_sender_headers(sender, kind, size, data, headers->headers + headers->count);
-    rc = kind == FILE_CHUNK ? emit_event(emitter, data, size) : emit_event(emitter, NULL, 0);
+    rc = kind == FILE_CHUNK ? emit_event(emitter, data, size, 0) : emit_event(emitter, NULL, 0, 0);
     if (rc == CRIER_EINVAL)
         return command_bad_name(emitter->topic, NULL);
     if (rc < 0)
@@ -364,6 +383,7 @@ static int report(struct emitter *emitter, const char *url, int status)
 static int emit_open(struct emitter *emitter, const struct emit_options *options)
 {
     struct crier_options bus_options = command_bus_options("crier emit");
+    bus_options.producer_name = options->producer;
     bus_options.drain = on_drain;
     bus_options.connection = on_connection;
     bus_options.ctx = emitter;
@@ -384,6 +404,15 @@ static void emit_close(struct emitter *emitter)
     waiter_close(&emitter->waiter);
 }
 
+/* Where the source is. If the name is lost already, the first line says so. */
+static void resume(struct emitter *emitter)
+{
+    if (emitter->producer && crier_source_position(emitter->bus, &emitter->stored) == 0 &&
+        emitter->stored > 0)
+        fprintf(stderr, "crier: lines 1 to %" PRIu64 " of %s are stored; going on with line %" PRIu64 "\n",
+                emitter->stored, emitter->producer, emitter->stored + 1);
+}
+
 static int emit_run(const struct command *command, const char *url, int argc, char **argv)
 {
     struct emit_options options = {.url = url};
@@ -402,8 +431,13 @@ static int emit_run(const struct command *command, const char *url, int argc, ch
         return command_usage_error(command, "a VALUE or --file, not both");
     if (options.chunk == 0 || options.chunk > LINE_SIZE_MAX)
         return command_usage_error(command, "--chunk is 1 to 16M");
+    if (options.producer && (!stream || options.durability != CRIER_DURABLE))
+        return command_usage_error(command, "--producer is for lines (-), and they are durable");
+    if (options.producer && (options.producer[0] == '\0' || strlen(options.producer) > 255))
+        return command_usage_error(command, "a producer's name has 1 to 255 bytes");
     int64_t now_us = clock_monotonic_us();
     struct emitter emitter = {.topic = argv[first],
+                              .producer = options.producer,
                               .patience_us = options.patience_us,
                               .progress = isatty(STDERR_FILENO) &&
                                           ((stream && !isatty(STDIN_FILENO)) || options.file != NULL),
@@ -423,6 +457,7 @@ static int emit_run(const struct command *command, const char *url, int argc, ch
         return status;
     }
     crier_on(emitter.bus, "error", on_error, &emitter);
+    resume(&emitter);
     if (command_is_local(emitter.topic)) {
         status = command_bad_name(emitter.topic, NULL);
     } else if (options.file != NULL) {
@@ -430,7 +465,7 @@ static int emit_run(const struct command *command, const char *url, int argc, ch
     } else if (stream) {
         status = emit_input(&emitter, STDIN_FILENO);
     } else {
-        int rc = emit_event(&emitter, value, value != NULL ? strlen(value) : 0);
+        int rc = emit_event(&emitter, value, value != NULL ? strlen(value) : 0, 0);
         if (rc == CRIER_EINVAL)
             status = command_bad_name(emitter.topic, NULL);
         else if (rc < 0)
@@ -455,7 +490,8 @@ const struct command emit_command = {
             "  crier emit orders.placed 'order 1' --key customer-7\n"
             "  crier emit orders.placed '{\"id\":1}' --header type=json --header source=shop\n"
             "  tail -F access.log | crier emit web.requests - --durability memory\n"
-            "  crier emit backups --file disk.img",
+            "  crier emit backups --file disk.img\n"
+            "  crier emit web.requests - --producer access.log <access.log",
     .rows = emit_rows,
     .row_count = ARRAY_SIZE(emit_rows),
     .run = emit_run,

@@ -271,3 +271,49 @@ Test(emit_on, an_event_whose_command_failed_comes_to_the_group_again)
     expect_output(crier_start(url, "on", "jobs", "--group", "workers", "--count", "2", NULL), 0,
                   "bad\nlater\n");
 }
+
+/* The broker is killed and the command is killed, over and over, in the middle of the file. */
+Test(emit_on, a_producer_goes_on_behind_the_last_line_stored_whatever_was_killed)
+{
+    enum { LINES = 30000, ROUNDS = 6 };
+    char text[16], *input = malloc(LINES * sizeof(text));
+    size_t size = 0;
+    cr_assert(input != NULL);
+    for (int i = 1; i <= LINES; i++)
+        size += (size_t)sprintf(input + size, "%d\n", i);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct process *emitter = crier_start(url, "emit", "lines", "-", "--producer", "numbers", NULL);
+        struct process *on = crier_start(url, "on", "lines", "--count", "1", NULL);
+        process_write_bytes(emitter, input, size / ROUNDS * (size_t)(round + 1));
+        if (round % 2)
+            broker_kill(broker);
+        process_signal(emitter, SIGKILL);
+        process_signal(on, SIGKILL);
+        process_end(emitter);
+        process_end(on);
+        if (round % 2)
+            cr_assert(broker_restart(broker));
+    }
+    struct process *last = crier_start(url, "emit", "lines", "-", "--producer", "numbers", NULL);
+    process_write_bytes(last, input, size);
+    cr_assert(eq(int, process_wait(last), 0), "%s", process_errors(last));
+    process_destroy(last);
+    snprintf(text, sizeof(text), "%d", LINES);
+    struct process *on = crier_start(url, "on", "lines", "--from", "earliest", "--count", text, NULL);
+    cr_assert(eq(int, process_wait(on), 0));
+    cr_assert_str_eq(process_output(on, NULL), input); /* every line, once, in order */
+    process_destroy(on);
+    last = crier_start(url, "emit", "lines", "-", "--producer", "numbers", NULL);
+    process_write_bytes(last, input, size);
+    cr_assert(eq(int, process_wait(last), 0));
+    cr_assert_str_eq(process_output(last, NULL), "acked 0\n");
+    snprintf(text, sizeof(text), "line %d", LINES + 1);
+    cr_assert(strstr(process_errors(last), text) != NULL, "%s", process_errors(last));
+    process_destroy(last);
+    free(input);
+}
+
+Test(emit_on, a_producer_needs_lines)
+{
+    cr_assert(eq(int, process_end(crier_start(url, "emit", "t", "x", "--producer", "p", NULL)), 2));
+}
