@@ -7,10 +7,10 @@
  * An order is the run of accepted lines with one InvoiceNo; the next InvoiceNo (or ORDER_LINES_MAX lines) ends it. An
  * InvoiceNo that comes back later goes on as another part, with an id of its own ("536365-2").
  *
- * Killed and started again, it reads the file from its start again, counts everything, and emits what it had not: source.h
- * says how it knows. */
+ * Each event is a step of the source: its position is the number of the line that brought it about, stored with it in one
+ * entry of the log. Killed and started again, it reads the file from its start, counts everything, and emits what lies
+ * behind the position that the broker tells: no gap, no repeat. */
 #include "service.h"
-#include "source.h"
 
 #include <err.h>
 #include <stdlib.h>
@@ -22,9 +22,8 @@ static const char *const topics[] = {"orders.placed", "orders.cancelled"};
 
 struct counts {
     int64_t lines, accepted, placed, cancelled, revenue_pence;
-    json_t *rejected;      /* reason -> lines */
-    json_t *parts;         /* invoice -> parts so far */
-    struct source *source; /* what an earlier life has emitted of this run */
+    json_t *rejected; /* reason -> lines */
+    json_t *parts;    /* invoice -> parts so far */
 };
 
 static void count_up(json_t *object, const char *name)
@@ -36,7 +35,7 @@ static int reject(struct service *service, const struct csv_record *record, cons
 {
     struct counts *counts = service->state;
     count_up(counts->rejected, reason);
-    if (source_has(counts->source, record->line))
+    if (record->line <= service->source_position)
         return 0;
     json_t *fields = json_array();
     for (size_t i = 0; i < record->count && i < CSV_FIELDS_MAX; i++)
@@ -48,13 +47,14 @@ static int reject(struct service *service, const struct csv_record *record, cons
     if (text == NULL)
         err(1, "%s", service->name);
 
-    int rc = service_emit(service, "orders.rejected", record->fields[0], text, strlen(text));
+    int rc =
+        service_emit_step(service, record->line, "orders.rejected", record->fields[0], text, strlen(text));
     free(text);
     return rc;
 }
 
-/* The order in hand, if there is one, is complete. */
-static int finish(struct service *service, struct order *order)
+/* The order in hand, if there is one, is complete: the line says so. */
+static int finish(struct service *service, struct order *order, uint64_t line)
 {
     struct counts *counts = service->state;
     size_t size;
@@ -68,9 +68,8 @@ static int finish(struct service *service, struct order *order)
 
     bool cancelled = order_is_cancellation(order->invoice);
     int rc = 0;
-    if (!source_has(counts->source,
-                    order->lines[0].line)) /* an order is one event: all of its lines, or none */
-        rc = service_emit(service, topics[cancelled], order->customer, text, size);
+    if (line > service->source_position)
+        rc = service_emit_step(service, line, topics[cancelled], order->customer, text, size);
     *(cancelled ? &counts->cancelled : &counts->placed) += 1;
     counts->revenue_pence += order_total_pence(order);
     free(text);
@@ -91,7 +90,7 @@ static int take_line(struct service *service, struct order *order, const struct 
     counts->accepted++;
     if (order->line_count == ORDER_LINES_MAX ||
         (order->invoice && strcmp(order->invoice, input.invoice) != 0))
-        rc = finish(service, order);
+        rc = finish(service, order, record->line);
     if (order_add(order, &input) < 0)
         err(1, "%s", service->name);
     return rc;
@@ -101,9 +100,8 @@ static int take_line(struct service *service, struct order *order, const struct 
  * came. */
 static bool keep_pace(struct service *service, uint64_t line, int64_t *started_ms)
 {
-    const struct counts *counts = service->state;
     bool more = service_turn(service);
-    if (source_has(counts->source, line))
+    if (line <= service->source_position)
         *started_ms = service_now_ms() - (int64_t)service->percent * service->spread_ms / 100;
     while (more && (service_now_ms() - *started_ms) * 100 < (int64_t)service->percent * service->spread_ms)
         more = service_wait_turn(service, PACE_MS);
@@ -115,6 +113,7 @@ static void read_orders(struct service *service, struct csv *csv)
 {
     struct order order = {0};
     struct csv_record record;
+    uint64_t last = 0;
     int64_t started_ms = service_now_ms();
     int rc = 0;
     bool header = true, more = true;
@@ -122,13 +121,14 @@ static void read_orders(struct service *service, struct csv *csv)
     while (more && rc == 0 && (rc = csv_next(csv, &record)) == 1) {
         rc = header ? 0 : take_line(service, &order, &record);
         header = false;
+        last = record.line;
         if (record.line % 64 == 0) {
             service->percent = csv_percent(csv);
             more = keep_pace(service, record.line, &started_ms);
         }
     }
     if (more && rc == 0)
-        rc = finish(service, &order);
+        rc = finish(service, &order, last + 1);
     service->percent = csv_percent(csv);
     if (more && rc == 0)
         service_end_run(service);
@@ -141,18 +141,15 @@ int main(int argc, char **argv)
     struct counts counts = {.rejected = json_object(), .parts = json_object()};
     struct csv *csv;
 
-    service_open(&service, "order", &counts, argc, argv);
+    service_open_source(&service, "order", &counts, argc, argv);
     if (service.data == NULL)
         errx(2, "--data: which file holds the orders?");
     int rc = csv_open(service.data, &csv);
     if (rc < 0)
         errx(1, "%s: %s", service.data, strerror(-rc));
-    counts.source = source_open(&service);
-    if (service_turn(&service))
-        read_orders(&service, csv);
+    read_orders(&service, csv);
     csv_close(csv);
     service_close(&service);
-    source_close(counts.source);
     json_decref(counts.parts);
     return service_report(
         &service, json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "lines", (json_int_t)counts.lines, "accepted",

@@ -32,7 +32,7 @@ int64_t service_now_ms(void)
     return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-void service_wake(struct service *service)
+static void wake(struct service *service)
 {
     uint64_t one = 1;
     if (write(service->wake_fd, &one, sizeof(one)) < 0)
@@ -44,7 +44,7 @@ void service_fail(struct service *service, int code, const char *text)
     int none = 0;
     fprintf(stderr, "%s: %s\n", service->name, text);
     atomic_compare_exchange_strong(&service->failure, &none, code);
-    service_wake(service);
+    wake(service);
 }
 
 /* ---- opening ---- */
@@ -105,7 +105,7 @@ static void take_signals(struct service *service)
 static void on_drain(crier *bus, void *ctx)
 {
     (void)bus;
-    service_wake(ctx);
+    wake(ctx);
 }
 
 /* No answer, or none that is known: worth asking again. */
@@ -124,27 +124,47 @@ static void create_topic(struct service *service, const char *topic, uint32_t pa
         errx(1, "%s: topic %s: %s", service->name, topic, crier_strerror(rc));
 }
 
-void service_open(struct service *service, const char *name, void *state, int argc, char **argv)
+static void service_begin(struct service *service, const char *name, void *state, int argc, char **argv)
 {
-    struct crier_options options = crier_options_default();
-
     *service = (struct service){.name = name, .state = state, .percent = -1};
     pthread_mutex_init(&service->mutex, NULL);
     parse(service, argc, argv);
     take_signals(service);
-    options.name = name;
+}
+
+static void bus_open(struct service *service, const char *producer_name)
+{
+    struct crier_options options = crier_options_default();
+    options.name = service->name;
+    options.producer_name = producer_name;
     options.request_timeout_ms = REQUEST_TIMEOUT_MS;
     options.drain = on_drain;
     options.ctx = service;
     int rc = crier_open(service->url, &options, &service->bus);
     if (rc < 0)
-        errx(1, "%s: %s: %s", name, service->url, crier_strerror(rc));
+        errx(1, "%s: %s: %s", service->name, service->url, crier_strerror(rc));
     for (size_t i = 0; i < sizeof(order_topics) / sizeof(order_topics[0]); i++)
         create_topic(service, order_topics[i], SERVICE_PARTITIONS);
     create_topic(service, "orders.rejected", 1);
     create_topic(service, "stock.low", 1);
     create_topic(service, SERVICE_END_TOPIC, 1);
-    create_topic(service, "orders.source", 1);
+}
+
+void service_open(struct service *service, const char *name, void *state, int argc, char **argv)
+{
+    service_begin(service, name, state, argc, argv);
+    bus_open(service, NULL);
+}
+
+void service_open_source(struct service *service, const char *name, void *state, int argc, char **argv)
+{
+    char producer_name[256];
+    service_begin(service, name, state, argc, argv);
+    snprintf(producer_name, sizeof(producer_name), "%s:%s", name, service->run);
+    bus_open(service, producer_name);
+    int rc = crier_source_position(service->bus, &service->source_position);
+    if (rc < 0)
+        errx(1, "%s: %s: %s", name, producer_name, crier_strerror(rc));
 }
 
 /* ---- listening ---- */
@@ -154,11 +174,8 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
     struct service_listener *listener = ctx;
     struct service *service = listener->service;
     struct order order;
-    crier_header marker;
     (void)bus;
 
-    if (crier_event_header_find(event, SERVICE_MARKER, &marker) == 0)
-        return 0;
     atomic_fetch_add(&service->in, 1);
     if (order_from_json(event->value, event->value_size, &order) < 0) {
         fprintf(stderr, "%s: %s/%" PRIu32 "@%" PRIu64 " is no order; skipped\n", service->name, event->topic,
@@ -171,13 +188,6 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
     return rc;
 }
 
-bool service_header_is(const crier_event *event, const char *name, const char *text)
-{
-    crier_header header;
-    return crier_event_header_find(event, name, &header) == 0 && header.value_size == strlen(text) &&
-           memcmp(header.value, text, header.value_size) == 0;
-}
-
 static int on_end(crier *bus, const crier_event *event, void *ctx)
 {
     struct service *service = ((struct service_listener *)ctx)->service;
@@ -185,7 +195,7 @@ static int on_end(crier *bus, const crier_event *event, void *ctx)
     if (event->value_size == strlen(service->run) &&
         memcmp(event->value, service->run, event->value_size) == 0) {
         atomic_store(&service->run_ended, true);
-        service_wake(service);
+        wake(service);
     }
     return 0;
 }
@@ -194,7 +204,7 @@ static void on_listening(void *ctx)
 {
     struct service_listener *listener = ctx;
     atomic_store(&listener->listening, true);
-    service_wake(listener->service);
+    wake(listener->service);
 }
 
 static void on_released(void *ctx, int code, const char *text)
@@ -320,19 +330,26 @@ static void on_emitted(crier *bus, int code, uint64_t offset, void *ctx)
     service_fail(service, code, crier_strerror(code));
 }
 
-int service_emit(struct service *service, const char *topic, const char *key, const char *value,
-                 size_t value_size)
+/* Once for each try. position 0: an event for itself. */
+static int try_emit(struct service *service, const struct crier_atomic_event *event, uint64_t position)
 {
-    crier_header run = {SERVICE_RUN, strlen(SERVICE_RUN), service->run, strlen(service->run)};
-    struct crier_emit_options options = crier_emit_options_default();
-    options.headers = &run;
-    options.header_count = 1;
-    options.key = key;
-    options.key_size = strlen(key);
-    options.done = on_emitted;
-    options.ctx = service;
+    struct crier_emit_options alone = *event->options;
+    struct crier_atomic_options step = crier_atomic_options_default();
+    if (position == 0) {
+        alone.done = on_emitted;
+        alone.ctx = service;
+        return crier_emit_with(service->bus, event->topic, event->value, event->value_size, &alone);
+    }
+    step.source_position = position;
+    step.done = on_emitted;
+    step.ctx = service;
+    return crier_emit_atomic(service->bus, event, 1, &step);
+}
+
+static int emit_waiting(struct service *service, const struct crier_atomic_event *event, uint64_t position)
+{
     int rc;
-    while ((rc = crier_emit_with(service->bus, topic, value, value_size, &options)) == CRIER_EAGAIN) {
+    while ((rc = try_emit(service, event, position)) == CRIER_EAGAIN) {
         if (!service_wait_turn(service, REPORT_INTERVAL_MS)) /* drain, or a signal */
             return rc;
     }
@@ -341,7 +358,23 @@ int service_emit(struct service *service, const char *topic, const char *key, co
     return rc;
 }
 
-int service_flush(struct service *service)
+int service_emit_step(struct service *service, uint64_t position, const char *topic, const char *key,
+                      const char *value, size_t value_size)
+{
+    struct crier_emit_options options = crier_emit_options_default();
+    options.key = key;
+    options.key_size = strlen(key);
+    return emit_waiting(service, &(struct crier_atomic_event){topic, value, value_size, &options}, position);
+}
+
+int service_emit(struct service *service, const char *topic, const char *key, const char *value,
+                 size_t value_size)
+{
+    return service_emit_step(service, 0, topic, key, value, value_size);
+}
+
+/* Waits until everything emitted has an outcome; a broker that is away is waited for, until a signal comes. */
+static int flush(struct service *service)
 {
     int rc;
     while ((rc = crier_flush(service->bus, REPORT_INTERVAL_MS)) == CRIER_ETIMEDOUT && service_turn(service))
@@ -354,11 +387,11 @@ int service_end_run(struct service *service)
     struct crier_emit_options options = crier_emit_options_default();
     while (service->held && service_wait_turn(service, REPORT_INTERVAL_MS))
         ;
-    int rc = service_flush(service);
+    int rc = flush(service);
     if (rc == 0)
         rc = crier_emit_with(service->bus, SERVICE_END_TOPIC, service->run, strlen(service->run), &options);
     if (rc == 0)
-        rc = service_flush(service);
+        rc = flush(service);
     service->done = rc == 0;
     if (rc < 0 && !service->stopping)
         service_fail(service, rc, crier_strerror(rc));

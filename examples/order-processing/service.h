@@ -29,8 +29,6 @@
     6 /* of each topic with orders: the orders of a customer stay in one, and so in order */
 #define SERVICE_LISTENERS 4
 #define SERVICE_END_TOPIC "orders.end"
-#define SERVICE_RUN       "run"    /* a header of every order: the run's name */
-#define SERVICE_MARKER    "marker" /* a header of an event that is no order; see source.h */
 
 struct service;
 
@@ -60,9 +58,10 @@ struct service {
 
     atomic_uint_fast64_t in, out, failed, repeated;
     int signal_fd, wake_fd;
-    uint64_t lag;  /* when the bus was closed */
-    int percent;   /* of the input, for the report; -1: there is none */
-    int spread_ms; /* --spread: reading the input takes at least so long */
+    uint64_t lag;             /* when the bus was closed */
+    uint64_t source_position; /* how far an earlier life of the source came, in this run */
+    int percent;              /* of the input, for the report; -1: there is none */
+    int spread_ms;            /* --spread: reading the input takes at least so long */
     int64_t reported_ms;
     bool done;     /* the group has handled all there is in this run */
     bool stopping; /* a signal came */
@@ -71,13 +70,16 @@ struct service {
 
 /* Reads the command line, opens the bus and creates the topics. Ends the process with a sentence if it cannot. */
 void service_open(struct service *service, const char *name, void *state, int argc, char **argv);
+/* The same for the one that emits what it reads: what it emitted of this run in an earlier life is known by its position. */
+void service_open_source(struct service *service, const char *name, void *state, int argc, char **argv);
 /* Calls handler for every order on the topic, from the group's position, the first time from the earliest. */
 int service_on(struct service *service, const char *topic, service_handler *handler);
 /* Emits; waits for room until a signal comes: on the main thread only. Counted as out when it is acknowledged. */
 int service_emit(struct service *service, const char *topic, const char *key, const char *value,
                  size_t value_size);
-/* Waits until everything emitted has an outcome; a broker that is away is waited for, until a signal comes. */
-int service_flush(struct service *service);
+/* The same as a step of the source, whose positions grow. One that an earlier life came to is for the caller to leave out. */
+int service_emit_step(struct service *service, uint64_t position, const char *topic, const char *key,
+                      const char *value, size_t value_size);
 /* Tells everybody that nothing follows in this run, after everything emitted is on disk. With --hold it waits for SIGUSR1
  * first: a run that kills its services must not end before they are back. */
 int service_end_run(struct service *service);
@@ -86,9 +88,7 @@ int service_end_run(struct service *service);
 bool service_turn(struct service *service);
 /* The same, after waiting until something happens, at most so long. */
 bool service_wait_turn(struct service *service, int timeout_ms);
-int64_t service_now_ms(void);               /* monotonic */
-void service_wake(struct service *service); /* ends a wait of the main thread. Any thread */
-bool service_header_is(const crier_event *event, const char *name, const char *text);
+int64_t service_now_ms(void); /* monotonic */
 /* Waits for the end of the run, a signal or a failure. */
 void service_wait(struct service *service);
 /* A failure of the service's own; the first one counts. Any thread. code: < 0 */
