@@ -391,11 +391,10 @@ struct crier_atomic_event {
 /* How to emit several events as one. From crier_atomic_options_default(). */
 struct crier_atomic_options {
     size_t struct_size; /* set by crier_atomic_options_default() */
-    uint64_t
-        source_position; /* with options.producer_name: 1 or more, and beyond the last one's; without: 0 */
-    crier_emitted
-        *done; /* the offset is the first event's; default NULL: a failure becomes an "error" event */
-    void *ctx; /* for done; kept alive by the caller until then */
+    /* With options.producer_name: 1 or more, beyond that of the emit before; without: 0, the default */
+    uint64_t source_position;
+    crier_emitted *done; /* told the first event's offset; default NULL: a failure becomes an "error" event */
+    void *ctx;           /* for done; kept alive by the caller until then */
 };
 
 /** The defaults; see the fields. */
