@@ -177,31 +177,32 @@ static void check_client(struct check *check, const uint32_t *emits, size_t coun
         uint64_t offset;
         uint32_t emit;
         uint32_t hole; /* an emit that has no outcome and is not there, + 1; 0: none */
-    } last[HISTORY_TOPICS_MAX][PARTITIONS_MAX][2] = {0};
+    } last[HISTORY_TOPICS_MAX][PARTITIONS_MAX][3] = {0}; /* what is in order: durable, memory, atomic emits */
     for (size_t i = 0; i < count; i++) {
         const struct history_emit *emit = &check->history->emits[emits[i]];
         const struct place *place = &check->places[emits[i]];
+        int kind = emit->step_size ? 2 : emit->memory;
         int64_t lane = place->times ? place->partition : partition_of(check, emit);
         if (lane < 0 || lane >= PARTITIONS_MAX)
             continue;
         if (!place->times) {
             if (emit->state == EMIT_PENDING && !emit->memory)
-                last[emit->topic][lane][0].hole = emits[i] + 1;
+                last[emit->topic][lane][kind].hole = emits[i] + 1;
             continue;
         }
-        if (last[emit->topic][lane][emit->memory].any &&
-            last[emit->topic][lane][emit->memory].offset >= place->offset)
+        if (last[emit->topic][lane][kind].any &&
+            last[emit->topic][lane][kind].offset >= place->offset)
             report_add(check->report, 4, "event %u.%u is at %llu, before %u.%u at %llu", NAME(emit),
                        (unsigned long long)place->offset,
-                       NAME(&check->history->emits[last[emit->topic][lane][emit->memory].emit]),
-                       (unsigned long long)last[emit->topic][lane][emit->memory].offset);
-        uint32_t hole = last[emit->topic][lane][emit->memory].hole;
+                       NAME(&check->history->emits[last[emit->topic][lane][kind].emit]),
+                       (unsigned long long)last[emit->topic][lane][kind].offset);
+        uint32_t hole = last[emit->topic][lane][kind].hole;
         if (hole)
             report_add(check->report, 4, "event %u.%u is stored, %u.%u before it is not", NAME(emit),
                        NAME(&check->history->emits[hole - 1]));
-        last[emit->topic][lane][emit->memory].any = true;
-        last[emit->topic][lane][emit->memory].offset = place->offset;
-        last[emit->topic][lane][emit->memory].emit = emits[i];
+        last[emit->topic][lane][kind].any = true;
+        last[emit->topic][lane][kind].offset = place->offset;
+        last[emit->topic][lane][kind].emit = emits[i];
     }
 }
 
@@ -310,6 +311,7 @@ void checker_run(const struct history *history, struct report *report)
         check_emit(&check, i);
     check_seen(&check);
     check_order(&check);
+    check_steps(&check);
     check_real_time(&check);
     check_replays(&check);
     check_listeners(&check);

@@ -8,7 +8,7 @@
  *   I3  one value per (partition, offset): everybody who saw it saw the same
  *   I4  events of one producer to one partition are in the order they were emitted, without a hole; a key, or a
  *       partition that was asked for, decides where an event is
- *   I5  an event is stored once
+ *   I5  an event is stored once; an atomic emit whole or not at all; a position of a source once, and in order
  *   I6  an emit acknowledged before another was invoked has the lower offset
  *   I7  whatever was delivered is still there at the end
  *   I8  within a listener's life offsets follow each other; over its lives too, and it begins where it asked to begin

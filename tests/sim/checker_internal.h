@@ -29,6 +29,9 @@ struct check {
     struct place *places; /* by emit */
 };
 
+/* checker_steps.c: I4, I5 of atomic emits. */
+void check_steps(struct check *check);
+
 /* checker_listen.c: I8, I9, I11 (counts), I13. */
 void check_listeners(struct check *check);
 

@@ -466,6 +466,7 @@ struct client *client_open(struct sim *sim, const struct crier_options *options,
                                    .endpoint_count = 1};
     client->sim = sim;
     client->id = ++sim->client_last;
+    client->source = HISTORY_NONE;
     memcpy(config.instance, &client->id, sizeof(client->id));
     client->engine = engine_create(&config, &ops, client);
     CHECK(client->engine);

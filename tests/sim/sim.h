@@ -104,6 +104,9 @@ struct client {
     bool reader;
     size_t dispatch_max;
     int64_t busy_until_us, busy_us_max;
+    uint32_t source;    /* a named producer's; HISTORY_NONE: it has no name */
+    bool stepping;      /* it knows where its source is */
+    uint64_t position;  /* of its last step */
     uint64_t pending;   /* emits without an outcome */
     uint64_t questions; /* without an answer (ask.c) */
     struct subscriber *subscribers;
@@ -128,6 +131,7 @@ struct plan {
     int64_t action_us_max;
     unsigned topics, producers, listeners;
     unsigned memory_permille, key_permille, partition_permille;
+    unsigned step_permille, named_permille; /* of emits: atomic ones; of clients: named producers */
     unsigned burst_max;
     uint32_t value_max;
     unsigned handler_fails_permille;
@@ -223,6 +227,10 @@ void plan_draw(struct sim *sim);
 void plan_limit(struct plan *plan, const struct sim_limits *limits);
 void plan_broker_change(struct sim *sim); /* for the next life */
 struct crier_options plan_client_options(struct sim *sim);
+
+/* ---- step.c ---- */
+void client_step(struct client *client); /* an atomic emit, unless it has lost its source, or does not know it yet */
+uint32_t step_source_draw(struct sim *sim, char *name, size_t size); /* HISTORY_NONE: no name */
 
 /* ---- world.c ---- */
 /* Before a link is read or written: is this the call that fails? Then the link is reset. */

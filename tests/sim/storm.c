@@ -54,8 +54,12 @@ static void unlisten_somewhere(struct sim *sim, struct client *client)
 static void emit_burst(struct sim *sim, struct client *client)
 {
     uint32_t topic = (uint32_t)sim_below(sim, sim->plan.topics);
-    for (uint64_t left = 1 + sim_below(sim, sim->plan.burst_max); left > 0; left--)
-        client_emit(client, sim_chance(sim, 800) ? topic : (uint32_t)sim_below(sim, sim->plan.topics));
+    for (uint64_t left = 1 + sim_below(sim, sim->plan.burst_max); left > 0; left--) {
+        if (sim_chance(sim, sim->plan.step_permille))
+            client_step(client);
+        else
+            client_emit(client, sim_chance(sim, 800) ? topic : (uint32_t)sim_below(sim, sim->plan.topics));
+    }
 }
 
 /* ---- faults ---- */

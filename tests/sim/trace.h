@@ -40,6 +40,10 @@
     X(OUTCOME, 100000, "client %llu: number %llu is stored at %lld")                                         \
     X(OUTCOME_FAILED, 100, "client %llu: number %llu failed, code -%llu")                                    \
     X(OUTCOME_UNKNOWN, 10, "client %llu: the outcome of number %llu is unknown")                             \
+    X(STEP, 10000, "client %llu: an atomic emit of %llu events, position %llu")                              \
+    X(STEP_OUTCOME, 10000, "client %llu: its atomic emit at position %llu ends with code -%llu")             \
+    X(STEP_OFFSET, 100, "client %llu: ... the offset was not as expected")                                   \
+    X(STEP_FENCED, 1000, "client %llu: has lost the name of source %llu")                                    \
     X(DRAINED_OUT, 200, "client %llu: drain, there is room again")                                           \
     X(LISTEN, 10000, "client %llu: listener %llu listens to topic %llu")                                     \
     X(LISTENING, 10000, "client %llu: listener %llu is in place, life %llu")                                 \

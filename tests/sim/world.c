@@ -15,7 +15,11 @@
 struct client *world_client_add(struct sim *sim)
 {
     struct crier_options options = plan_client_options(sim);
+    char name[16];
+    uint32_t source = step_source_draw(sim, name, sizeof(name));
+    options.producer_name = source == HISTORY_NONE ? NULL : name;
     struct client *client = client_open(sim, &options, !sim_chance(sim, 250));
+    client->source = source;
     client->busy_us_max = (int64_t)PICK(sim, 50, 200, 200, 5000); /* some are slow */
     client->next = sim->clients;
     sim->clients = client;
