@@ -190,8 +190,7 @@ static void check_client(struct check *check, const uint32_t *emits, size_t coun
                 last[emit->topic][lane][kind].hole = emits[i] + 1;
             continue;
         }
-        if (last[emit->topic][lane][kind].any &&
-            last[emit->topic][lane][kind].offset >= place->offset)
+        if (last[emit->topic][lane][kind].any && last[emit->topic][lane][kind].offset >= place->offset)
             report_add(check->report, 4, "event %u.%u is at %llu, before %u.%u at %llu", NAME(emit),
                        (unsigned long long)place->offset,
                        NAME(&check->history->emits[last[emit->topic][lane][kind].emit]),

@@ -31,9 +31,10 @@ struct history_emit {
     uint32_t key_hash; /* murmur2 of the key */
     bool keyed;
     bool memory;
-    uint32_t step_size, step_index; /* of an atomic emit, whose events follow each other here; 0: it is none */
-    uint32_t source;                /* a named one's; HISTORY_NONE: the client's own */
-    uint64_t position;              /* in it */
+    uint32_t step_size,
+        step_index;    /* of an atomic emit, whose events follow each other here; 0: it is none */
+    uint32_t source;   /* a named one's; HISTORY_NONE: the client's own */
+    uint64_t position; /* in it */
     bool expects;
     uint64_t expected_offset;
     uint32_t size; /* of the value */

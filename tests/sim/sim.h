@@ -229,7 +229,8 @@ void plan_broker_change(struct sim *sim); /* for the next life */
 struct crier_options plan_client_options(struct sim *sim);
 
 /* ---- step.c ---- */
-void client_step(struct client *client); /* an atomic emit, unless it has lost its source, or does not know it yet */
+void client_step(
+    struct client *client); /* an atomic emit, unless it has lost its source, or does not know it yet */
 uint32_t step_source_draw(struct sim *sim, char *name, size_t size); /* HISTORY_NONE: no name */
 
 /* ---- world.c ---- */
