@@ -59,7 +59,7 @@ static int parts_judge(struct shard *shard, struct emit *emit, uint64_t *ret_dec
     return shard->guarded ? WIRE_CRIER_EFULL : 0;
 }
 
-/* What the session found wanting. */
+/* What the session found wanting. What is stored already is that all the same: a limit may have become smaller since. */
 static int parts_code(const struct emit *emit)
 {
     for (uint32_t i = 0; i < emit->part_count; i++)
@@ -83,6 +83,8 @@ static int judge(struct shard *shard, struct emit *emit, uint64_t *ret_decided_b
     case SOURCE_NEW:
         break;
     }
+    if (parts_code(emit))
+        return parts_code(emit);
     return parts_judge(shard, emit, ret_decided_by);
 }
 
@@ -96,13 +98,14 @@ static void judge_read_only(struct shard *shard, struct emit *emit)
 uint64_t atomic_prepare(struct shard *shard, struct emit *emit)
 {
     uint64_t decided_by = 0;
-    emit->code = parts_code(emit);
-    if (!emit->code && shard->read_only) {
+    if (parts_code(emit) == WIRE_CRIER_EINVAL) {
+        emit->code = WIRE_CRIER_EINVAL; /* it contradicts itself: its position says nothing */
+    } else if (shard->read_only) {
         judge_read_only(shard, emit);
         return 0;
-    }
-    if (!emit->code)
+    } else {
         emit->code = judge(shard, emit, &decided_by);
+    }
     if (emit->code || emit->duplicate) {
         if (!decided_by)
             atomic_succeed(emit);

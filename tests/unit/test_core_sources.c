@@ -154,6 +154,15 @@ Test(sources, what_stands_on_a_refused_step_is_refused_and_nothing_is_skipped)
     fixture_destroy(s.f);
 }
 
+/* A restart with a smaller limit, or one that is under way: what is stored was stored before it. */
+Test(sources, a_step_that_is_stored_is_a_duplicate_also_if_it_could_not_be_stored_now)
+{
+    struct stage s = stage_make("file");
+    assert_stored(emit_one(s, (struct atomic_spec){.position = 1}), 0);
+    assert_duplicate(emit_one(s, (struct atomic_spec){.position = 1, .damaged = true}), -1);
+    fixture_destroy(s.f);
+}
+
 Test(sources, a_full_disk_takes_back_the_position_and_its_duplicates)
 {
     struct stage s = stage_make("file");
