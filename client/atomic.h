@@ -12,6 +12,7 @@
 
 #include "base/list.h"
 #include "client/stage.h"
+#include "crier/atomic.h"
 
 #define ATOMIC_EVENTS_MAX 1024 /* each may need a part of its own, and an EMIT has at most so many */
 

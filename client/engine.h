@@ -30,6 +30,7 @@
 #define CRIER_CLIENT_ENGINE_H
 
 #include "base/list.h"
+#include "crier/atomic.h"
 #include "crier/crier.h"
 
 #include <stdatomic.h>

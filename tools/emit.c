@@ -19,6 +19,8 @@
 #include "base/check.h"
 #include "base/clock.h"
 
+#include <crier/atomic.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -5,6 +5,7 @@
  *              the services ask is asked again. */
 #include "service.h"
 
+#include <crier/atomic.h>
 #include <err.h>
 #include <errno.h>
 #include <inttypes.h>

@@ -1,4 +1,5 @@
 /* test_client_atomic.c: atomic emits and named producers against a real crierd, also one that is killed. */
+#include "crier/atomic.h"
 #include "tests/integration/client_probe.h"
 #include "tests/support/broker_fixture.h"
 
