@@ -16,6 +16,7 @@
 #include "base/thread.h"
 #include "client/emitter.h"
 #include "client/scheme.h"
+#include "client/struct_size.h"
 #include "client/topic_name.h"
 
 #include <stdlib.h>
