@@ -152,7 +152,8 @@ void shard_park(struct shard *shard, uint64_t number, const struct shard_request
 {
     struct shard_entry *entry = entry_by_number(shard, number);
     CHECK(entry);
-    LL_APPEND(entry->parked, parked_create(request));
+    struct parked *parked = parked_create(request); /* LL_APPEND names it more than once */
+    LL_APPEND(entry->parked, parked);
 }
 
 void parked_destroy(struct parked *parked)
