@@ -263,9 +263,9 @@ static int by_value(const void *a, const void *b)
 
 static double p99_ms(struct bench *bench, size_t tenth)
 {
-    size_t count = bench->commit_count[tenth];
+    size_t count = bench->commit_count[tenth], place = count * 99 / 100;
     qsort(bench->commit_us[tenth], count, sizeof(uint32_t), by_value);
-    return count ? bench->commit_us[tenth][count * 99 / 100] / 1e3 : 0;
+    return count > 0 ? (double)bench->commit_us[tenth][place] / 1e3 : 0;
 }
 
 static void print(struct bench *bench, double seconds)

@@ -34,7 +34,7 @@ static void shuffle(uint64_t *state, int *values, int count)
 void chaos_plan(struct chaos *chaos, const int *roles, int role_count, const int *instances)
 {
     uint64_t state = chaos->seed;
-    int turn[ROLES_MAX], at_ms = 0;
+    int turn[ROLES_MAX] = {0}, at_ms = 0;
     for (int i = 0; i < role_count; i++)
         turn[i] = roles[i];
     for (int i = 0; i < chaos->count; i++) {

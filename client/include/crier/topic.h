@@ -11,12 +11,13 @@
 extern "C" {
 #endif
 
-/* How a topic is to change, and which settings of it; the others stay. */
+/* Which settings of a topic are to change: the bits of crier_topic_changes.set. */
 #define CRIER_SET_DURABILITY      1u
 #define CRIER_SET_RETENTION_TIME  2u
 #define CRIER_SET_RETENTION_BYTES 4u
 #define CRIER_SET_RETENTION_COUNT 8u
 #define CRIER_SET_UNTIL_CONSUMED  16u
+/** How a topic is to change; what `set` does not name stays. */
 struct crier_topic_changes {
     size_t struct_size;               /* sizeof(struct crier_topic_changes) */
     unsigned set;                     /* CRIER_SET_... */
@@ -30,6 +31,7 @@ CRIER_API int crier_topic_alter(crier *bus, const char *name, const struct crier
  *  at once. 0, CRIER_ENOTOPIC, ... Blocking. */
 CRIER_API int crier_topic_delete(crier *bus, const char *name);
 
+/** What of a topic is to go. */
 struct crier_topic_trim_options {
     size_t struct_size; /* set by crier_topic_trim_options_default() */
     int32_t partition;  /* 0-based within the topic; default -1: each */
