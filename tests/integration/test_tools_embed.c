@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-Test(tools_embed, bench_says_that_it_needs_a_server, .timeout = 60)
+TestSuite(tools_embed, .timeout = 120);
+
+Test(tools_embed, bench_says_that_it_needs_a_server)
 {
     struct process *bench = crier_start("embed:/nonexistent/folder", "bench", "e2e", NULL);
     cr_assert(eq(int, process_wait(bench), 2));
@@ -15,7 +17,7 @@ Test(tools_embed, bench_says_that_it_needs_a_server, .timeout = 60)
     process_destroy(bench);
 }
 
-Test(tools_embed, a_stopped_brokers_folder_is_read_and_written, .timeout = 120)
+Test(tools_embed, a_stopped_brokers_folder_is_read_and_written)
 {
     struct broker *broker = broker_start(NULL);
     char url[512];

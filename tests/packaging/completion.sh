@@ -41,6 +41,7 @@ for command in emit on once "topic create" "topic list" "topic describe" ping "b
 done
 expect "crier" "$(crier --help | sed -n '/^Commands:/,/^$/p' | awk 'NF > 1 { print $1 }' | sort -u)" \
     "$(offered _crier crier "" | grep -v -- --)"
-expect "crier topic" "$(printf 'create\ndescribe\nlist')" "$(offered _crier crier topic "")"
+expect "crier topic" "$(printf 'alter\nconfirm-time\ncreate\ndelete\ndescribe\nlist\ntrim')" \
+    "$(offered _crier crier topic "")"
 expect "crier --url" "--patience" "$(offered _crier crier --url crier://x:1 emit --pa)"
 exit $bad

@@ -20,6 +20,7 @@ if(TARGET crierd AND TARGET crier_static)
   crier_test(fault_rounds ${CMAKE_CURRENT_LIST_DIR}/fault_rounds.c ${CMAKE_CURRENT_LIST_DIR}/nemesis.c
              ${CMAKE_CURRENT_LIST_DIR}/arena.c PLAIN LIBS torture_parts broker_fixture
              LABELS torture integration ARGS --seed 1 --connections 1000)
+  set_tests_properties(fault_rounds PROPERTIES RUN_SERIAL TRUE) # it waits for its faults to hit: nothing beside it
   if(NOT CRIER_SANITIZE)
     add_library(fault_shim MODULE ${CMAKE_CURRENT_LIST_DIR}/../support/fault_shim.c)
     target_link_libraries(fault_shim PRIVATE crier_flags)

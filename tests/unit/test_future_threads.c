@@ -127,8 +127,11 @@ int main(void)
     world.wake_fd = eventfd(0, EFD_NONBLOCK);
     world.agenda = agenda_create(&ops, &codes, &world);
     CHECK(world.agenda && world.wake_fd >= 0);
-    for (int i = 0; i < 64; i++)
-        CHECK((world.shared[i] = future_create(world.agenda, 0)));
+    for (int i = 0; i < 64; i++) {
+        struct future *future = future_create(world.agenda, 0);
+        CHECK(future);
+        atomic_init(&world.shared[i], future);
+    }
     pthread_mutex_lock(&world.lock); /* the loop's thread is known before anything runs on it */
     pthread_create(&world.loop, NULL, loop_run, &world);
     pthread_mutex_unlock(&world.lock);
