@@ -127,7 +127,8 @@ struct item {
 };
 
 struct crier_iterator {
-    crier *bus;
+    crier *bus;            /* gone once the agenda is closed */
+    struct agenda *agenda; /* the bus's, retained: the reader may ask after crier_close() */
     atomic_uint references;
     uint32_t high, low;
     struct future *guard; /* canceled by the abort signal; NULL: none */
@@ -155,6 +156,7 @@ static void iterator_release(crier_iterator *iterator)
         return;
     CHECK(list_is_empty(&iterator->queue) && list_is_empty(&iterator->waiting));
     pthread_mutex_destroy(&iterator->lock);
+    agenda_release(iterator->agenda);
     free(iterator);
 }
 
@@ -386,12 +388,12 @@ int crier_iterator_next(crier_iterator *iterator, crier_future **ret_future)
     if (!iterator || !ret_future)
         return CRIER_EINVAL;
     pthread_mutex_lock(&iterator->lock);
-    ended = iterator->listener == NULL && agenda_is_closed(iterator->bus->agenda);
+    ended = iterator->listener == NULL && agenda_is_closed(iterator->agenda);
     pthread_mutex_unlock(&iterator->lock);
     if (ended)
         return CRIER_ECLOSED;
-    if (!(future = future_create(iterator->bus->agenda, sizeof(struct wait))))
-        return agenda_is_closed(iterator->bus->agenda) ? CRIER_ECLOSED : CRIER_ENOMEM;
+    if (!(future = future_create(iterator->agenda, sizeof(struct wait))))
+        return agenda_is_closed(iterator->agenda) ? CRIER_ECLOSED : CRIER_ENOMEM;
     list_init(&((struct wait *)future_extra(future))->link);
     future_retain(future);
     list_init(&handled);
@@ -412,7 +414,7 @@ int crier_iterator_next(crier_iterator *iterator, crier_future **ret_future)
     *ret_future = future_public(future);
     items_return(&handled, 0);
     if (resume)
-        agenda_add(iterator->bus->agenda, AGENDA_IMMEDIATE, &iterator->resume);
+        agenda_add(iterator->agenda, AGENDA_IMMEDIATE, &iterator->resume);
     if (item) {
         give(future, item);
         item_unref(item);
@@ -427,7 +429,7 @@ int crier_iterator_next(crier_iterator *iterator, crier_future **ret_future)
 
 static struct future *guard_make(crier_iterator *iterator)
 {
-    struct future *guard = future_create(iterator->bus->agenda, sizeof(crier_iterator *));
+    struct future *guard = future_create(iterator->agenda, sizeof(crier_iterator *));
 
     if (!guard)
         return NULL;
@@ -448,6 +450,7 @@ static crier_iterator *iterator_make(crier *bus, const struct crier_iterator_opt
         return NULL;
     }
     iterator->bus = bus;
+    iterator->agenda = agenda_retain(bus->agenda);
     iterator->high = options->high;
     iterator->low = options->low;
     iterator->resume.run = resume_run;
