@@ -129,7 +129,7 @@ def machine():
     with open("/proc/cpuinfo") as info:
         model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), "unknown")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return {"cores": os.cpu_count(), "model": model, "kernel": os.uname().release,
+    return {"cores": os.cpu_count(), "model": model, "kernel": ".".join(os.uname().release.split(".")[:2]),
             "commit": commit.stdout.strip() or "unknown", "date": time.strftime("%Y-%m-%d")}
 
 
