@@ -37,32 +37,11 @@ instructions() { # PART LIMIT WHAT
     expect "instructions per event, $3" $(((many - few) / 100000)) "$2"
 }
 
-start_broker() { # sets broker and url
-    local line
-    rm -rf "$folder/data"
-    mkfifo "$folder/says"
-    "$build/bin/crierd" --data "$folder/data" --listen 127.0.0.1:0 >"$folder/says" 2>"$folder/log" &
-    broker=$!
-    exec 3<"$folder/says"
-    rm "$folder/says"
-    url=
-    while read -r -t 10 -u 3 line; do
-        case $line in *"listening on "*) url=crier://${line##*listening on } && break ;; esac
-    done
-    [ -n "$url" ] || {
-        cat "$folder/log" >&2
-        exit 1
-    }
-}
-
-stop_broker() {
-    kill "$broker"
-    wait "$broker" || true
-    exec 3<&-
-    broker=
-}
+# shellcheck source=bench/broker.sh
+source "$(dirname "${BASH_SOURCE[0]}")/broker.sh"
 
 system_calls() { # LIMIT
+    rm -rf "$folder/data"
     start_broker
     strace -f -c -S calls -U calls,name -o "$folder/calls" -p "$broker" 2>"$folder/strace" &
     tracer=$!
@@ -79,6 +58,7 @@ system_calls() { # LIMIT
 
 written() { # LIMIT, in hundredths of a byte
     local before after
+    rm -rf "$folder/data"
     start_broker
     before=$(awk '/^write_bytes/ { print $2 }' "/proc/$broker/io")
     "$build/bin/crier" --url "$url" bench emit --size 1K --in-flight 8000 --events 300000 --dir "$folder" --json >/dev/null

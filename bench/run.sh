@@ -30,36 +30,14 @@ number() { sed -n "s/.*\"$1\": *\\([0-9][0-9.]*\\).*/\\1/p"; } # the first such 
 
 median() { sort -n | awk '{ all[NR] = $1 } END { print NR % 2 ? all[(NR + 1) / 2] : (all[NR / 2] + all[NR / 2 + 1]) / 2 }'; }
 
-start_broker() { # sets broker and url
-    local line
-    rm -rf "$folder/data"
-    mkfifo "$folder/says"
-    "$build/bin/crierd" --data "$folder/data" --listen 127.0.0.1:0 >"$folder/says" 2>"$folder/crierd.log" &
-    broker=$!
-    exec 3<"$folder/says"
-    rm "$folder/says"
-    url=
-    while read -r -t 10 -u 3 line; do
-        case $line in *"listening on "*) url=crier://${line##*listening on } && break ;; esac
-    done
-    [ -n "$url" ] || {
-        echo "crierd did not start:" >&2
-        cat "$folder/crierd.log" >&2
-        exit 1
-    }
-}
-
-stop_broker() {
-    kill "$broker"
-    wait "$broker" || true
-    exec 3<&-
-    broker=
-}
+# shellcheck source=bench/broker.sh
+source "$(dirname "${BASH_SOURCE[0]}")/broker.sh"
 
 measure() { # SIZE EVENTS
     local size=$1 events=$2 round limit crier sync="" limits="" criers=""
     for ((round = 0; round <= rounds; round++)); do
         limit=$("$build/bench/crier_limit" "$size" "$events" "$folder")
+        rm -rf "$folder/data"
         start_broker
         crier=$("$build/bin/crier" --url "$url" bench e2e --size "$size" --events "$events" --dir "$folder" --json)
         stop_broker

@@ -28,30 +28,8 @@ finish() {
 }
 trap finish EXIT
 
-start_broker() { # sets broker and url; the broker's log is $folder/log
-    local line
-    mkfifo "$folder/says"
-    "$build/bin/crierd" --data "$folder/data" --listen 127.0.0.1:0 >"$folder/says" 2>"$folder/log" &
-    broker=$!
-    exec 3<"$folder/says"
-    rm "$folder/says"
-    url=
-    while read -r -t 60 -u 3 line; do
-        case $line in *"listening on "*) url=crier://${line##*listening on } && break ;; esac
-    done
-    [ -n "$url" ] || {
-        echo "crierd did not start:" >&2
-        cat "$folder/log" >&2
-        exit 1
-    }
-}
-
-stop_broker() {
-    kill "$broker"
-    wait "$broker" || true
-    exec 3<&-
-    broker=
-}
+# shellcheck source=bench/broker.sh
+source "$(dirname "${BASH_SOURCE[0]}")/broker.sh"
 
 start_broker
 "$build/bench/crier_fill" "$url" "$topics" $((gigabytes * 1000000000)) 65536
