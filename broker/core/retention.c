@@ -189,8 +189,9 @@ static void look_up(struct retention_job *job, enum job_step step, struct store_
     job->lookup.done = look_up_done;
     job->lookup.ctx = job;
     job->lookup.partition = job->move.partition;
-    int rc = shard->store->ops->lookup(shard->store, &job->lookup);
-    CHECK(rc == 0); /* JOBS_MAX are few beside what the store takes */
+    if (shard->store->ops->lookup(shard->store, &job->lookup) < 0)
+        job_fail(job,
+                 WIRE_CRIER_ESHUTDOWN); /* JOBS_MAX are few beside what the store takes: so it is stopping */
 }
 
 static void partition_end(struct retention_job *job, const struct partition *partition)
@@ -202,7 +203,7 @@ static void partition_end(struct retention_job *job, const struct partition *par
     job->place++;
 }
 
-/* Everything below `until` goes. True: it is being looked up. */
+/* Everything below `until` goes. True: it is being looked up, and the job is out of our hands. */
 static bool prefix(struct retention_job *job, uint64_t until)
 {
     if (until <= job->move.offset)

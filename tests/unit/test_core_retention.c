@@ -165,6 +165,26 @@ Test(retention, trims_at_once_follow_each_other)
     fixture_destroy(s.f);
 }
 
+/* Found by the simulator: the broker aborted when it was stopped between the look-ups of two partitions. */
+Test(retention, a_stop_in_the_middle_of_a_trim_ends_it)
+{
+    struct stage s = stage_make(NULL);
+    uint64_t other = describe(&s)->topics[0]->partitions[1]->id;
+    for (int64_t i = 0; i < 10; i++)
+        assert_stored(peer_emit_one(s.p, (struct batch_spec){.partition = other}), i);
+    trim_send(s.p, "t", UINT64_MAX, 8);
+    fixture_turn(s.f); /* the first look-up is on its way */
+    s.f->store->ops->stop(s.f->store);
+    fixture_turn(s.f);
+    cr_assert_eq(((const Wire__Topics *)peer_expect_anywhere(s.p, FRAME_TOPICS))->code, WIRE_CRIER_ESHUTDOWN);
+    fixture_resume(s.f, fixture_power_off(s.f));
+    s.p = peer_welcome(s.f);
+    cr_assert_eq(log_start(&s), 0);
+    cr_assert_eq(trim(&s, 8), 0, "and it can be asked for again");
+    cr_assert_eq(log_start(&s), 8);
+    fixture_destroy(s.f);
+}
+
 Test(retention, a_listener_left_behind_is_told_where_it_goes_on)
 {
     struct stage s = stage_make(NULL);
