@@ -44,9 +44,8 @@ void emit_fail(struct shard *shard, struct emit *emit, enum emit_outcome outcome
         if (part->code)
             continue;
         if (part->duplicate) {
-            struct producer *producer = NULL;
-            struct producer_key key = {(uint64_t)part->header.producer_id, part->partition};
-            HASH_FIND(hh, shard->producers, &key, sizeof(key), producer);
+            const struct producer *producer =
+                producer_find(shard, part->header.producer_id, part->partition);
             if (producer && producer_stored(&producer->state, &part->header, &part->base_offset))
                 continue;
             part->duplicate = false;
@@ -77,13 +76,11 @@ void emit_succeed(struct shard *shard, struct emit *emit)
     }
     for (uint32_t i = 0; i < emit->part_count; i++) {
         struct emit_part *part = &emit->parts[i];
-        struct producer *producer = NULL;
-        struct producer_key key = {(uint64_t)part->header.producer_id, part->partition};
         if (part->going)
             part_refuse(emit, part, WIRE_CRIER_ENOTOPIC);
         if (!part->duplicate)
             continue;
-        HASH_FIND(hh, shard->producers, &key, sizeof(key), producer);
+        const struct producer *producer = producer_find(shard, part->header.producer_id, part->partition);
         if (producer)
             (void)producer_stored(&producer->state, &part->header, &part->base_offset);
     }
@@ -168,9 +165,7 @@ static void part_judge_read_only(struct shard *shard, struct emit *emit, struct 
     if (part->header.producer_id < 0)
         return;
     part->outcome = EMIT_UNKNOWN;
-    struct producer *producer = NULL;
-    struct producer_key key = {(uint64_t)part->header.producer_id, part->partition};
-    HASH_FIND(hh, shard->producers, &key, sizeof(key), producer);
+    const struct producer *producer = producer_find(shard, part->header.producer_id, part->partition);
     if (producer && producer_stored(&producer->state, &part->header, &part->base_offset)) {
         part->outcome = EMIT_STORED;
         part->code = 0;

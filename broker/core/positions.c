@@ -33,12 +33,15 @@ static struct position_key position_key(struct group *group, uint64_t partition)
     return key;
 }
 
+static bool position_is(const void *position, const void *key, size_t size)
+{
+    return memcmp(&((const struct group_position *)position)->key, key, size) == 0;
+}
+
 struct group_position *position_find(struct shard *shard, struct group *group, uint64_t partition)
 {
     struct position_key key = position_key(group, partition);
-    struct group_position *position = NULL;
-    HASH_FIND(hh, shard->positions, &key, sizeof(key), position);
-    return position;
+    return table_find(&shard->positions, table_hash(&key, sizeof(key)), position_is, &key, sizeof(key));
 }
 
 struct group_position *position_get(struct shard *shard, struct group *group, uint64_t partition)
@@ -49,7 +52,7 @@ struct group_position *position_get(struct shard *shard, struct group *group, ui
     position = core_alloc(sizeof(*position));
     position->row.kind = ROW_POSITION;
     position->key = position_key(group, partition);
-    HASH_ADD(hh, shard->positions, key, sizeof(position->key), position);
+    table_add(&shard->positions, table_hash(&position->key, sizeof(position->key)), position);
     DL_APPEND(group->positions, position);
     return position;
 }
@@ -121,7 +124,7 @@ static void delete_position(struct shard *shard, struct group_position *position
     if (position->deleted)
         return; /* with its topic, and waits for the flush */
     shard_row_will_change(shard, &position->row);
-    HASH_DEL(shard->positions, position);
+    table_remove(&shard->positions, table_hash(&position->key, sizeof(position->key)), position);
     position->deleted = true;
 }
 
@@ -162,11 +165,10 @@ void group_bury(struct row *row)
 
 void group_free_all(struct shard *shard)
 {
-    struct group_position *position, *next_position;
-    HASH_ITER (hh, shard->positions, position, next_position) {
-        HASH_DEL(shard->positions, position);
+    uint32_t at = 0;
+    for (struct group_position *position; (position = table_next(&shard->positions, &at));)
         position_free(position);
-    }
+    table_finish(&shard->positions);
     struct group *group, *next;
     HASH_ITER (hh, shard->groups, group, next) {
         while (group->crews)

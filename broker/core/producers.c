@@ -13,22 +13,30 @@
 #define SEQUENCE_MASK      0x7fffffffu
 #define PRODUCER_IDS_AHEAD 1000u /* reserved at a time: a connection then costs no commit */
 
-static struct producer *producer_find(struct shard *shard, const struct producer_key *key)
+static bool producer_is(const void *producer, const void *key, size_t size)
 {
-    struct producer *producer = NULL;
-    HASH_FIND(hh, shard->producers, key, sizeof(*key), producer);
-    return producer;
+    return memcmp(&((const struct producer *)producer)->key, key, size) == 0;
+}
+
+static struct producer *find(const struct shard *shard, const struct producer_key *key)
+{
+    return table_find(&shard->producers, table_hash(key, sizeof(*key)), producer_is, key, sizeof(*key));
+}
+
+struct producer *producer_find(const struct shard *shard, int64_t producer_id, uint64_t partition)
+{
+    return find(shard, &(struct producer_key){(uint64_t)producer_id, partition});
 }
 
 static struct producer *producer_get(struct shard *shard, const struct producer_key *key)
 {
-    struct producer *producer = producer_find(shard, key);
+    struct producer *producer = find(shard, key);
     if (producer)
         return producer;
     producer = core_alloc(sizeof(*producer));
     producer->row.kind = ROW_PRODUCER;
     producer->key = *key;
-    HASH_ADD(hh, shard->producers, key, sizeof(producer->key), producer);
+    table_add(&shard->producers, table_hash(key, sizeof(*key)), producer);
     return producer;
 }
 
@@ -54,7 +62,7 @@ enum sequence_verdict producer_judge(struct shard *shard, const struct emit_part
     const struct batch_header *header = &part->header;
     struct producer_key key = {(uint64_t)header->producer_id, part->partition};
     *ret_code = WIRE_CRIER_ESEQUENCE;
-    struct producer *producer = producer_find(shard, &key);
+    struct producer *producer = find(shard, &key);
     if (!producer && header->base_sequence != 0)
         return SEQUENCE_REFUSED; /* nothing is kept for those who never stored anything */
     if (!producer)
@@ -107,14 +115,13 @@ void producer_prepare(struct producer *producer, const struct emit_part *part, u
 static void producer_drop(struct shard *shard, struct producer *producer)
 {
     CHECK(!producer->state.exists && !producer->row.flush);
-    HASH_DEL(shard->producers, producer);
+    table_remove(&shard->producers, table_hash(&producer->key, sizeof(producer->key)), producer);
     free(producer);
 }
 
 void producer_set_back(struct shard *shard, int64_t producer_id, uint64_t partition)
 {
-    struct producer *producer =
-        producer_find(shard, &(struct producer_key){(uint64_t)producer_id, partition});
+    struct producer *producer = producer_find(shard, producer_id, partition);
     if (!producer)
         return;
     producer->prepared = producer->state;
@@ -177,11 +184,10 @@ void producer_flushed_away(struct shard *shard, struct producer *producer)
 
 void producer_free_all(struct shard *shard)
 {
-    struct producer *producer, *next;
-    HASH_ITER (hh, shard->producers, producer, next) {
-        HASH_DEL(shard->producers, producer);
+    uint32_t at = 0;
+    for (struct producer *producer; (producer = table_next(&shard->producers, &at));)
         free(producer);
-    }
+    table_finish(&shard->producers);
 }
 
 /* ---- ids ---- */

@@ -9,6 +9,7 @@
  * the store refuses them they stay and go with the next flush, in front of what changed since: the later row counts. */
 #include "base/bytes.h"
 #include "broker/core/shard_internal.h"
+#include "proto/arena.h"
 
 enum { BLOCK_ROWS = 512, BLOCK_BYTES = 48 << 10 };
 
@@ -240,26 +241,27 @@ const struct store_rows *rows_packed(const struct shard *shard, size_t *ret_coun
     return rows->first ? &rows->first->base : NULL;
 }
 
-/* Positions name their group, so groups go last. */
+/* Positions name their group and partitions lie in their topic, so groups and topics go last. */
 static void bury(struct row *graves)
 {
-    struct row *groups = NULL;
+    struct row *owners = NULL;
     while (graves) {
         struct row *row = graves;
         graves = row->next;
-        if (row->kind == ROW_GROUP) {
-            row->next = groups;
-            groups = row;
+        if (row->kind == ROW_GROUP || row->kind == ROW_TOPIC) {
+            row->next = owners;
+            owners = row;
         } else if (row->kind == ROW_POSITION) {
             group_bury(row);
-        } else {
-            topic_bury(row);
         }
     }
-    while (groups) {
-        struct row *row = groups;
-        groups = row->next;
-        group_bury(row);
+    while (owners) {
+        struct row *row = owners;
+        owners = row->next;
+        if (row->kind == ROW_TOPIC)
+            topic_bury(row);
+        else
+            group_bury(row);
     }
 }
 
@@ -285,11 +287,15 @@ void rows_free_all(struct shard *shard)
     rows_stored(shard);
 }
 
-/* ---- loading ---- */
+/* ---- loading ----
+ *
+ * A start loads every row there is, so what one costs counts: small ones are unpacked on the stack. */
 
-static int load_shard(struct shard *shard, const struct store_row *row)
+enum { ROW_SMALL = 512, ROW_UNPACKED_MAX = 8 << 10 };
+
+static int load_shard(struct shard *shard, const struct store_row *row, ProtobufCAllocator *memory)
 {
-    State__ShardRow *value = state__shard_row__unpack(NULL, row->value_size, row->value);
+    State__ShardRow *value = state__shard_row__unpack(memory, row->value_size, row->value);
     if (!value)
         return STORE_ECORRUPT;
     shard->self.next_partition_id = value->next_partition_id;
@@ -301,13 +307,13 @@ static int load_shard(struct shard *shard, const struct store_row *row)
         shard->self.next_source_id = value->next_source_id;
     shard->self.broker_epoch = value->broker_epoch;
     shard->self.time_us = value->time_us;
-    state__shard_row__free_unpacked(value, NULL);
+    state__shard_row__free_unpacked(value, memory);
     return 0;
 }
 
-static int load_topic(struct shard *shard, const struct store_row *row)
+static int load_topic(struct shard *shard, const struct store_row *row, ProtobufCAllocator *memory)
 {
-    State__TopicRow *value = state__topic_row__unpack(NULL, row->value_size, row->value);
+    State__TopicRow *value = state__topic_row__unpack(memory, row->value_size, row->value);
     int rc = STORE_ECORRUPT;
     if (value && row->key_size == 1 + TOPIC_ID_SIZE && value->settings && !topic_find(shard, value->name)) {
         struct topic *topic = topic_add(shard, value->name, row->key + 1, value->partitions,
@@ -317,14 +323,14 @@ static int load_topic(struct shard *shard, const struct store_row *row)
         rc = 0;
     }
     if (value)
-        state__topic_row__free_unpacked(value, NULL);
+        state__topic_row__free_unpacked(value, memory);
     return rc;
 }
 
-static int load_partition(struct shard *shard, const struct store_row *row)
+static int load_partition(struct shard *shard, const struct store_row *row, ProtobufCAllocator *memory)
 {
     struct partition *partition = row->key_size == 9 ? partition_find(shard, be64_get(row->key + 1)) : NULL;
-    State__PartitionRow *value = state__partition_row__unpack(NULL, row->value_size, row->value);
+    State__PartitionRow *value = state__partition_row__unpack(memory, row->value_size, row->value);
     int rc = STORE_ECORRUPT;
     if (value && partition) {
         partition->next = partition->next_prepared = value->next_offset;
@@ -333,16 +339,16 @@ static int load_partition(struct shard *shard, const struct store_row *row)
         rc = 0;
     }
     if (value)
-        state__partition_row__free_unpacked(value, NULL);
+        state__partition_row__free_unpacked(value, memory);
     return rc;
 }
 
-static int load_producer(struct shard *shard, const struct store_row *row)
+static int load_producer(struct shard *shard, const struct store_row *row, ProtobufCAllocator *memory)
 {
-    State__ProducerRow *value = state__producer_row__unpack(NULL, row->value_size, row->value);
+    State__ProducerRow *value = state__producer_row__unpack(memory, row->value_size, row->value);
     if (!value || row->key_size != 17) {
         if (value)
-            state__producer_row__free_unpacked(value, NULL);
+            state__producer_row__free_unpacked(value, memory);
         return STORE_ECORRUPT;
     }
     struct producer *producer =
@@ -353,54 +359,53 @@ static int load_producer(struct shard *shard, const struct store_row *row)
     producer->state.last_base_offset = value->last_base_offset;
     producer->used_us = value->last_used_us;
     producer->prepared = producer->state;
-    state__producer_row__free_unpacked(value, NULL);
+    state__producer_row__free_unpacked(value, memory);
     return 0;
 }
 
-static int load_group(struct shard *shard, const struct store_row *row)
+static int load_group(struct shard *shard, const struct store_row *row, ProtobufCAllocator *memory)
 {
-    State__GroupRow *value = state__group_row__unpack(NULL, row->value_size, row->value);
+    State__GroupRow *value = state__group_row__unpack(memory, row->value_size, row->value);
     if (!value || row->key_size != 9) {
         if (value)
-            state__group_row__free_unpacked(value, NULL);
+            state__group_row__free_unpacked(value, memory);
         return STORE_ECORRUPT;
     }
     group_get(shard, value->name)->id = be64_get(row->key + 1);
-    state__group_row__free_unpacked(value, NULL);
+    state__group_row__free_unpacked(value, memory);
     return 0;
 }
 
 static struct group *group_by_id(struct shard *shard, uint64_t id)
 {
-    /* rows come in key order: the positions of one group follow each other */
-    if (shard->group_loaded && shard->group_loaded->id == id)
-        return shard->group_loaded;
-    struct group *group = shard->groups;
-    while (group && group->id != id)
+    /* rows come in key order: groups are in the order of their numbers, and so are their positions */
+    struct group *group = shard->group_loaded ? shard->group_loaded : shard->groups;
+    while (group && group->id < id)
         group = group->hh.next;
-    shard->group_loaded = group;
-    return group;
+    if (group)
+        shard->group_loaded = group;
+    return group && group->id == id ? group : NULL;
 }
 
-static int load_position(struct shard *shard, const struct store_row *row)
+static int load_position(struct shard *shard, const struct store_row *row, ProtobufCAllocator *memory)
 {
     struct group *group = row->key_size == 17 ? group_by_id(shard, be64_get(row->key + 1)) : NULL;
-    State__PositionRow *value = state__position_row__unpack(NULL, row->value_size, row->value);
+    State__PositionRow *value = state__position_row__unpack(memory, row->value_size, row->value);
     if (!value || !group) {
         if (value)
-            state__position_row__free_unpacked(value, NULL);
+            state__position_row__free_unpacked(value, memory);
         return STORE_ECORRUPT;
     }
     struct group_position *position = position_get(shard, group, be64_get(row->key + 9));
     position->exists = position->exists_prepared = true;
     position->offset = position->offset_prepared = value->offset;
-    state__position_row__free_unpacked(value, NULL);
+    state__position_row__free_unpacked(value, memory);
     return 0;
 }
 
-static int load_source(struct shard *shard, const struct store_row *row)
+static int load_source(struct shard *shard, const struct store_row *row, ProtobufCAllocator *memory)
 {
-    State__SourceRow *value = state__source_row__unpack(NULL, row->value_size, row->value);
+    State__SourceRow *value = state__source_row__unpack(memory, row->value_size, row->value);
     int rc = STORE_ECORRUPT;
     if (value && row->key_size == 10 && value->producer_id && row->key[1] == (value->name[0] == '\0')) {
         source_load(shard, &(struct source_row){value->name, be64_get(row->key + 2), value->producer_id,
@@ -408,17 +413,20 @@ static int load_source(struct shard *shard, const struct store_row *row)
         rc = 0;
     }
     if (value)
-        state__source_row__free_unpacked(value, NULL);
+        state__source_row__free_unpacked(value, memory);
     return rc;
 }
 
 int rows_load(struct shard *shard, const struct store_row *row)
 {
-    static int (*const load[])(struct shard *, const struct store_row *) = {
+    static int (*const load[])(struct shard *, const struct store_row *, ProtobufCAllocator *) = {
         [ROW_SHARD] = load_shard,       [ROW_TOPIC] = load_topic, [ROW_PARTITION] = load_partition,
         [ROW_PRODUCER] = load_producer, [ROW_GROUP] = load_group, [ROW_POSITION] = load_position,
         [ROW_SOURCE] = load_source};
     if (row->key_size == 0 || row->key[0] >= ARRAY_SIZE(load) || !load[row->key[0]])
         return STORE_ECORRUPT; /* a table of a newer version */
-    return load[row->key[0]](shard, row);
+    uint8_t bytes[ROW_UNPACKED_MAX];
+    struct arena arena;
+    arena_init(&arena, bytes, sizeof(bytes));
+    return load[row->key[0]](shard, row, row->value_size <= ROW_SMALL ? &arena.allocator : NULL);
 }

@@ -370,8 +370,8 @@ bool shard_idle(const struct shard *shard)
 
 void shard_stats(const struct shard *shard, struct core_stats *stats)
 {
-    stats->topics = HASH_COUNT(shard->topics);
-    stats->producers = HASH_COUNT(shard->producers);
+    stats->topics = shard->topics.count;
+    stats->producers = shard->producers.count;
     stats->groups = HASH_COUNT(shard->groups);
     stats->emits = shard->count_emits;
     stats->events_in = shard->count_events;

@@ -18,6 +18,7 @@
 #include "broker/core/memory.h"
 #include "broker/core/shard.h"
 #include "broker/core/shard_time.h"
+#include "broker/core/table.h"
 #include "proto/error.h"
 #include "proto/state.pb-c.h"
 
@@ -58,9 +59,20 @@ struct row {
         *next; /* DIRTY or FROZEN: in that list of the shard's; CLEAN and deleted: in the graves */
 };
 
+struct partition {
+    struct row row;
+    struct topic *topic;
+    uint64_t id;
+    uint64_t log_start, log_start_prepared;
+    uint64_t next; /* the log end, which on one node is the high watermark */
+    uint64_t next_prepared;
+    uint64_t entry; /* the last one that carries a batch of it */
+    uint64_t bytes; /* of its batches from log_start on, about */
+    bool deleted;
+};
+
 struct topic {
     struct row row;
-    UT_hash_handle hh; /* by name */
     char *name;
     uint8_t id[TOPIC_ID_SIZE];
     uint64_t *partitions;
@@ -77,18 +89,7 @@ struct topic {
     bool retaining;           /* a job is at it */
     int64_t retention_due_us; /* when the age of its events is looked at next */
     struct topic *retained_prev, *retained_next;
-};
-
-struct partition {
-    struct row row;
-    struct topic *topic;
-    uint64_t id;
-    uint64_t log_start, log_start_prepared;
-    uint64_t next; /* the log end, which on one node is the high watermark */
-    uint64_t next_prepared;
-    uint64_t entry; /* the last one that carries a batch of it */
-    uint64_t bytes; /* of its batches from log_start on, about */
-    bool deleted;
+    struct partition own[]; /* behind them, in the same piece of memory: their numbers, the name */
 };
 
 struct producer_key {
@@ -104,7 +105,6 @@ struct producer_state {
 };
 struct producer {
     struct row row;
-    UT_hash_handle hh;
     struct producer_key key;
     struct producer_state state, prepared;
     uint64_t entry; /* the last one that carries a batch of it */
@@ -178,7 +178,6 @@ struct position_key {
 };
 struct group_position {
     struct row row;
-    UT_hash_handle hh;
     struct position_key key;
     struct group_position *prev, *next; /* of its group */
     bool deleted;
@@ -242,20 +241,20 @@ struct shard {
     int64_t mono_us;
 
     struct shard_row self;
-    struct topic *topics; /* hash by name */
+    struct table topics; /* by name */
     struct topic **topics_sorted;
     size_t topics_sorted_count, topics_sorted_capacity;
     bool topics_sorted_stale;
     struct partition **partitions; /* by id; NULL: none */
     size_t partition_capacity;
-    struct producer *producers; /* hash */
+    struct table producers; /* by key */
     struct producer *producers_lru;
     struct source *sources;       /* hash by name */
     struct source *source_owners; /* hash by prepared owner: all of them */
     struct source *sources_lru;
     struct group *groups;             /* hash by name */
     struct member *members;           /* of all groups: hash by generation */
-    struct group_position *positions; /* hash */
+    struct table positions;           /* by key */
     struct group *group_loaded;       /* while rows are loaded: the last one looked up */
     uint64_t generation_counter;
     uint64_t producer_next, producer_reserved; /* ids at hand: [next, reserved) */
@@ -361,7 +360,7 @@ void topics_announce_all(struct shard *shard);               /* to the session, 
 void topic_remove(struct shard *shard, struct topic *topic); /* one that was never applied */
 void topic_announce_end(struct shard *shard, const struct topic *topic); /* to the session: it goes */
 void topic_delete(struct shard *shard, struct topic *topic); /* applied: its rows go with the next flush */
-void topic_bury(struct row *row); /* its row, or a partition's, is gone: frees it */
+void topic_bury(struct row *row); /* its row and its partitions' are gone: frees it */
 void topics_reply(struct shard *shard, const struct shard_request *request, struct topic *const *topics,
                   size_t count, bool more);
 void topic_free_all(struct shard *shard);
@@ -390,6 +389,7 @@ void retention_tell_store(struct shard *shard); /* after loading and replaying *
 void retention_jobs_free(struct shard *shard);
 
 /* ---- producers.c ---- */
+struct producer *producer_find(const struct shard *shard, int64_t producer_id, uint64_t partition);
 #define PRODUCER_EXPIRY_US (24 * INT64_C(3600) * 1000000)
 enum sequence_verdict { SEQUENCE_NEW, SEQUENCE_DUPLICATE, SEQUENCE_REFUSED };
 /* Judges a batch against the prepared state. *ret_code is set when refused. */

@@ -23,11 +23,20 @@ static bool topic_name_reserved(const char *name)
            !strcmp(name, "removeListener");
 }
 
+static bool topic_is(const void *topic, const void *name, size_t size)
+{
+    (void)size;
+    return strcmp(((const struct topic *)topic)->name, name) == 0;
+}
+
 struct topic *topic_find(struct shard *shard, const char *name)
 {
-    struct topic *topic = NULL;
-    HASH_FIND_STR(shard->topics, name, topic);
-    return topic;
+    return table_find(&shard->topics, table_hash(name, strlen(name)), topic_is, name, 0);
+}
+
+static void topic_hide(struct shard *shard, const struct topic *topic)
+{
+    table_remove(&shard->topics, table_hash(topic->name, strlen(topic->name)), topic);
 }
 
 struct partition *partition_find(const struct shard *shard, uint64_t id)
@@ -35,7 +44,7 @@ struct partition *partition_find(const struct shard *shard, uint64_t id)
     return id < shard->partition_capacity ? shard->partitions[id] : NULL;
 }
 
-static void partition_add(struct shard *shard, struct topic *topic, uint64_t id)
+static void partition_add(struct shard *shard, struct topic *topic, struct partition *partition, uint64_t id)
 {
     if (id >= shard->partition_capacity) {
         size_t capacity = shard->partition_capacity ? shard->partition_capacity : 64;
@@ -48,7 +57,6 @@ static void partition_add(struct shard *shard, struct topic *topic, uint64_t id)
         shard->partition_capacity = capacity;
     }
     CHECK(!shard->partitions[id]);
-    struct partition *partition = core_alloc(sizeof(*partition));
     partition->row.kind = ROW_PARTITION;
     partition->topic = topic;
     partition->id = id;
@@ -60,18 +68,21 @@ static void partition_add(struct shard *shard, struct topic *topic, uint64_t id)
 struct topic *topic_add(struct shard *shard, const char *name, const uint8_t *id, const uint64_t *partitions,
                         size_t partition_count, bool memory, int64_t created_us)
 {
-    struct topic *topic = core_alloc(sizeof(*topic));
+    size_t name_size = strlen(name) + 1;
+    struct topic *topic = core_alloc(
+        sizeof(*topic) + partition_count * (sizeof(struct partition) + sizeof(uint64_t)) + name_size);
     topic->row.kind = ROW_TOPIC;
-    topic->name = core_strdup(name);
+    topic->partitions = (uint64_t *)&topic->own[partition_count];
+    topic->name = (char *)&topic->partitions[partition_count];
+    memcpy(topic->name, name, name_size);
     memcpy(topic->id, id, TOPIC_ID_SIZE);
-    topic->partitions = core_alloc(partition_count * sizeof(uint64_t));
     memcpy(topic->partitions, partitions, partition_count * sizeof(uint64_t));
     topic->partition_count = (uint32_t)partition_count;
     topic->memory = memory;
     topic->created_us = created_us;
     for (size_t i = 0; i < partition_count; i++)
-        partition_add(shard, topic, partitions[i]);
-    HASH_ADD_KEYPTR(hh, shard->topics, topic->name, strlen(topic->name), topic);
+        partition_add(shard, topic, &topic->own[i], partitions[i]);
+    table_add(&shard->topics, table_hash(name, name_size - 1), topic);
     return topic;
 }
 
@@ -135,19 +146,15 @@ void topic_applied(struct shard *shard, struct topic *topic)
 
 static void topic_free(struct shard *shard, struct topic *topic)
 {
-    for (uint32_t i = 0; i < topic->partition_count; i++) {
-        free(shard->partitions[topic->partitions[i]]);
+    for (uint32_t i = 0; i < topic->partition_count; i++)
         shard->partitions[topic->partitions[i]] = NULL;
-    }
-    HASH_DEL(shard->topics, topic);
-    free(topic->partitions);
-    free(topic->name);
     free(topic);
 }
 
 void topic_remove(struct shard *shard, struct topic *topic)
 {
     CHECK(!topic->applied && topic->row.flush == 0);
+    topic_hide(shard, topic);
     topic_free(shard, topic);
 }
 
@@ -165,7 +172,7 @@ void topic_delete(struct shard *shard, struct topic *topic)
     shard_row_will_change(shard, &topic->row);
     topic->deleted = true;
     retention_settings_changed(shard, topic); /* out of the list */
-    HASH_DEL(shard->topics, topic);
+    topic_hide(shard, topic);
     size_t at = 0;
     while (shard->topics_sorted[at] != topic)
         at++;
@@ -175,21 +182,15 @@ void topic_delete(struct shard *shard, struct topic *topic)
 
 void topic_bury(struct row *row)
 {
-    if (row->kind == ROW_PARTITION) {
-        free(row); /* the partition's first member */
-        return;
-    }
-    struct topic *topic = (struct topic *)row;
-    free(topic->partitions);
-    free(topic->name);
-    free(topic);
+    free(row); /* the topic's first member */
 }
 
 void topic_free_all(struct shard *shard)
 {
-    struct topic *topic, *next;
-    HASH_ITER (hh, shard->topics, topic, next)
+    uint32_t at = 0;
+    for (struct topic *topic; (topic = table_next(&shard->topics, &at));)
         topic_free(shard, topic);
+    table_finish(&shard->topics);
     free(shard->partitions);
     free(shard->topics_sorted);
 }

@@ -1,16 +1,17 @@
 /* trie.c: names and patterns, level by level. See trie.h.
  *
- * A node is a level; its children are found by a hash of their text, so a level with 100,000 names costs as much as one
+ * A node is a level; its children are found by a hash of their text (table.h), so a level with 100,000 names costs as much as one
  * with two. Recursion goes as deep as a name has levels, at most 128.
  *
  * Happy path:  trie_add makes the nodes on the way; trie_remove takes those away that nobody needs any more. */
 #include "broker/core/trie.h"
 
 #include "broker/core/memory.h"
+#include "broker/core/table.h"
 
 struct trie_node {
-    UT_hash_handle hh; /* by level, among its parent's children */
-    struct trie_node *parent, *children;
+    struct trie_node *parent;
+    struct table children; /* by level */
     struct trie_item *items;
     size_t level_size;
     char level[];
@@ -54,11 +55,15 @@ bool trie_pattern_valid(const char *text)
 
 /* ---- the tree ---- */
 
+static bool node_is(const void *node, const void *level, size_t size)
+{
+    const struct trie_node *self = node;
+    return self->level_size == size && memcmp(self->level, level, size) == 0;
+}
+
 static struct trie_node *node_child(const struct trie_node *node, const char *level, size_t size)
 {
-    struct trie_node *child = NULL;
-    HASH_FIND(hh, node->children, level, size, child);
-    return child;
+    return table_find(&node->children, table_hash(level, size), node_is, level, size);
 }
 
 static struct trie_node *node_make(struct trie_node *parent, const char *level, size_t size)
@@ -68,7 +73,7 @@ static struct trie_node *node_make(struct trie_node *parent, const char *level, 
     node->level_size = size;
     memcpy(node->level, level, size);
     if (parent)
-        HASH_ADD_KEYPTR(hh, parent->children, node->level, size, node);
+        table_add(&parent->children, table_hash(level, size), node);
     return node;
 }
 
@@ -96,10 +101,10 @@ void trie_remove(struct trie *trie, struct trie_item *item)
         return;
     DL_DELETE(node->items, item);
     item->node = NULL;
-    while (node && !node->items && !node->children) {
+    while (node && !node->items && node->children.count == 0) {
         struct trie_node *parent = node->parent;
         if (parent)
-            HASH_DEL(parent->children, node);
+            table_remove(&parent->children, table_hash(node->level, node->level_size), node);
         else
             trie->root = NULL;
         free(node);
@@ -153,7 +158,8 @@ static bool node_reserved(const struct trie_node *node)
 static void subtree_tell(const struct trie_node *node, trie_found *found, void *ctx)
 {
     node_tell(node, found, ctx);
-    for (const struct trie_node *child = node->children; child; child = child->hh.next)
+    uint32_t at = 0;
+    for (const struct trie_node *child; (child = table_next(&node->children, &at));)
         if (!node_reserved(child))
             subtree_tell(child, found, ctx);
 }
@@ -169,7 +175,8 @@ static void pattern_match(const struct trie_node *node, const char *rest, trie_f
     if (is_rest(rest, size)) {
         subtree_tell(node, found, ctx);
     } else if (is_any(rest, size)) {
-        for (const struct trie_node *child = node->children; child; child = child->hh.next)
+        uint32_t at = 0;
+        for (const struct trie_node *child; (child = table_next(&node->children, &at));)
             if (!node_reserved(child))
                 pattern_match(child, after, found, ctx);
     } else {

@@ -27,8 +27,11 @@ static void views_reserve(struct session *session, uint64_t id)
 void session_topic(void *ctx, const struct topic_info *info)
 {
     struct session *session = ctx;
-    struct topic_view *topic = core_alloc(sizeof(*topic) + info->partition_count * sizeof(struct view));
-    topic->name = core_strdup(info->name);
+    size_t name_size = strlen(info->name) + 1;
+    struct topic_view *topic =
+        core_alloc(sizeof(*topic) + info->partition_count * sizeof(struct view) + name_size);
+    topic->name = (char *)&topic->views[info->partition_count]; /* behind them */
+    memcpy(topic->name, info->name, name_size);
     topic->view_count = info->partition_count;
     for (uint32_t i = 0; i < info->partition_count; i++) {
         const struct partition_info *partition = &info->partitions[i];
@@ -92,7 +95,6 @@ void session_deleted(void *ctx, const struct topic_info *info)
     }
     trie_remove(&session->names, &topic->item);
     DL_DELETE(session->topics, topic);
-    free(topic->name);
     free(topic);
 }
 
@@ -101,7 +103,6 @@ void views_destroy(struct session *session)
     struct topic_view *topic, *next;
     DL_FOREACH_SAFE (session->topics, topic, next) {
         trie_remove(&session->names, &topic->item);
-        free(topic->name);
         free(topic);
     }
     free(session->views);
