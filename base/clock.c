@@ -1,4 +1,4 @@
-/* clock.c: the two clocks of the machine, in microseconds. */
+/* clock.c: the clocks of the machine, in microseconds. */
 #include "base/clock.h"
 
 #include "base/check.h"
@@ -20,4 +20,9 @@ int64_t clock_monotonic_us(void)
 int64_t clock_wall_us(void)
 {
     return clock_read_us(CLOCK_REALTIME);
+}
+
+int64_t clock_cpu_us(void)
+{
+    return clock_read_us(CLOCK_PROCESS_CPUTIME_ID);
 }

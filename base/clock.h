@@ -8,5 +8,6 @@
 
 int64_t clock_monotonic_us(void); /* never goes back; unrelated to wall time */
 int64_t clock_wall_us(void);      /* since 1970-01-01 UTC; may jump */
+int64_t clock_cpu_us(void);       /* what all threads of this process have used */
 
 #endif

@@ -5,6 +5,8 @@
  * Failures:    everything is taken down again in reverse order; a folder that was not ours to open is not touched. */
 #include "broker/broker.h"
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "broker/reactor.h"
 
 #include <stdio.h>
@@ -69,9 +71,19 @@ static int reactor_make(struct broker *broker, const struct broker_options *opti
     return rc < 0 ? rc : reactor_start(broker->reactor, error, error_size);
 }
 
+static void tell_start(const struct broker *broker, struct log *log, int64_t took_us, int64_t cpu_us)
+{
+    struct store_stats stats;
+    broker->store->ops->stats(broker->store, &stats);
+    LOG_INFO(log, "START", "serving after %.1f ms (%.1f ms of CPU time): last entry %llu, %llu segments",
+             (double)took_us / 1e3, (double)cpu_us / 1e3, (unsigned long long)stats.last_index,
+             (unsigned long long)stats.segments);
+}
+
 int broker_open(const struct broker_options *options, struct broker **ret_broker, char *error,
                 size_t error_size)
 {
+    int64_t begun_us = clock_monotonic_us(), begun_cpu_us = clock_cpu_us();
     struct broker *broker = calloc(1, sizeof(*broker));
     (void)snprintf(error, error_size, "out of memory");
     if (!broker)
@@ -82,11 +94,13 @@ int broker_open(const struct broker_options *options, struct broker **ret_broker
     int rc = store_make(broker, options, error, error_size);
     if (rc == 0)
         rc = reactor_make(broker, options, error, error_size);
-    if (rc < 0)
+    if (rc < 0) {
         broker_close(broker);
-    else
-        *ret_broker = broker;
-    return rc;
+        return rc;
+    }
+    tell_start(broker, options->log, clock_monotonic_us() - begun_us, clock_cpu_us() - begun_cpu_us);
+    *ret_broker = broker;
+    return 0;
 }
 
 void broker_addresses(const struct broker *broker, void (*each)(void *ctx, const char *address), void *ctx)

@@ -188,11 +188,6 @@ int reactor_start(struct reactor *reactor, char *error, size_t error_size)
         return rc;
     }
     acceptors_start(reactor);
-    struct store_stats stats;
-    reactor->store->ops->stats(reactor->store, &stats);
-    LOG_INFO(reactor->log, "START", "serving after %lld ms: last entry %llu, %llu segments",
-             (long long)(clock_monotonic_us() - begun_us) / 1000, (unsigned long long)stats.last_index,
-             (unsigned long long)stats.segments);
     return 0;
 }
 

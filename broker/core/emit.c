@@ -44,8 +44,7 @@ void emit_fail(struct shard *shard, struct emit *emit, enum emit_outcome outcome
         if (part->code)
             continue;
         if (part->duplicate) {
-            const struct producer *producer =
-                producer_find(shard, part->header.producer_id, part->partition);
+            const struct producer *producer = producer_find(shard, part->header.producer_id, part->partition);
             if (producer && producer_stored(&producer->state, &part->header, &part->base_offset))
                 continue;
             part->duplicate = false;

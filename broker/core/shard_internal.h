@@ -252,10 +252,10 @@ struct shard {
     struct source *sources;       /* hash by name */
     struct source *source_owners; /* hash by prepared owner: all of them */
     struct source *sources_lru;
-    struct group *groups;             /* hash by name */
-    struct member *members;           /* of all groups: hash by generation */
-    struct table positions;           /* by key */
-    struct group *group_loaded;       /* while rows are loaded: the last one looked up */
+    struct group *groups;       /* hash by name */
+    struct member *members;     /* of all groups: hash by generation */
+    struct table positions;     /* by key */
+    struct group *group_loaded; /* while rows are loaded: the last one looked up */
     uint64_t generation_counter;
     uint64_t producer_next, producer_reserved; /* ids at hand: [next, reserved) */
     uint64_t producer_entry;                   /* the entry that reserves more; 0: none */

@@ -51,7 +51,10 @@ static void grow(struct table *table)
     struct table before = *table;
     CHECK(before.capacity < UINT32_C(1) << 31);
     table->capacity = before.capacity ? before.capacity * 2 : CAPACITY_MIN;
-    table->slots = core_alloc(table->capacity * sizeof(*table->slots));
+    size_t size = table->capacity * sizeof(*table->slots);
+    table->slots = malloc(size);
+    CHECK(table->slots);
+    memset(table->slots, 0, size); /* calloc's would be touched by a search first, and fault twice */
     for (uint32_t i = 0; i < before.capacity; i++)
         if (before.slots[i].item)
             put(table, before.slots[i]);

@@ -29,7 +29,7 @@ typedef bool table_is(const void *item, const void *key, size_t key_size);
 uint32_t table_hash(const void *key, size_t size);
 /* NULL: not there. hash: of the key. */
 void *table_find(const struct table *table, uint32_t hash, table_is *is, const void *key, size_t key_size);
-void table_add(struct table *table, uint32_t hash, void *item); /* which is not there yet */
+void table_add(struct table *table, uint32_t hash, void *item);          /* which is not there yet */
 void table_remove(struct table *table, uint32_t hash, const void *item); /* which is there */
 /* The items one by one: *at is 0 at first. NULL: that was the last. The table must not change meanwhile. */
 void *table_next(const struct table *table, uint32_t *at);
