@@ -38,6 +38,9 @@
     X(FRAME_ASSIGN, 14, "ASSIGN")                                                                            \
     X(FRAME_RELEASE, 15, "RELEASE")                                                                          \
     X(FRAME_CREDIT_RETURN, 16, "CREDIT_RETURN")                                                              \
+    X(FRAME_ACK, 17, "ACK")                                                                                  \
+    X(FRAME_NACK, 18, "NACK")                                                                                \
+    X(FRAME_EXTEND, 19, "EXTEND")                                                                            \
     X(FRAME_TOPIC_CREATE, 20, "TOPIC_CREATE")                                                                \
     X(FRAME_TOPIC_DESCRIBE, 21, "TOPIC_DESCRIBE")                                                            \
     X(FRAME_TOPIC_LIST, 22, "TOPIC_LIST")                                                                    \
@@ -50,6 +53,9 @@
     X(FRAME_TOPIC_ALTER, 29, "TOPIC_ALTER")                                                                  \
     X(FRAME_TOPIC_DELETE, 30, "TOPIC_DELETE")                                                                \
     X(FRAME_TOPIC_TRIM, 31, "TOPIC_TRIM")                                                                    \
+    X(FRAME_SETTLED, 32, "SETTLED")                                                                          \
+    X(FRAME_REDRIVE, 33, "REDRIVE")                                                                          \
+    X(FRAME_REDRIVEN, 34, "REDRIVEN")                                                                        \
     X(FRAME_INSPECT, 42, "INSPECT")                                                                          \
     X(FRAME_INSPECTED, 43, "INSPECTED")                                                                      \
     X(FRAME_PING, 50, "PING")                                                                                \
