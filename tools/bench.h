@@ -18,7 +18,7 @@
 #ifndef CRIER_TOOLS_BENCH_H
 #define CRIER_TOOLS_BENCH_H
 
-#include "tools/histogram.h"
+#include "base/histogram.h"
 #include "tools/history.h"
 
 #include "client/include/crier/crier.h"

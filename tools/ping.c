@@ -3,8 +3,8 @@
  * Thread:      main.
  * Happy path:  open -> N times crier_ping, one after another -> a line each, then a summary.
  * Failures:    no answer: exit 1. */
+#include "base/histogram.h"
 #include "tools/command.h"
-#include "tools/histogram.h"
 #include "tools/text.h"
 
 #include "base/check.h"

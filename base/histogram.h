@@ -4,8 +4,8 @@
  * of fixed size: it lies in shared memory, and adding costs a few instructions. (Debian has no C library for this.)
  *
  * Thread: one writer; read after it is done. Values are whatever the caller counts, here microseconds. */
-#ifndef CRIER_TOOLS_HISTOGRAM_H
-#define CRIER_TOOLS_HISTOGRAM_H
+#ifndef CRIER_BASE_HISTOGRAM_H
+#define CRIER_BASE_HISTOGRAM_H
 
 #include <stdint.h>
 

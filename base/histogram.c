@@ -1,7 +1,7 @@
 /* histogram.c: latencies in buckets that grow with the value. See histogram.h.
  *
  * Thread: one at a time. Failures: none; a fraction outside 0..1 means the nearest of the two. */
-#include "tools/histogram.h"
+#include "base/histogram.h"
 
 void histogram_merge(struct histogram *to, const struct histogram *from)
 {

@@ -1,5 +1,5 @@
 /* Latencies in buckets: percentiles may be a little too high, by at most 1.6 %, and never too low. */
-#include "tools/histogram.h"
+#include "base/histogram.h"
 
 #include "base/random.h"
 
