@@ -74,6 +74,11 @@ const struct agenda_codes *agenda_codes(const struct agenda *agenda)
     return &agenda->codes;
 }
 
+void *agenda_ctx(const struct agenda *agenda)
+{
+    return agenda->ctx;
+}
+
 pthread_mutex_t *agenda_lock(struct agenda *agenda)
 {
     return &agenda->lock;

@@ -61,6 +61,7 @@ struct agenda *agenda_create(const struct agenda_ops *ops, const struct agenda_c
 struct agenda *agenda_retain(struct agenda *agenda);
 void agenda_release(struct agenda *agenda); /* accepts NULL */
 const struct agenda_codes *agenda_codes(const struct agenda *agenda);
+void *agenda_ctx(const struct agenda *agenda); /* what agenda_create was given */
 
 /* ---- any thread ---- */
 

@@ -134,6 +134,7 @@ static void bus_free(crier *bus)
     poll_close(bus);
     engine_destroy(bus->engine);
     agenda_release(bus->agenda);
+    bus_monitor_destroy(bus);
     pthread_cond_destroy(&bus->changed);
     pthread_mutex_destroy(&bus->lock);
     local_events_finish(bus);

@@ -5,6 +5,7 @@
  *   bus_request.c  topics, ping                            bus_group.c  groups
  *   poll.c         what a bus waits for, on whose loop
  *   future.c       futures, ticks, timers: on the bus's agenda (base/agenda.h), which loop.c lets have its turns
+ *   bus_monitor.c  is the loop kept waiting, and by whom
  *   bus_emitter.c  local topics, looking at listeners      emitter.h    a bus of local:, which has none of these
  *
  * Lock order: there is one lock, `bus.lock`, which is the engine's emit lock too. It is never held while a callback or
@@ -18,12 +19,14 @@
 #include "client/topic_table.h"
 #include "client/transport.h"
 #include "client/url.h"
+#include "crier/monitor.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 struct event;
 struct bus_request;
+struct bus_monitor;
 struct local_event;
 
 /* What poll.c waits for. */
@@ -75,8 +78,9 @@ struct crier {
     struct local_event *local_events, **local_events_end; /* wait for the I/O thread to tell them */
 
     /* any thread */
-    _Atomic(pthread_t) loop_thread; /* who ran the last turn */
-    atomic_bool in_turn;            /* it is running one: callbacks are made from inside */
+    _Atomic(pthread_t) loop_thread;        /* who ran the last turn */
+    atomic_bool in_turn;                   /* it is running one: callbacks are made from inside */
+    _Atomic(struct bus_monitor *) monitor; /* made with the first crier_loop_monitor_start() */
 
     /* I/O thread only */
     pthread_t thread;       /* own_thread */
@@ -86,6 +90,7 @@ struct crier {
     bool close_begun;       /* engine_close was called */
     bool down;              /* stop was done */
     size_t dispatch_budget;
+    struct bus_monitor *watched;           /* the monitor, in a turn that it measures; else NULL */
     struct event *base_event, *base_timer; /* on the caller's base; NULL: there is none */
     int64_t base_timer_due;
     struct bus_socket socket;
@@ -126,6 +131,19 @@ void loop_enter(crier *bus);  /* before anything that may call back; loop_turn e
 void loop_turn(crier *bus);   /* I/O thread: lets everything that is due happen */
 int64_t loop_due(crier *bus); /* when the next turn is, ENGINE_NEVER: when something happens. I/O thread */
 extern const struct engine_ops loop_engine_ops;
+
+/* ---- bus_monitor.c: I/O thread ---- */
+
+void bus_monitor_turn_begin(crier *bus);
+void bus_monitor_turn_end(crier *bus);
+void bus_monitor_destroy(crier *bus); /* nobody measures any more */
+/* Measures what has been called since the call before. name: borrowed; NULL: what kind says. */
+void bus_monitor_called(crier *bus, enum crier_loop_kind kind, const char *name, void (*function)(void));
+static inline void bus_called(crier *bus, enum crier_loop_kind kind, const char *name, void (*function)(void))
+{
+    if (__builtin_expect(bus->watched != NULL, 0))
+        bus_monitor_called(bus, kind, name, function);
+}
 
 /* ---- poll.c ---- */
 

@@ -168,6 +168,9 @@ bool engine_dispatch_pending(const struct engine *engine);
 /* engine_dispatch returns early, after a handler that left this flag true: what it left behind comes before the next
  * handler. flag: borrowed. */
 void engine_dispatch_yields_to(struct engine *engine, const atomic_bool *flag);
+/* called: after each handler, on the I/O thread, with engine_create's ctx; NULL: nobody is told. */
+void engine_watch(struct engine *engine,
+                  void (*called)(void *ctx, const char *topic, crier_handler *handler));
 /* I/O thread: tells the listeners on "error"; with nobody there, engine_error_take. text: borrowed. */
 void engine_tell_error(struct engine *engine, int code, const char *text);
 

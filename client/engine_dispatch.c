@@ -201,6 +201,13 @@ void deliveries_drop(struct engine *engine, const struct listen_partition *parti
 
 /* ---- handlers ---- */
 
+static inline void called_tell(const struct engine *engine, const struct crier_listener *listener,
+                               const crier_event *event)
+{
+    if (__builtin_expect(engine->called != NULL, 0))
+        engine->called(engine->ops_ctx, event->topic, listener->handler);
+}
+
 /* Calls the listeners of a local topic. A once listener that goes is the only one that leaves the list meanwhile. */
 static bool local_tell(struct engine *engine, const crier_event *event)
 {
@@ -217,6 +224,7 @@ static bool local_tell(struct engine *engine, const crier_event *event)
             engine_listener_stop(listener);
         if (listener->handler(listener->bus, event, listener->ctx) < 0 && engine->error == 0)
             engine->error = CRIER_EHANDLER;
+        called_tell(engine, listener, event);
         atomic_fetch_add_explicit(&listener->delivered, 1, memory_order_relaxed);
         if (listener->count == 0)
             listen_finish_one(engine, listener, 0, "");
@@ -296,6 +304,7 @@ static bool event_run(struct engine *engine, struct crier_listener *listener,
 {
     int rc = listener->handler(listener->bus, event, listener->ctx);
 
+    called_tell(engine, listener, event);
     atomic_store_explicit(&listener->delivered,
                           atomic_load_explicit(&listener->delivered, memory_order_relaxed) + 1,
                           memory_order_relaxed);
@@ -470,6 +479,11 @@ bool engine_dispatch_pending(const struct engine *engine)
 void engine_dispatch_yields_to(struct engine *engine, const atomic_bool *flag)
 {
     engine->yields_to = flag;
+}
+
+void engine_watch(struct engine *engine, void (*called)(void *ctx, const char *topic, crier_handler *handler))
+{
+    engine->called = called;
 }
 
 void engine_tell_error(struct engine *engine, int code, const char *text)

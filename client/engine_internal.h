@@ -270,8 +270,10 @@ struct engine {
     uint64_t handing_offset;
     bool handed_away;             /* by engine_take, in this handler */
     const atomic_bool *yields_to; /* see engine_dispatch_yields_to; NULL: nothing */
-    bool listen_wanted;           /* some listener is in LISTENER_WANTED */
-    bool walking;                 /* `walk` stands in the first batch of the first delivery */
+    /* see engine_watch; NULL: nobody */
+    void (*called)(void *ctx, const char *topic, crier_handler *handler);
+    bool listen_wanted; /* some listener is in LISTENER_WANTED */
+    bool walking;       /* `walk` stands in the first batch of the first delivery */
     struct batch_iterator walk;
     size_t walk_size; /* of that batch */
     int64_t commit_due, listen_retry_due;

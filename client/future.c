@@ -239,14 +239,16 @@ int crier_future_cancel_on(crier_future *future, crier_future *signal)
 struct continuation {
     crier_continuation *on_fulfilled, *on_rejected;
     void *ctx;
+    crier *bus; /* whose loop runs it: there when it does */
 };
 
-static int continuation_run(crier_continuation *call, void *ctx, const struct future_result *result,
-                            struct future_outcome *ret)
+static int continuation_run(const struct continuation *continuation, crier_continuation *call,
+                            const struct future_result *result, struct future_outcome *ret)
 {
     crier_outcome outcome = {0};
-    int rc = call((const crier_result *)(const void *)result, &outcome, ctx);
+    int rc = call((const crier_result *)(const void *)result, &outcome, continuation->ctx);
 
+    bus_called(continuation->bus, CRIER_LOOP_CONTINUATION, NULL, (void (*)(void))call);
     ret->result = *(struct future_result *)(void *)&outcome.result;
     ret->destroy = outcome.destroy;
     ret->future = inner(outcome.future);
@@ -257,17 +259,17 @@ static int fulfilled_run(void *ctx, const struct future_result *result, struct f
 {
     const struct continuation *continuation = ctx;
 
-    return continuation_run(continuation->on_fulfilled, continuation->ctx, result, ret);
+    return continuation_run(continuation, continuation->on_fulfilled, result, ret);
 }
 
 static int rejected_run(void *ctx, const struct future_result *result, struct future_outcome *ret)
 {
     const struct continuation *continuation = ctx;
 
-    return continuation_run(continuation->on_rejected, continuation->ctx, result, ret);
+    return continuation_run(continuation, continuation->on_rejected, result, ret);
 }
 
-static int follow(crier_future *future, const struct continuation *continuation, bool passes,
+static int follow(crier_future *future, struct continuation *continuation, bool passes,
                   crier_future **ret_next)
 {
     struct future *next = NULL;
@@ -275,6 +277,7 @@ static int follow(crier_future *future, const struct continuation *continuation,
 
     if (!future)
         return CRIER_EINVAL;
+    continuation->bus = agenda_ctx(future_agenda(inner(future)));
     rc = future_then_copy(inner(future), continuation->on_fulfilled ? fulfilled_run : NULL,
                           continuation->on_rejected ? rejected_run : NULL, passes, continuation,
                           sizeof(*continuation), ret_next ? &next : NULL);
@@ -353,6 +356,7 @@ struct call {
     crier *bus;
     void (*call)(crier *bus, void *ctx);
     void *ctx;
+    enum crier_loop_kind kind;
 };
 
 static void call_run(struct task *task, bool dropped)
@@ -360,8 +364,10 @@ static void call_run(struct task *task, bool dropped)
     struct call call = *LIST_ENTRY(task, struct call, task);
 
     free(LIST_ENTRY(task, struct call, task));
-    if (!dropped)
-        call.call(call.bus, call.ctx);
+    if (dropped)
+        return;
+    call.call(call.bus, call.ctx);
+    bus_called(call.bus, call.kind, NULL, (void (*)(void))call.call);
 }
 
 static int call_add(crier *bus, enum agenda_queue queue, void (*function)(crier *bus, void *ctx), void *ctx)
@@ -376,7 +382,11 @@ static int call_add(crier *bus, enum agenda_queue queue, void (*function)(crier 
         return CRIER_ECLOSED;
     if (!(call = malloc(sizeof(*call))))
         return CRIER_ENOMEM;
-    *call = (struct call){.task.run = call_run, .bus = bus, .call = function, .ctx = ctx};
+    *call = (struct call){.task.run = call_run,
+                          .bus = bus,
+                          .call = function,
+                          .ctx = ctx,
+                          .kind = queue == AGENDA_TICK ? CRIER_LOOP_TICK : CRIER_LOOP_IMMEDIATE};
     list_init(&call->task.link);
     agenda_add(bus->agenda, queue, &call->task);
     return 0;

@@ -192,6 +192,13 @@ void loop_enter(crier *bus)
 {
     atomic_store_explicit(&bus->loop_thread, pthread_self(), memory_order_relaxed);
     atomic_store_explicit(&bus->in_turn, true, memory_order_relaxed);
+    bus_monitor_turn_begin(bus);
+}
+
+static void loop_leave(crier *bus)
+{
+    bus_monitor_turn_end(bus);
+    atomic_store_explicit(&bus->in_turn, false, memory_order_relaxed);
 }
 
 void loop_turn(crier *bus)
@@ -201,7 +208,7 @@ void loop_turn(crier *bus)
 
     loop_enter(bus);
     if (bus->down) {
-        atomic_store_explicit(&bus->in_turn, false, memory_order_relaxed);
+        loop_leave(bus);
         return;
     }
     bus->again = true;
@@ -215,12 +222,14 @@ void loop_turn(crier *bus)
         if (engine_due(bus->engine) <= now)
             engine_tick(bus->engine, now);
         wishes_do(bus);
+        bus_called(bus, CRIER_LOOP_CALLBACK, NULL, NULL);
         if (turns == 0)
             handlers_run(bus);
         wishes_do(bus);
         stop = progress_publish(bus);
         socket_send(bus);
         wishes_do(bus);
+        bus_called(bus, CRIER_LOOP_CALLBACK, NULL, NULL);
         if (turns == 0) {
             bool ran = agenda_immediates(bus->agenda);
             ran |= agenda_timers(bus->agenda, clock_monotonic_us());
@@ -232,5 +241,5 @@ void loop_turn(crier *bus)
         return;
     }
     poll_arm(bus);
-    atomic_store_explicit(&bus->in_turn, false, memory_order_relaxed);
+    loop_leave(bus);
 }

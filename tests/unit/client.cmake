@@ -7,6 +7,7 @@ endforeach()
 crier_test(test_engine_atomic ${CMAKE_CURRENT_LIST_DIR}/test_engine_atomic.c ${ENGINE_RIG} ${ALLOCATION_SOURCE}
            LIBS client LABELS unit)
 target_link_options(test_engine_atomic PRIVATE ${ALLOCATION_WRAP})
+crier_test(test_client_monitor ${CMAKE_CURRENT_LIST_DIR}/test_client_monitor.c LIBS client LABELS unit)
 crier_test(test_client_parts ${CMAKE_CURRENT_LIST_DIR}/test_client_parts.c LIBS client LABELS unit)
 crier_test(test_engine_memory ${CMAKE_CURRENT_LIST_DIR}/test_engine_memory.c ${ALLOCATION_SOURCE} LIBS client LABELS unit)
 crier_test(test_client_future_memory ${CMAKE_CURRENT_LIST_DIR}/test_client_future_memory.c ${ALLOCATION_SOURCE}
