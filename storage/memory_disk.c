@@ -199,10 +199,17 @@ int memory_disk_read(const struct memory_disk *disk, struct store_read *read, ui
 {
     const struct memory_partition *partition = find_partition(disk, read->partition);
     uint64_t bytes = 0;
+    size_t gathered = 0;
     if (partition)
         for (size_t i = place_position(partition, read->offset);
              i < partition->count && read->count < STORE_READ_BATCHES_MAX; i++) {
             const struct batch_place *place = &partition->places[i];
+            while (gathered < read->offset_count && read->offsets[gathered] < place->base_offset)
+                gathered++;
+            if (read->offsets && gathered == read->offset_count)
+                break;
+            if (read->offsets && read->offsets[gathered] >= place->base_offset + place->span)
+                continue;
             if (place->base_offset >= read->until || (read->count > 0 && bytes >= read->bytes_max))
                 break;
             int rc = take_batch(disk, place, &read->batches[read->count]);
@@ -360,6 +367,28 @@ void memory_disk_flush(struct memory_disk *disk, const struct memory_rows *chang
     for (size_t i = 0; i < changes->count; i++)
         row_set(&disk->rows, &changes->list[i]);
     disk->applied_index = applied_index;
+}
+
+void memory_disk_range(const struct memory_disk *disk, struct store_range *range)
+{
+    const struct memory_rows *rows = &disk->rows;
+    bool there;
+    size_t first = row_position(rows, range->from, range->from_size, &there), last = first, size = 0;
+    for (; last < rows->count && last - first < range->count_max && rows->list[last].key[0] == range->from[0];
+         last++)
+        size += rows->list[last].key_size + rows->list[last].value_size;
+    range->status = STORE_OK;
+    range->count = last - first;
+    range->rows = range->count ? malloc(range->count * sizeof(struct store_row) + size) : NULL;
+    CHECK(range->rows || !range->count);
+    uint8_t *at = (uint8_t *)(range->rows + range->count);
+    for (size_t i = 0; i < range->count; i++) {
+        const struct memory_row *row = &rows->list[first + i];
+        range->rows[i] = (struct store_row){at, row->key_size, at + row->key_size, row->value_size};
+        memcpy(at, row->key, row->key_size);
+        memcpy(at + row->key_size, row->value, row->value_size);
+        at += row->key_size + row->value_size;
+    }
 }
 
 void memory_disk_finish(struct memory_disk *disk)

@@ -52,6 +52,8 @@ void memory_rows_clear(struct memory_rows *rows);
 /* Applies changed rows at their cut. */
 void memory_disk_flush(struct memory_disk *disk, const struct memory_rows *changes, uint64_t applied_index);
 
+void memory_disk_range(const struct memory_disk *disk, struct store_range *range);
+
 int memory_disk_replay(const struct memory_disk *disk, store_entry_fn *fn, void *ctx);
 int memory_disk_read(const struct memory_disk *disk, struct store_read *read, uint64_t *ret_bytes);
 void memory_disk_lookup(const struct memory_disk *disk, struct store_lookup *lookup);

@@ -90,6 +90,10 @@ struct store_read {
     uint64_t until;  /* exclusive: the high watermark at the request */
     size_t
         bytes_max; /* stops after the batch that passes it: at least one batch is returned if there is one */
+    /* NULL: all of them; else only the batches that hold one of these, ascending, the first of which is `offset`. The
+     * caller's until done */
+    const uint64_t *offsets;
+    size_t offset_count;
     /* results: status 0 and count batches in offset order (0: nothing in [offset, until)) */
     int status;
     uint32_t count;
@@ -127,13 +131,28 @@ struct store_row {
     const uint8_t *value; /* NULL: delete */
     size_t value_size;
 };
-#define STORE_KEY_SIZE_MAX 500
+#define STORE_KEY_SIZE_MAX  500
+#define STORE_RANGE_KEY_MAX 32
 
 /* Some rows of a flush, in order: with a key that is there twice the later row counts. */
 struct store_rows {
     const struct store_rows *next;
     const struct store_row *rows;
     size_t count;
+};
+
+/* Rows of one table as the last finished flush left them, in order of key, from a key on. */
+struct store_range {
+    struct queue_node node;
+    void (*done)(struct store_range *range, void *ctx);
+    void *ctx;
+    uint8_t from[STORE_RANGE_KEY_MAX]; /* the first byte is the table: it ends there */
+    size_t from_size;
+    size_t count_max;
+    /* results */
+    int status;
+    struct store_row *rows; /* one block with all it points to; whoever takes it frees it. NULL: none */
+    size_t count;           /* count_max: there may be more */
 };
 
 struct store_flush {
@@ -212,7 +231,9 @@ struct store_stats {
 
 #define STORE_DELETED UINT64_MAX
 
-/* Called during recovery; returns 0 to go on or a negative code to stop (which is then returned). */
+/* Called during recovery; returns 0 to go on or a negative code to stop (which is then returned). For a row also
+ * STORE_NEXT_TABLE: the rest of its table is not wanted. */
+#define STORE_NEXT_TABLE 1
 typedef int store_row_fn(void *ctx, const struct store_row *row);
 struct store_entry {
     uint8_t type;
@@ -235,6 +256,7 @@ struct store_ops {
     int (*read)(struct store *store, struct store_read *read);       /* 0 or STORE_EAGAIN */
     int (*lookup)(struct store *store, struct store_lookup *lookup); /* 0 or STORE_EAGAIN */
     int (*flush)(struct store *store, struct store_flush *flush);    /* one at a time; 0 or STORE_EAGAIN */
+    int (*range)(struct store *store, struct store_range *range);    /* a few at a time; 0 or STORE_EAGAIN */
     /* Nothing of the partition below log_start is read any more; STORE_DELETED: nothing at all. Forwards only, and only what
      * is durable: a start replays it or finds it in the state, and says it again (the store keeps no list of its own). Any
      * time after load_state. Space comes back by whole segments, once the state and its copies are beyond them; reads below

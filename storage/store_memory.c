@@ -3,12 +3,10 @@
  * Three kinds of work are under way at most: one commit, one flush, and reads and lookups, each with the virtual moment at
  * which it ends. store_memory_advance() ends what is due, in order of time. Whatever ends goes to a list, and poll()
  * hands it out: a `done` never runs inside another call, as with threads. */
-#include "storage/store_memory.h"
+#include "storage/store_memory_internal.h"
 
 #include "base/check.h"
-#include "base/random.h"
 #include "storage/entry.h"
-#include "storage/memory_disk.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,63 +14,6 @@
 struct store_memory_image {
     struct memory_disk disk;
 };
-
-enum tag { TAG_APPEND = 1, TAG_READ, TAG_LOOKUP, TAG_FLUSH };
-
-struct list {
-    struct queue_node *first, *last;
-    unsigned count;
-};
-
-/* A read or lookup under way. */
-struct pending_read {
-    struct queue_node *node;
-    enum tag tag;
-    int64_t due_us;
-    bool corrupt;
-};
-
-struct store_memory {
-    struct store base; /* first */
-    struct store_memory_options options;
-    struct memory_disk disk;
-    struct log_starts starts;
-    struct random random;
-    int64_t now_us;
-    bool started, stopping, read_only, full;
-    struct list queued;   /* appends, not begun */
-    struct list finished; /* for poll() */
-
-    bool committing;
-    int64_t commit_due_us;
-    bool commit_fails;
-    struct list commit;            /* its appends; empty if they were answered early (the planted bug) */
-    struct memory_entries written; /* its entries */
-    struct memory_entries
-        limbo; /* of a failed commit: on the disk or not, nobody knows before the next life */
-
-    struct store_flush *flush; /* NULL: none */
-    int64_t flush_due_us;
-    bool flush_fails;
-    struct memory_rows flush_rows;
-    uint64_t flush_index;
-
-    struct pending_read *reads;
-    unsigned read_count;
-
-    bool refused_any;
-    uint64_t refused_epoch;
-    uint64_t fail_commit, fail_flush, fail_read; /* countdowns; 0: none */
-    uint64_t slow_count;
-    int64_t slow_us;
-    uint64_t disk_free;
-    struct store_stats stats;
-};
-
-static struct store_memory *self(const struct store *store)
-{
-    return (struct store_memory *)(uintptr_t)store;
-}
 
 /* ---- small things ---- */
 
@@ -207,7 +148,7 @@ static void end_commit(struct store_memory *store)
 
 static int memory_append(struct store *base, struct store_append *append)
 {
-    struct store_memory *store = self(base);
+    struct store_memory *store = store_memory_self(base);
     if (!store->started || store->stopping || store->queued.count >= store->options.append_queue_max)
         return STORE_EAGAIN;
     append->node.weight = entry_size(append->parts, append->part_count);
@@ -220,7 +161,7 @@ static int memory_append(struct store *base, struct store_append *append)
 
 static int memory_flush(struct store *base, struct store_flush *flush)
 {
-    struct store_memory *store = self(base);
+    struct store_memory *store = store_memory_self(base);
     if (!store->started || store->stopping || store->flush)
         return STORE_EAGAIN;
     store->flush = flush;
@@ -252,7 +193,7 @@ static void end_flush(struct store_memory *store)
 
 static int memory_trim(struct store *base, uint64_t partition, uint64_t log_start)
 {
-    return log_starts_raise(&self(base)->starts, partition, log_start);
+    return log_starts_raise(&store_memory_self(base)->starts, partition, log_start);
 }
 
 /* ---- reads ---- */
@@ -268,7 +209,7 @@ static int begin_read(struct store_memory *store, struct queue_node *node, enum 
 
 static int memory_read(struct store *base, struct store_read *read)
 {
-    struct store_memory *store = self(base);
+    struct store_memory *store = store_memory_self(base);
     if (store->read_count >= store->options.read_queue_max)
         return STORE_EAGAIN;
     return begin_read(store, &read->node, TAG_READ, strikes(&store->fail_read));
@@ -276,7 +217,12 @@ static int memory_read(struct store *base, struct store_read *read)
 
 static int memory_lookup(struct store *base, struct store_lookup *lookup)
 {
-    return begin_read(self(base), &lookup->node, TAG_LOOKUP, false);
+    return begin_read(store_memory_self(base), &lookup->node, TAG_LOOKUP, false);
+}
+
+static int memory_range(struct store *base, struct store_range *range)
+{
+    return begin_read(store_memory_self(base), &range->node, TAG_RANGE, false);
 }
 
 static int run_read(struct store_memory *store, struct store_read *read, bool corrupt)
@@ -304,6 +250,8 @@ static void end_read(struct store_memory *store, unsigned position)
         read->count = 0;
         read->status = run_read(store, read, pending.corrupt);
         store->stats.reads++;
+    } else if (pending.tag == TAG_RANGE) {
+        memory_disk_range(&store->disk, (struct store_range *)pending.node);
     } else {
         struct store_lookup *lookup = (struct store_lookup *)pending.node;
         memory_disk_lookup(&store->disk, lookup);
@@ -343,13 +291,13 @@ int64_t store_memory_next_due(const struct store *base)
 {
     int64_t due_us;
     unsigned read;
-    next_work(self(base), &due_us, &read);
+    next_work(store_memory_self(base), &due_us, &read);
     return due_us;
 }
 
 void store_memory_advance(struct store *base, int64_t now_us)
 {
-    struct store_memory *store = self(base);
+    struct store_memory *store = store_memory_self(base);
     int64_t due_us;
     unsigned read = 0;
     enum work work;
@@ -371,26 +319,28 @@ void store_memory_advance(struct store *base, int64_t now_us)
 
 static int memory_load_state(struct store *base, store_row_fn *fn, void *ctx, uint64_t *ret_applied_index)
 {
-    const struct memory_disk *disk = &self(base)->disk;
-    int rc = 0;
-    for (size_t i = 0; i < disk->rows.count && rc == 0; i++) {
+    const struct memory_disk *disk = &store_memory_self(base)->disk;
+    int rc = 0, skipped = -1; /* a table */
+    for (size_t i = 0; i < disk->rows.count && rc >= 0; i++) {
         const struct memory_row *row = &disk->rows.list[i];
         struct store_row out = {row->key, row->key_size, row->value, row->value_size};
-        rc = fn(ctx, &out);
+        rc = row->key[0] == skipped ? 0 : fn(ctx, &out);
+        if (rc == STORE_NEXT_TABLE)
+            skipped = row->key[0];
     }
-    if (rc == 0)
+    if (rc >= 0)
         *ret_applied_index = disk->applied_index;
-    return rc;
+    return rc < 0 ? rc : 0;
 }
 
 static int memory_replay(struct store *base, store_entry_fn *fn, void *ctx)
 {
-    return memory_disk_replay(&self(base)->disk, fn, ctx);
+    return memory_disk_replay(&store_memory_self(base)->disk, fn, ctx);
 }
 
 static int memory_start(struct store *base)
 {
-    struct store_memory *store = self(base);
+    struct store_memory *store = store_memory_self(base);
     CHECK(!store->started);
     store->started = true;
     store->disk.clean = false;
@@ -405,7 +355,7 @@ static int memory_completion_fd(const struct store *base)
 
 static unsigned memory_poll(struct store *base, unsigned count_max)
 {
-    struct store_memory *store = self(base);
+    struct store_memory *store = store_memory_self(base);
     unsigned count = 0, there = store->finished.count;
     for (; count < there && count < count_max; count++) {
         struct queue_node *node = list_pop(&store->finished);
@@ -421,6 +371,9 @@ static unsigned memory_poll(struct store *base, unsigned count_max)
             ((struct store_lookup *)node)
                 ->done((struct store_lookup *)node, ((struct store_lookup *)node)->ctx);
             break;
+        case TAG_RANGE:
+            ((struct store_range *)node)->done((struct store_range *)node, ((struct store_range *)node)->ctx);
+            break;
         case TAG_FLUSH:
             ((struct store_flush *)node)->done((struct store_flush *)node, ((struct store_flush *)node)->ctx);
             break;
@@ -431,15 +384,15 @@ static unsigned memory_poll(struct store *base, unsigned count_max)
 
 static void memory_stats(struct store *base, struct store_stats *ret_stats)
 {
-    *ret_stats = self(base)->stats;
+    *ret_stats = store_memory_self(base)->stats;
     ret_stats->segments = 1;
-    ret_stats->read_only = self(base)->read_only;
-    ret_stats->disk_free = self(base)->disk_free;
+    ret_stats->read_only = store_memory_self(base)->read_only;
+    ret_stats->disk_free = store_memory_self(base)->disk_free;
 }
 
 static void memory_stop(struct store *base)
 {
-    struct store_memory *store = self(base);
+    struct store_memory *store = store_memory_self(base);
     if (!store->started)
         return;
     store->stopping = true;
@@ -469,7 +422,7 @@ static void destroy(struct store_memory *store)
 static void memory_close(struct store *base)
 {
     memory_stop(base);
-    destroy(self(base));
+    destroy(store_memory_self(base));
 }
 
 static const struct store_ops memory_ops = {
@@ -480,6 +433,7 @@ static const struct store_ops memory_ops = {
     .read = memory_read,
     .lookup = memory_lookup,
     .flush = memory_flush,
+    .range = memory_range,
     .trim = memory_trim,
     .completion_fd = memory_completion_fd,
     .poll = memory_poll,
@@ -545,7 +499,7 @@ int store_memory_reopen(const struct store_memory_options *options, struct store
 
 struct store_memory_image *store_memory_crash(struct store *base)
 {
-    struct store_memory *store = self(base);
+    struct store_memory *store = store_memory_self(base);
     struct store_memory_image *image = malloc(sizeof(*image));
     CHECK(image != NULL);
     /* In this order: a flush never reaches beyond the commits that had finished. */
@@ -566,35 +520,4 @@ void store_memory_image_destroy(struct store_memory_image *image)
         return;
     memory_disk_finish(&image->disk);
     free(image);
-}
-
-void store_memory_fault_full(struct store *base, bool full)
-{
-    self(base)->full = full;
-}
-
-void store_memory_fault_disk_free(struct store *base, uint64_t bytes)
-{
-    self(base)->disk_free = bytes;
-}
-
-void store_memory_fault_commit(struct store *base, uint64_t nth)
-{
-    self(base)->fail_commit = nth;
-}
-
-void store_memory_fault_flush(struct store *base, uint64_t nth)
-{
-    self(base)->fail_flush = nth;
-}
-
-void store_memory_fault_slow(struct store *base, uint64_t count, int64_t us_extra)
-{
-    self(base)->slow_count = count;
-    self(base)->slow_us = us_extra;
-}
-
-void store_memory_fault_read(struct store *base, uint64_t nth)
-{
-    self(base)->fail_read = nth;
 }

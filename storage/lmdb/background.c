@@ -176,12 +176,14 @@ struct jobs {
     bool make_next, copy;
     struct segment *seal;
     struct store_flush *flush;
+    struct queue_node *ranges;
     bool stop;
 };
 
 static bool has_jobs_locked(const struct background *background)
 {
-    return background->next_wanted || background->flush || background->seal_first || background->copy_wanted;
+    return background->next_wanted || background->flush || background->ranges || background->seal_first ||
+           background->copy_wanted;
 }
 
 static struct timespec timespec_of(int64_t us)
@@ -196,13 +198,15 @@ static struct jobs wait_jobs(struct background *background, bool seal_failed, in
     struct timespec until = timespec_of(until_us);
     int rc = 0;
     pthread_mutex_lock(&background->lock);
-    while (!background->stopping && !background->next_wanted && !background->flush &&
+    while (!background->stopping && !background->next_wanted && !background->flush && !background->ranges &&
            !background->copy_wanted && (seal_failed || !background->seal_first) && !background->trimmed &&
            rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&background->wake, &background->lock, &until);
     background->trimmed = false;
     struct jobs jobs = {.make_next = background->next_wanted && !background->next,
-                        .flush = background->flush};
+                        .flush = background->flush,
+                        .ranges = background->ranges};
+    background->ranges = NULL;
     jobs.stop = background->stopping && (!has_jobs_locked(background) || seal_failed);
     jobs.copy = background->copy_wanted;
     if ((jobs.seal = background->seal_first)) {
@@ -214,6 +218,23 @@ static struct jobs wait_jobs(struct background *background, bool seal_failed, in
     }
     pthread_mutex_unlock(&background->lock);
     return jobs;
+}
+
+static void run_ranges(struct background *background, struct queue_node *ranges)
+{
+    while (ranges) {
+        struct store_range *range = (struct store_range *)ranges;
+        ranges = ranges->next;
+        int rc = state_range(background->state, range);
+        range->status = env_code(rc);
+        if (range->status == STORE_EIO)
+            health_fail(background->health, "read", background->state->env->path, rc);
+        else if (range->status == STORE_ECORRUPT)
+            LOG_ERROR(background->health->log, "STORE-CORRUPT", "%s is damaged",
+                      background->state->env->path);
+        range->node.weight = background->range_tag;
+        completions_post(background->completions, &range->node);
+    }
 }
 
 static void run_copy(struct background *background)
@@ -248,6 +269,7 @@ static void *run(void *ctx)
         struct jobs jobs = wait_jobs(background, seal_failed, clean_us);
         if (jobs.make_next)
             make_next(background);
+        run_ranges(background, jobs.ranges);
         if (jobs.flush) {
             jobs.flush->status = run_flush(background, jobs.flush);
             pthread_mutex_lock(&background->lock);
@@ -410,6 +432,20 @@ int background_flush(struct background *background, struct store_flush *flush)
     pthread_mutex_lock(&background->lock);
     if (!background->flush && !background->stopping) {
         background->flush = flush;
+        pthread_cond_signal(&background->wake);
+        rc = 0;
+    }
+    pthread_mutex_unlock(&background->lock);
+    return rc;
+}
+
+int background_range(struct background *background, struct store_range *range)
+{
+    int rc = STORE_EAGAIN;
+    pthread_mutex_lock(&background->lock);
+    if (!background->stopping) {
+        range->node.next = background->ranges;
+        background->ranges = &range->node;
         pthread_cond_signal(&background->wake);
         rc = 0;
     }

@@ -1,8 +1,8 @@
 /* background.h: the thread that keeps house: it alone writes meta.mdb and state.mdb once the store runs.
  *
- * Jobs:    the next segment, made while the current one fills · flushes of the state · sealing what the writer left ·
+ * Jobs:    the next segment, made while the current one fills · flushes of the state, and rows of it read · sealing what the writer left ·
  *          giving space back, when nothing else is to do (cleaner.h) · the clean-stop mark at the end. A roll therefore waits for a flush at most, and normally for nothing.
- * Thread:  its own. background_take_next and _want_next and _seal are the writer's, _flush the owner's, _await_seals and
+ * Thread:  its own. background_take_next and _want_next and _seal are the writer's, _flush and _range the owner's, _await_seals and
  *          _copy_state the inspector's. */
 #ifndef CRIER_STORAGE_LMDB_BACKGROUND_H
 #define CRIER_STORAGE_LMDB_BACKGROUND_H
@@ -22,6 +22,7 @@ struct background {
     struct health *health;
     struct completions *completions;
     unsigned flush_tag;   /* the weight a finished flush is posted with */
+    unsigned range_tag;   /* and a finished range of rows */
     uint64_t next_number; /* of the segment made next */
     struct cleaner cleaner;
     /* its own */
@@ -36,10 +37,11 @@ struct background {
     int next_told;   /* the thread's own: the status of the last attempt, which the log has heard of */
     struct segment *seal_first, *seal_last;
     struct store_flush *flush;
-    bool trimmed;     /* the cleaner has something to look at */
-    bool sealing;     /* one is being sealed right now */
-    bool seal_stuck;  /* there is no room for it: tried again with the next job */
-    bool copy_wanted; /* of the state */
+    struct queue_node *ranges; /* asked for; of store_range */
+    bool trimmed;              /* the cleaner has something to look at */
+    bool sealing;              /* one is being sealed right now */
+    bool seal_stuck;           /* there is no room for it: tried again with the next job */
+    bool copy_wanted;          /* of the state */
     int copy_status;
     uint64_t copy_index;
     bool stopping;
@@ -70,5 +72,7 @@ int background_await_seals(struct background *background);
 int background_copy_state(struct background *background, uint64_t *ret_index);
 /* 0 or STORE_EAGAIN (one is under way). */
 int background_flush(struct background *background, struct store_flush *flush);
+/* 0 or STORE_EAGAIN (it is stopping). */
+int background_range(struct background *background, struct store_range *range);
 
 #endif

@@ -390,6 +390,14 @@ int env_row_first(struct env_cursor *cursor, MDB_val *ret_key, MDB_val *ret_valu
     return rc != 0 ? rc : row_of(cursor, &row, ret_key, ret_value);
 }
 
+int env_row_seek(struct env_cursor *cursor, const void *key, size_t key_size, MDB_val *ret_key,
+                 MDB_val *ret_value)
+{
+    struct tree_row row;
+    int rc = tree_seek(&cursor->tree, key, key_size, &row);
+    return rc != 0 ? rc : row_of(cursor, &row, ret_key, ret_value);
+}
+
 int env_row_next(struct env_cursor *cursor, MDB_val *ret_key, MDB_val *ret_value)
 {
     struct tree_row row;

@@ -93,6 +93,8 @@ int env_value_head(const struct env_cursor *cursor, const struct env_value *valu
 
 /* Rows of any key and of values inside leaf pages, as in meta.mdb and state.mdb; larger values are read too. */
 int env_row_first(struct env_cursor *cursor, MDB_val *ret_key, MDB_val *ret_value);
+int env_row_seek(struct env_cursor *cursor, const void *key, size_t key_size, MDB_val *ret_key,
+                 MDB_val *ret_value); /* first key >= key */
 int env_row_next(struct env_cursor *cursor, MDB_val *ret_key, MDB_val *ret_value);
 int env_row_find(struct env_cursor *cursor, const void *key, size_t key_size, MDB_val *ret_value);
 

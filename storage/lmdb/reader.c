@@ -85,6 +85,8 @@ static int read_run(struct read_job *job, struct env_cursor *cursor, const struc
     struct env_value value;
     for (uint64_t expected = run->first_index; expected <= run->last_index && !read_job_done(job);
          expected++) {
+        if (job->at >= run->next_offset)
+            return 0; /* what is wanted next is elsewhere */
         int rc = expected == run->first_index ? env_cursor_seek(cursor, expected, &value)
                                               : env_cursor_next(cursor, &value);
         if (rc != 0)
@@ -109,10 +111,11 @@ static int read_runs(struct read_job *job, struct segment *segment, const struct
         return rc;
     read_job_expect(job, runs, count);
     for (unsigned i = 0; i < count && rc == 0 && !read_job_done(job); i++)
-        rc = read_run(job, &cursor, &runs[i], segment->generation > 0);
+        if (runs[i].next_offset > job->at)
+            rc = read_run(job, &cursor, &runs[i], segment->generation > 0);
     close_cursor(&cursor);
     if (runs[count - 1].next_offset > job->at)
-        job->at = runs[count - 1].next_offset;
+        read_job_skip(job, runs[count - 1].next_offset);
     return rc;
 }
 

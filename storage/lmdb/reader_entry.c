@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GATHER_SIZE  (16u << 10)  /* a buffer for single batches of many entries */
 #define SCRATCH_SIZE (512u << 10) /* entries are closed at 256 KiB; only larger single batches exceed this */
 
 bool read_job_done(const struct read_job *job)
@@ -24,6 +25,18 @@ bool read_job_done(const struct read_job *job)
            (read->count > 0 && job->bytes >= read->bytes_max);
 }
 
+void read_job_skip(struct read_job *job, uint64_t offset)
+{
+    const struct store_read *read = job->read;
+    if (!read->offsets) {
+        job->at = offset;
+        return;
+    }
+    while (job->gathered < read->offset_count && read->offsets[job->gathered] < offset)
+        job->gathered++;
+    job->at = job->gathered < read->offset_count ? read->offsets[job->gathered] : read->until;
+}
+
 void read_job_expect(struct read_job *job, const struct index_run *runs, unsigned count)
 {
     size_t expected = 0;
@@ -31,6 +44,8 @@ void read_job_expect(struct read_job *job, const struct index_run *runs, unsigne
         expected += runs[i].bytes;
     size_t wanted = job->read->bytes_max > job->bytes ? job->read->bytes_max - job->bytes : 0;
     job->expected = expected < wanted ? expected : wanted;
+    if (job->read->offsets && job->expected > GATHER_SIZE)
+        job->expected = GATHER_SIZE;
 }
 
 int read_failed(struct read_job *job, const struct env *env, uint64_t entry_index, int code, int rc)
@@ -84,13 +99,14 @@ static void add_batch(struct read_job *job, const struct entry_part *part, const
         .batch = {buffer_ref(job->reader->buffer), part->payload.data, part->payload.size},
     };
     job->bytes += part->payload.size;
-    job->at = part->base_offset + part->span;
+    read_job_skip(job, part->base_offset + part->span);
 }
 
 static bool wanted(const struct read_job *job, const struct entry_part *part)
 {
     return part->kind == PART_DATA && part->partition == job->read->partition &&
-           part->base_offset + part->span > job->at && part->base_offset < job->read->until;
+           part->base_offset + part->span > job->at &&
+           (job->read->offsets ? part->base_offset <= job->at : part->base_offset < job->read->until);
 }
 
 /* ---- from memory ---- */
@@ -240,7 +256,8 @@ int read_entry(struct read_job *job, const struct env *env, const struct env_val
         int rc = take_batches(job, value->data, value, false);
         return rc == STORE_ECORRUPT ? corrupt(job, env, value->index) : rc;
     }
-    if (run->first_index == run->last_index && run->bytes >= value->size / 2 && value->size <= ENTRY_SIZE_MAX)
+    if (!job->read->offsets && run->first_index == run->last_index && run->bytes >= value->size / 2 &&
+        value->size <= ENTRY_SIZE_MAX)
         return read_in_place(job, env, value);
     return value->size <= SCRATCH_SIZE ? read_whole(job, env, value) : read_by_envelopes(job, env, value);
 }

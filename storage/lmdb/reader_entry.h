@@ -12,11 +12,14 @@ struct read_job {
     struct reader *reader;
     struct store_read *read;
     uint64_t at;     /* the next offset wanted */
+    size_t gathered; /* of read->offsets: those below `at` */
     size_t bytes;    /* of the batches so far */
     size_t expected; /* bytes still to come, about: how large a new buffer should be */
 };
 
 bool read_job_done(const struct read_job *job);
+/* Nothing below is there, or wanted: on to the next offset that is. */
+void read_job_skip(struct read_job *job, uint64_t offset);
 void read_job_expect(struct read_job *job, const struct index_run *runs, unsigned count);
 
 /* Adds the entry's batches of the partition from job->at on. run: the one it was found by. 0 or a store code (logged). */

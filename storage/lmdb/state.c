@@ -300,6 +300,15 @@ void state_close(struct state *state)
     state->env = NULL;
 }
 
+/* The row after this one, or the first one of the tables behind its own. */
+static int row_after(struct env_cursor *cursor, MDB_val *key, MDB_val *value, int code)
+{
+    uint8_t next = (uint8_t)(*(const uint8_t *)key->mv_data + 1);
+    if (code != STORE_NEXT_TABLE)
+        return env_row_next(cursor, key, value);
+    return next ? env_row_seek(cursor, &next, 1, key, value) : MDB_NOTFOUND;
+}
+
 int state_load(const struct state *state, store_row_fn *fn, void *ctx)
 {
     struct env_cursor cursor;
@@ -310,18 +319,96 @@ int state_load(const struct state *state, store_row_fn *fn, void *ctx)
     }
     MDB_val key, value;
     int code = 0;
-    for (rc = env_row_first(&cursor, &key, &value); rc == 0 && code == 0;
-         rc = env_row_next(&cursor, &key, &value)) {
+    for (rc = env_row_first(&cursor, &key, &value); rc == 0; rc = row_after(&cursor, &key, &value, code)) {
         struct store_row row = {key.mv_data, key.mv_size, value.mv_data, value.mv_size - CRC_SIZE};
-        if (!is_cut(&key))
-            code = fn(ctx, &row);
+        code = is_cut(&key) ? 0 : fn(ctx, &row);
+        if (code < 0)
+            break;
     }
     env_cursor_end(&cursor);
-    if (code == 0 && rc != MDB_NOTFOUND) {
+    if (code >= 0 && rc != MDB_NOTFOUND) {
         LOG_ERROR(state->folder->log, "STORE-STATE", "cannot read %s: %s", state->env->path, env_text(rc));
         code = env_code(rc);
     }
-    return code;
+    return code < 0 ? code : 0;
+}
+
+/* ---- a range of rows ---- */
+
+struct range_rows {
+    struct store_row *rows; /* then the bytes: keys and values */
+    size_t size, capacity;  /* of the bytes */
+};
+
+static bool range_reserve(struct range_rows *out, const struct store_range *range, size_t size)
+{
+    size_t head = range->count_max * sizeof(struct store_row);
+    if (out->rows && out->capacity - out->size >= size)
+        return true;
+    size_t capacity = 2 * out->capacity + size + (16u << 10);
+    struct store_row *grown = realloc(out->rows, head + capacity);
+    if (!grown)
+        return false;
+    out->rows = grown;
+    out->capacity = capacity;
+    return true;
+}
+
+/* Until the end, the block may move: pointers are places in it. */
+static bool range_add(struct range_rows *out, struct store_range *range, const MDB_val *key,
+                      const MDB_val *value)
+{
+    size_t value_size = value->mv_size - CRC_SIZE;
+    if (!range_reserve(out, range, key->mv_size + value_size))
+        return false;
+    uint8_t *bytes = (uint8_t *)(out->rows + range->count_max) + out->size;
+    memcpy(bytes, key->mv_data, key->mv_size);
+    memcpy(bytes + key->mv_size, value->mv_data, value_size);
+    out->rows[range->count++] = (struct store_row){.key_size = key->mv_size, .value_size = value_size};
+    out->size += key->mv_size + value_size;
+    return true;
+}
+
+static void range_settle(const struct range_rows *out, struct store_range *range)
+{
+    const uint8_t *at = (const uint8_t *)(out->rows + range->count_max);
+    for (size_t i = 0; i < range->count; i++) {
+        out->rows[i].key = at;
+        out->rows[i].value = at + out->rows[i].key_size;
+        at += out->rows[i].key_size + out->rows[i].value_size;
+    }
+    range->rows = out->rows;
+}
+
+int state_range(const struct state *state, struct store_range *range)
+{
+    struct env_cursor cursor;
+    struct range_rows out = {0};
+    MDB_val key, value;
+    range->count = 0;
+    range->rows = NULL;
+    int rc = env_cursor_begin(&cursor, state->env);
+    if (rc != 0)
+        return rc;
+    for (rc = env_row_seek(&cursor, range->from, range->from_size, &key, &value);
+         rc == 0 && range->count < range->count_max && *(const uint8_t *)key.mv_data == range->from[0];
+         rc = env_row_next(&cursor, &key, &value)) {
+        if (!row_good(&key, &value))
+            rc = MDB_CORRUPTED;
+        else if (!range_add(&out, range, &key, &value))
+            rc = ENOMEM;
+        if (rc != 0)
+            break;
+    }
+    env_cursor_end(&cursor);
+    if (rc != 0 && rc != MDB_NOTFOUND) {
+        free(out.rows);
+        range->count = 0;
+        return rc;
+    }
+    if (out.rows)
+        range_settle(&out, range);
+    return 0;
 }
 
 /* ---- flushing ---- */

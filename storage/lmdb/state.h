@@ -26,6 +26,8 @@ bool state_owns(const char *name); /* is this file of shard-0 one of ours? */
 void state_close(struct state *state);
 int state_load(const struct state *state, store_row_fn *fn, void *ctx);
 /* Rows and F in one synced transaction. 0 or an LMDB code (see env_code). */
+/* Fills the range's rows. 0 or an LMDB code. Where state_flush runs. */
+int state_range(const struct state *state, struct store_range *range);
 int state_flush(struct state *state, const struct store_flush *flush);
 /* Keeps a copy of the file as it is, and only the newest STATE_COPIES_KEPT. 0 or an LMDB code. */
 int state_copy(struct state *state);

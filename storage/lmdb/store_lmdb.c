@@ -1,7 +1,7 @@
 /* store_lmdb.c: the shard log over LMDB: the parts of this folder put together behind store.h.
  *
  *   owner ──append──▶ writer ──────roll, seal──────▶ background ──▶ meta.mdb, state.mdb
- *     │ ──flush────────────────────────────────────────▲
+ *     │ ──flush, range─────────────────────────────────▲
  *     │ ──read, lookup──▶ readers (a partition's requests go to the same one)
  *     ◀───────────────── completions ─────── all of them
  *
@@ -26,7 +26,7 @@
 #define SEGMENT_SIZE_MIN   (256u << 10)
 
 /* What a finished node is; its weight on the way back. */
-enum tag { TAG_APPEND = 1, TAG_READ, TAG_LOOKUP, TAG_FLUSH, TAG_INSPECT };
+enum tag { TAG_APPEND = 1, TAG_READ, TAG_LOOKUP, TAG_FLUSH, TAG_RANGE, TAG_INSPECT };
 
 struct store_lmdb {
     struct store base; /* first */
@@ -81,6 +81,7 @@ static int make_background(struct store_lmdb *store, struct segment *next)
                                             .health = &store->health,
                                             .completions = store->completions,
                                             .flush_tag = TAG_FLUSH,
+                                            .range_tag = TAG_RANGE,
                                             .next_number = store->recovery.next_number,
                                             .next = next,
                                             .cleaner = {.place = {.folder = &store->folder,
@@ -230,6 +231,11 @@ static int store_flush(struct store *base, struct store_flush *flush)
     return self(base)->started ? background_flush(&self(base)->background, flush) : STORE_EAGAIN;
 }
 
+static int store_range(struct store *base, struct store_range *range)
+{
+    return self(base)->started ? background_range(&self(base)->background, range) : STORE_EAGAIN;
+}
+
 static int store_trim(struct store *base, uint64_t partition, uint64_t log_start)
 {
     struct store_lmdb *store = self(base);
@@ -271,6 +277,11 @@ static void hand_out(struct queue_node *node)
     case TAG_FLUSH: {
         struct store_flush *flush = (struct store_flush *)node;
         flush->done(flush, flush->ctx);
+        return;
+    }
+    case TAG_RANGE: {
+        struct store_range *range = (struct store_range *)node;
+        range->done(range, range->ctx);
         return;
     }
     case TAG_INSPECT: {
@@ -348,6 +359,7 @@ static const struct store_ops lmdb_ops = {
     .read = store_read,
     .lookup = store_lookup,
     .flush = store_flush,
+    .range = store_range,
     .trim = store_trim,
     .inspect = store_inspect,
     .completion_fd = store_completion_fd,

@@ -126,12 +126,19 @@ static int flush(struct store *store, struct store_flush *flush)
     return 0;
 }
 
+static int range(struct store *store, struct store_range *range)
+{
+    (void)store, (void)range;
+    return STORE_EAGAIN;
+}
+
 static const struct store_ops store_ops = {.load_state = load_state,
                                            .replay = replay,
                                            .start = start,
                                            .append = append,
                                            .lookup = lookup,
-                                           .flush = flush};
+                                           .flush = flush,
+                                           .range = range};
 
 static void no_random(void *ctx, void *to, size_t size)
 {

@@ -396,6 +396,12 @@ static int wrapped_flush(struct store *store, struct store_flush *flush)
     return rc;
 }
 
+static int wrapped_range(struct store *store, struct store_range *range)
+{
+    struct disk *disk = disk_of(store);
+    return disk->inner->ops->range(disk->inner, range);
+}
+
 static int wrapped_completion_fd(const struct store *store)
 {
     (void)store;
@@ -438,6 +444,7 @@ static const struct store_ops wrapped_ops = {.load_state = wrapped_load_state,
                                              .read = wrapped_read,
                                              .lookup = wrapped_lookup,
                                              .flush = wrapped_flush,
+                                             .range = wrapped_range,
                                              .trim = wrapped_trim,
                                              .completion_fd = wrapped_completion_fd,
                                              .poll = wrapped_poll,

@@ -110,6 +110,12 @@ static int blank_flush(struct store *store, struct store_flush *flush)
     return 0;
 }
 
+static int blank_range(struct store *store, struct store_range *range)
+{
+    (void)store, (void)range;
+    return STORE_EAGAIN;
+}
+
 static int blank_trim(struct store *store, uint64_t partition, uint64_t log_start)
 {
     (void)store, (void)partition, (void)log_start;
@@ -121,6 +127,7 @@ static const struct store_ops blank_ops = {.load_state = blank_load_state,
                                            .start = blank_start,
                                            .append = blank_append,
                                            .flush = blank_flush,
+                                           .range = blank_range,
                                            .trim = blank_trim};
 
 static void no_random(void *ctx, void *to, size_t size)

@@ -18,7 +18,8 @@ if(TARGET broker_core AND TARGET storage AND TARGET client)
   add_library(sim_allocation OBJECT ${CMAKE_SOURCE_DIR}/tests/support/allocation.c ${SIM}/harness_memory.c)
   target_link_libraries(sim_allocation PRIVATE crier_flags)
   add_executable(crier_sim_failures ${SIM}/failures.c ${SIM_SOURCES} ${CMAKE_SOURCE_DIR}/storage/store_memory.c
-                 ${CMAKE_SOURCE_DIR}/storage/memory_disk.c $<TARGET_OBJECTS:sim_allocation>)
+                 ${CMAKE_SOURCE_DIR}/storage/store_memory_faults.c ${CMAKE_SOURCE_DIR}/storage/memory_disk.c
+                 $<TARGET_OBJECTS:sim_allocation>)
   target_link_libraries(crier_sim_failures PRIVATE crier_flags client broker_core storage proto base)
   target_link_options(crier_sim_failures PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free)
   target_compile_definitions(crier_sim_failures PRIVATE malloc=harness_malloc calloc=harness_calloc
