@@ -35,7 +35,8 @@
     X(CRIER_EHANDLER, -23, false, "a handler failed")                                                        \
     X(CRIER_EXSHARD, -24, false, "parts of an atomic emit live in different shards")                         \
     X(CRIER_EOFFSET, -25, false, "the partition does not end where it was expected to")                      \
-    X(CRIER_ECANCELED, -26, false, "canceled")
+    X(CRIER_ECANCELED, -26, false, "canceled")                                                               \
+    X(CRIER_ENOSCHEDULE, -31, false, "no such schedule: it has fired, was canceled, or never was")
 
 enum error_code {
 #define ERROR_ENUM(name, number, retriable, text) WIRE_##name = (number),

@@ -56,6 +56,9 @@
     X(FRAME_SETTLED, 32, "SETTLED")                                                                          \
     X(FRAME_REDRIVE, 33, "REDRIVE")                                                                          \
     X(FRAME_REDRIVEN, 34, "REDRIVEN")                                                                        \
+    X(FRAME_SCHEDULE_CANCEL, 36, "SCHEDULE_CANCEL")                                                          \
+    X(FRAME_SCHEDULE_LIST, 37, "SCHEDULE_LIST")                                                              \
+    X(FRAME_SCHEDULES, 38, "SCHEDULES")                                                                      \
     X(FRAME_INSPECT, 42, "INSPECT")                                                                          \
     X(FRAME_INSPECTED, 43, "INSPECTED")                                                                      \
     X(FRAME_PING, 50, "PING")                                                                                \

@@ -163,6 +163,11 @@ static int apply_command(struct shard *shard, const struct entry_part *part, int
         return apply_alter_topic(shard, bytes, size);
     case COMMAND_DELETE_TOPIC:
         return apply_delete_topic(shard, bytes, size);
+    case COMMAND_SCHEDULE:
+        return apply_schedules(shard, bytes, size, time_us);
+    case COMMAND_FIRE:
+    case COMMAND_CANCEL_SCHEDULES:
+        return apply_end_schedules(shard, bytes, size);
     }
     return STORE_ECORRUPT; /* written by a newer version: never skipped silently */
 }

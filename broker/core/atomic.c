@@ -45,7 +45,7 @@ static int parts_judge(struct shard *shard, struct emit *emit, uint64_t *ret_dec
     for (uint32_t i = 0; i < emit->part_count; i++) {
         const struct emit_part *part = &emit->parts[i];
         const struct partition *partition = partition_find(shard, part->partition);
-        if (!partition || !partition->topic->applied)
+        if (!partition || !partition->topic->applied || partition->topic->reserved)
             return WIRE_CRIER_ENOTOPIC;
         if (partition->topic->deleting) {
             *ret_decided_by = topic_depends(shard, partition->topic);

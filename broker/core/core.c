@@ -30,6 +30,7 @@ struct core_config core_config_default(void)
                                 .idle_timeout_ms = 15000,
                                 .flush_interval_us = 1000000,
                                 .flush_log_bytes = 64u << 20,
+                                .schedule_window = 32768,
                                 .flush_rows_per_turn = 2000,
                                 .software = "crierd"};
 }
@@ -104,6 +105,7 @@ void core_drain(struct core *core, uint32_t deadline_ms)
 {
     if (!core->draining)
         session_drain(core->session, deadline_ms);
+    shard_drain(core->shard);
     core->draining = true;
 }
 

@@ -43,17 +43,18 @@ struct core_ops {
 };
 
 struct core_config {
-    bool auto_create;             /* describe and listen may create topics; default true */
-    bool durability_memory;       /* new topics say "memory" to their emitters; default false: durable */
-    uint32_t event_size_max;      /* bytes; default 1 MiB */
-    size_t ingest_bytes_max;      /* sum of all producers' grants; default 16 MiB */
-    size_t producer_window_max;   /* grant of one active producer; default 8 MiB */
-    size_t cache_bytes_max;       /* what the tail cache may pin; default 8 MiB */
-    uint32_t ping_interval_ms;    /* told to clients; default 5000 */
-    uint32_t idle_timeout_ms;     /* a silent connection is closed after this; default 15000 */
-    int64_t flush_interval_us;    /* state flush; default 1 s */
-    uint64_t flush_log_bytes;     /* or after so much log; default 64 MiB */
-    uint64_t disk_free_min;       /* with less left on the disk emits are refused; default 0: never */
+    bool auto_create;           /* describe and listen may create topics; default true */
+    bool durability_memory;     /* new topics say "memory" to their emitters; default false: durable */
+    uint32_t event_size_max;    /* bytes; default 1 MiB */
+    size_t ingest_bytes_max;    /* sum of all producers' grants; default 16 MiB */
+    size_t producer_window_max; /* grant of one active producer; default 8 MiB */
+    size_t cache_bytes_max;     /* what the tail cache may pin; default 8 MiB */
+    uint32_t ping_interval_ms;  /* told to clients; default 5000 */
+    uint32_t idle_timeout_ms;   /* a silent connection is closed after this; default 15000 */
+    int64_t flush_interval_us;  /* state flush; default 1 s */
+    uint64_t flush_log_bytes;   /* or after so much log; default 64 MiB */
+    uint64_t disk_free_min;     /* with less left on the disk emits are refused; default 0: never */
+    uint32_t schedule_window;   /* so many of the next schedules are in memory, up to twice; default 32768 */
     uint32_t flush_rows_per_turn; /* how many are put into bytes at a time; default 2000, about 1 ms */
     uint64_t seed;                /* for choices that need no secrecy */
     const char *software;         /* told in WELCOME; borrowed */
@@ -106,6 +107,7 @@ struct core_stats {
     size_t connections, listeners, topics, partitions, producers, groups;
     uint64_t emits, events_in, bytes_in, refused, duplicates;
     uint64_t delivered_batches, delivered_bytes, cache_hits, reads;
+    uint64_t schedules, fired; /* waiting now; in this life */
     size_t entries_in_flight, ingest_bytes_granted, cache_bytes;
 };
 void core_stats(const struct core *core, struct core_stats *ret_stats);

@@ -32,6 +32,15 @@ void emit_answer(struct shard *shard, struct emit *emit)
     emit_destroy(emit);
 }
 
+/* What a batch that was stored before was answered with. */
+static bool part_recall(const struct producer *producer, struct emit_part *part)
+{
+    if (!producer_stored(&producer->state, &part->header, &part->base_offset))
+        return false;
+    producer_recall_schedule(producer, &part->header, &part->schedule);
+    return true;
+}
+
 /* An emit whose entry was refused or is unknown: duplicates of what is stored are still stored. */
 void emit_fail(struct shard *shard, struct emit *emit, enum emit_outcome outcome, int code)
 {
@@ -45,7 +54,7 @@ void emit_fail(struct shard *shard, struct emit *emit, enum emit_outcome outcome
             continue;
         if (part->duplicate) {
             const struct producer *producer = producer_find(shard, part->header.producer_id, part->partition);
-            if (producer && producer_stored(&producer->state, &part->header, &part->base_offset))
+            if (producer && part_recall(producer, part))
                 continue;
             part->duplicate = false;
         }
@@ -81,7 +90,7 @@ void emit_succeed(struct shard *shard, struct emit *emit)
             continue;
         const struct producer *producer = producer_find(shard, part->header.producer_id, part->partition);
         if (producer)
-            (void)producer_stored(&producer->state, &part->header, &part->base_offset);
+            (void)part_recall(producer, part);
     }
 }
 
@@ -90,22 +99,11 @@ void emit_succeed(struct shard *shard, struct emit *emit)
 void emit_part_prepare(struct shard *shard, struct partition *partition, struct emit_part *part,
                        struct producer *producer)
 {
-    uint32_t span = (uint32_t)part->header.last_offset_delta + 1;
-    uint64_t base_offset = partition->next_prepared;
-    batch_patch(part->batch.data, (int64_t)base_offset, 0);
-    struct entry_part entry_part = {.kind = PART_DATA,
-                                    .span = span,
-                                    .partition = partition->id,
-                                    .base_offset = base_offset,
-                                    .payload = part->batch};
-    shard_add_part(shard, &entry_part);
-    partition->next_prepared = base_offset + span;
-    partition->entry = shard->gathering->number;
+    uint64_t base_offset =
+        shard_add_batch(shard, partition, part->batch, (uint32_t)part->header.last_offset_delta + 1, 0);
     if (producer)
         producer_prepare(producer, part, base_offset, shard->gathering->number);
     part->base_offset = (int64_t)base_offset;
-    shard->count_events += span;
-    shard->count_bytes += part->batch.size;
 }
 
 /* Returns the number of the entry that decides about the part; 0: it is decided already. */
@@ -122,7 +120,8 @@ static uint64_t part_judge(struct shard *shard, struct emit *emit, struct emit_p
         part->base_offset = -1;
         return partition->topic->change;
     }
-    if (!partition || !partition->topic->applied || partition->topic->deleting) {
+    if (!partition || !partition->topic->applied || partition->topic->deleting ||
+        partition->topic->reserved) {
         part_refuse(emit, part, WIRE_CRIER_ENOTOPIC);
         return 0;
     }
@@ -138,7 +137,7 @@ static uint64_t part_judge(struct shard *shard, struct emit *emit, struct emit_p
             part->base_offset = -1;
             if (producer->entry > shard->entry_done)
                 return producer->entry;
-            CHECK(producer_stored(&producer->state, &part->header, &part->base_offset));
+            CHECK(part_recall(producer, part));
             return 0;
         case SEQUENCE_NEW:
             break;
@@ -148,7 +147,16 @@ static uint64_t part_judge(struct shard *shard, struct emit *emit, struct emit_p
         part_refuse(emit, part, WIRE_CRIER_EFULL);
         return 0;
     }
-    emit_part_prepare(shard, partition, part, producer);
+    if (part->delay_us || part->at_us) {
+        int code = schedule_judge(shard, part);
+        if (code) {
+            part_refuse(emit, part, code);
+            return 0;
+        }
+        schedule_prepare(shard, part, producer);
+    } else {
+        emit_part_prepare(shard, partition, part, producer);
+    }
     return shard->gathering->number;
 }
 
@@ -165,7 +173,7 @@ static void part_judge_read_only(struct shard *shard, struct emit *emit, struct 
         return;
     part->outcome = EMIT_UNKNOWN;
     const struct producer *producer = producer_find(shard, part->header.producer_id, part->partition);
-    if (producer && producer_stored(&producer->state, &part->header, &part->base_offset)) {
+    if (producer && part_recall(producer, part)) {
         part->outcome = EMIT_STORED;
         part->code = 0;
         part->duplicate = true;
@@ -209,19 +217,9 @@ static size_t emit_size(const struct emit *emit)
     return size;
 }
 
-/* Is there a place for it now? Seals the open entry if it is in the way. */
 static bool emit_has_room(struct shard *shard, const struct emit *emit)
 {
-    struct shard_entry *entry = shard->gathering;
-    if (!entry || entry->part_count == 0)
-        return true;
-    if (entry->size + emit_size(emit) <= SHARD_ENTRY_SIZE &&
-        entry->part_count + emit->part_count <= SHARD_ENTRY_PARTS)
-        return true;
-    if (!shard_has_room(shard))
-        return false;
-    entry_seal(shard);
-    return true;
+    return schedules_ready(shard, emit) && entry_make_room(shard, emit_size(emit), emit->part_count);
 }
 
 void shard_emit(struct shard *shard, struct emit *emit)

@@ -28,6 +28,7 @@ static void entry_recycle(struct shard_entry *entry)
         slice_unref(&entry->parts[i].payload);
     entry->part_count = entry->position_count = entry->source_count = entry->topic_count = 0;
     entry->change_count = entry->move_count = 0;
+    entry->scheduled_count = entry->ended_count = 0;
     entry->size = 0;
     entry->next = entry->shard->entries_free;
     entry->shard->entries_free = entry;
@@ -41,6 +42,8 @@ void entry_free(struct shard_entry *entry)
     free(entry->topics);
     free(entry->changes);
     free(entry->moves);
+    free(entry->scheduled);
+    free(entry->ended);
     free(entry);
 }
 
@@ -72,9 +75,41 @@ void shard_add_command(struct shard *shard, enum command command, const uint8_t 
     buffer_unref(buffer);
 }
 
+uint64_t shard_add_batch(struct shard *shard, struct partition *partition, struct slice batch, uint32_t span,
+                         uint8_t flags)
+{
+    uint64_t base_offset = partition->next_prepared;
+    batch_patch(batch.data, (int64_t)base_offset, 0);
+    struct entry_part part = {.kind = PART_DATA,
+                              .flags = flags,
+                              .span = span,
+                              .partition = partition->id,
+                              .base_offset = base_offset,
+                              .payload = batch};
+    shard_add_part(shard, &part);
+    partition->next_prepared = base_offset + span;
+    partition->entry = shard->gathering->number;
+    shard->count_events += span;
+    shard->count_bytes += batch.size;
+    return base_offset;
+}
+
 bool shard_has_room(const struct shard *shard)
 {
     return shard->in_flight_count < SHARD_IN_FLIGHT_MAX;
+}
+
+bool entry_make_room(struct shard *shard, size_t size, uint32_t parts)
+{
+    struct shard_entry *entry = shard->gathering;
+    if (!entry || entry->part_count == 0)
+        return true;
+    if (entry->size + size <= SHARD_ENTRY_SIZE && entry->part_count + parts <= SHARD_ENTRY_PARTS)
+        return true;
+    if (!shard_has_room(shard))
+        return false;
+    entry_seal(shard);
+    return true;
 }
 
 /* Hands the open entry to the store. */
@@ -84,6 +119,7 @@ void entry_seal(struct shard *shard)
     CHECK(entry && shard_has_room(shard));
     positions_encode(shard, entry);
     sources_encode(shard, entry);
+    schedules_encode(shard, entry);
     shard->gathering = NULL;
     bool durable_wanted = entry->emits || entry->parked || entry->number == shard->ready_entry;
     entry->append = (struct store_append){.done = entry_done,
@@ -217,6 +253,7 @@ static void entry_set_back(struct shard *shard, struct shard_entry *entry)
     retention_set_back(shard, entry);
     positions_set_back(shard, entry);
     sources_set_back(shard, entry);
+    schedules_set_back(shard, entry);
     if (shard->producer_entry == entry->number)
         shard->producer_entry = 0;
 }

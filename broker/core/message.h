@@ -26,6 +26,12 @@ struct token {
 
 enum emit_outcome { EMIT_STORED = 0, EMIT_REFUSED = 1, EMIT_UNKNOWN = 2 }; /* as wire.Outcome */
 
+/* A schedule's id. */
+struct schedule_key {
+    int64_t due_us;  /* shard time */
+    uint64_t number; /* nobody else ever has it */
+};
+
 /* One batch of an emit. The session fills the first half, the shard the second. */
 struct emit_part {
     uint64_t partition;
@@ -37,13 +43,17 @@ struct emit_part {
     int code;            /* when not stored; also set by the session for a batch that failed its checks */
     int64_t base_offset; /* -1: not known */
     bool duplicate;
-    bool going; /* its topic is being deleted: the entry decides */
+    bool going;        /* its topic is being deleted: the entry decides */
+    uint64_t delay_us; /* not 0, or at_us is not: it is not in its partition before its time */
+    int64_t at_us;
+    struct schedule_key schedule; /* the shard's answer to that; 0: not known */
 };
 
 struct emit {
     struct emit *next;
     struct token token;
     bool memory;       /* answered when accepted */
+    bool scheduled;    /* some of its parts have a time */
     size_t frame_size; /* what it took from the producer's grant */
     bool atomic;       /* all parts or none; by its position in a source it is known when it comes again */
     bool named;        /* the producer has a name */
@@ -100,7 +110,9 @@ enum shard_request_kind {
     SHARD_GROUP_LIST,     /* → SHARD_GROUPS */
     SHARD_GROUP_DESCRIBE, /* → SHARD_GROUPS */
     SHARD_GROUP_SEEK,     /* → SHARD_GROUPS */
-    SHARD_GROUP_DELETE    /* → SHARD_GROUPS */
+    SHARD_GROUP_DELETE,   /* → SHARD_GROUPS */
+    SHARD_SCHEDULE_CANCEL, /* → SHARD_SCHEDULES */
+    SHARD_SCHEDULE_LIST    /* → SHARD_SCHEDULES: those after `schedule`, of the topic `name` or of all */
 };
 
 struct shard_request {
@@ -122,6 +134,7 @@ struct shard_request {
     const struct position *positions; /* JOIN: where to start without a position; COMMIT; RELEASE; SEEK;
                                        * TRIM: the partition is a place in the topic, UINT64_MAX: each */
     size_t position_count;
+    struct schedule_key schedule;
 };
 
 struct partition_info {
@@ -158,6 +171,14 @@ struct group_info {
     size_t partition_count;
 };
 
+struct schedule_info {
+    struct schedule_key key;
+    const char *topic;
+    uint32_t partition; /* its place */
+    uint32_t size;      /* of the batch */
+    int64_t created_us;
+};
+
 enum shard_reply_kind {
     SHARD_TOPICS,
     SHARD_PRODUCER_ID,
@@ -165,7 +186,8 @@ enum shard_reply_kind {
     SHARD_ASSIGNED,
     SHARD_REVOKED,
     SHARD_COMMITTED,
-    SHARD_GROUPS
+    SHARD_GROUPS,
+    SHARD_SCHEDULES
 };
 
 struct shard_reply {
@@ -182,6 +204,10 @@ struct shard_reply {
     size_t position_count;
     const struct group_info *groups;
     size_t group_count;
+    const struct schedule_info *schedules;
+    size_t schedule_count;
+    struct schedule_key schedule_next; /* with `more`: ask for those after this one */
+    uint64_t schedules_pending;        /* in all */
 };
 
 /* A batch of a partition has become durable (message to the session). */

@@ -116,6 +116,7 @@ static void producer_drop(struct shard *shard, struct producer *producer)
 {
     CHECK(!producer->state.exists && !producer->row.flush);
     table_remove(&shard->producers, table_hash(&producer->key, sizeof(producer->key)), producer);
+    free(producer->recent);
     free(producer);
 }
 
@@ -138,11 +139,41 @@ void producer_apply(struct shard *shard, const struct batch_header *header, uint
     shard_row_will_change(shard, &producer->row);
     if (producer->state.exists)
         DL_DELETE(shard->producers_lru, producer);
+    if (header->producer_epoch != producer->state.epoch)
+        producer->recent_count = 0;
     producer->state = state_after(header, base_offset);
     producer->used_us = time_us;
     DL_APPEND(shard->producers_lru, producer);
     if (producer->entry <= shard->entry_done)
         producer->prepared = producer->state;
+}
+
+void producer_schedule_add(struct producer *producer, const struct recent_schedule *recent)
+{
+    if (!producer->recent)
+        producer->recent = core_alloc(RECENT_SCHEDULES_MAX * sizeof(*recent));
+    if (producer->recent_count == RECENT_SCHEDULES_MAX)
+        memmove(producer->recent, producer->recent + 1, --producer->recent_count * sizeof(*recent));
+    producer->recent[producer->recent_count++] = *recent;
+}
+
+void producer_apply_schedule(struct shard *shard, const struct batch_header *header, uint64_t partition,
+                             const struct schedule_key *key)
+{
+    producer_schedule_add(
+        producer_get(shard, &(struct producer_key){(uint64_t)header->producer_id, partition}),
+        &(struct recent_schedule){header->base_sequence, *key});
+}
+
+void producer_recall_schedule(const struct producer *producer, const struct batch_header *header,
+                              struct schedule_key *ret_key)
+{
+    *ret_key = (struct schedule_key){0};
+    if (header->producer_epoch != producer->state.epoch)
+        return;
+    for (uint32_t i = 0; i < producer->recent_count; i++)
+        if (producer->recent[i].base_sequence == header->base_sequence)
+            *ret_key = producer->recent[i].key;
 }
 
 struct producer *producer_load(struct shard *shard, const struct producer_key *key)
@@ -176,6 +207,7 @@ void producers_expire(struct shard *shard, int64_t time_us)
         shard_row_will_change(shard, &producer->row); /* the flush deletes the row, and then this */
         DL_DELETE(shard->producers_lru, producer);
         producer->state = (struct producer_state){0};
+        producer->recent_count = 0;
         if (producer->entry <= shard->entry_done)
             producer->prepared = producer->state;
     }
@@ -190,8 +222,10 @@ void producer_flushed_away(struct shard *shard, struct producer *producer)
 void producer_free_all(struct shard *shard)
 {
     uint32_t at = 0;
-    for (struct producer *producer; (producer = table_next(&shard->producers, &at));)
+    for (struct producer *producer; (producer = table_next(&shard->producers, &at));) {
+        free(producer->recent);
         free(producer);
+    }
     table_finish(&shard->producers);
 }
 

@@ -35,6 +35,7 @@ struct retention_job {
     bool started;         /* one at a time for a topic */
     uint32_t place;       /* the partition at hand, of the topic's */
     struct move move;     /* of it */
+    uint64_t end;         /* of it, when it was begun: what has come since is young */
     struct move *moves;
     size_t move_count, move_capacity;
     enum job_step step;
@@ -232,6 +233,8 @@ static bool excess(struct retention_job *job, const struct topic *topic, const s
 /* What was appended before this goes; 0: age does not matter. */
 static int64_t oldest(const struct shard *shard, const struct retention_job *job, const struct topic *topic)
 {
+    if (topic->reserved)
+        return schedules_dead_before(job->shard, job->place);
     if (!job->asked)
         return by_time(shard, topic) ? shard->time.now_us - (int64_t)topic->retention.time_us : 0;
     const struct shard_request *request = &job->asked->request;
@@ -246,6 +249,7 @@ static bool partition_begin(struct retention_job *job, const struct topic *topic
 {
     struct shard *shard = job->shard;
     job->move = (struct move){partition->id, partition->log_start_prepared, 0};
+    job->end = partition->next;
     int64_t time_us = oldest(shard, job, topic);
     if (time_us && partition->next > job->move.offset) {
         look_up(job, STEP_TIME, (struct store_lookup){.kind = LOOKUP_TIME, .time_us = time_us});
@@ -282,7 +286,7 @@ static void look_up_done(struct store_lookup *lookup, void *ctx)
     }
     const struct partition *partition = partition_find(job->shard, job->move.partition);
     if (job->step == STEP_TIME) {
-        uint64_t young = lookup->found ? lookup->offset : partition->next, other;
+        uint64_t young = lookup->found ? lookup->offset : job->end, other;
         other = bound(job->shard, job, topic, partition);
         if (prefix(job, young > other ? young : other) || excess(job, topic, partition))
             return;
@@ -338,7 +342,7 @@ static int trim_code(const struct shard *shard, const struct topic *topic,
         if (request->positions[i].partition >= topic->partition_count &&
             request->positions[i].partition != EACH_PLACE)
             return WIRE_CRIER_EINVAL;
-    if (request->time_us < 0)
+    if (request->time_us < 0 || topic->reserved)
         return WIRE_CRIER_EINVAL;
     return shard->read_only ? WIRE_CRIER_EIO : 0;
 }
@@ -369,7 +373,7 @@ void retention_request(struct shard *shard, const struct shard_request *request)
 
 void retention_settings_changed(struct shard *shard, struct topic *topic)
 {
-    bool wanted = retention_any(&topic->retention) && !topic->deleted;
+    bool wanted = (retention_any(&topic->retention) || topic->reserved) && !topic->deleted;
     topic->retention_due_us = 0;
     if (wanted == topic->retained)
         return;
@@ -390,7 +394,7 @@ static bool job_wanted(struct shard *shard, struct topic *topic)
         if (bound(shard, NULL, topic, partition) > partition->log_start_prepared ||
             (topic->retention.bytes && partition->bytes > topic->retention.bytes + RUN_BYTES))
             return true;
-        if (by_time(shard, topic) && partition->next > partition->log_start_prepared &&
+        if ((by_time(shard, topic) || topic->reserved) && partition->next > partition->log_start_prepared &&
             shard->mono_us >= topic->retention_due_us)
             return true;
     }
@@ -401,7 +405,7 @@ static void topic_visit(struct shard *shard, struct topic *topic)
 {
     if (topic->deleting || topic->retaining || !job_wanted(shard, topic))
         return;
-    int64_t pause_us = (int64_t)(topic->retention.time_us / 16);
+    int64_t pause_us = topic->reserved ? TIME_US_MAX : (int64_t)(topic->retention.time_us / 16);
     topic->retention_due_us = shard->mono_us + (pause_us < TIME_US_MAX ? pause_us : TIME_US_MAX);
     (void)job_create(shard, topic);
 }

@@ -70,6 +70,7 @@ static void row_shard(struct rows *rows, const struct shard_row *self)
     value.next_source_id = self->next_source_id;
     value.broker_epoch = self->broker_epoch;
     value.time_us = self->time_us;
+    value.schedules = self->schedules;
     rows_add(rows, (uint8_t[]){ROW_SHARD}, 1, &value.base);
 }
 
@@ -116,6 +117,16 @@ static void row_producer(struct rows *rows, const struct producer *producer)
     value.last_base_sequence = (uint32_t)producer->state.last_base_sequence;
     value.last_base_offset = producer->state.last_base_offset;
     value.last_used_us = producer->used_us;
+    State__RecentSchedule recent[RECENT_SCHEDULES_MAX], *pointers[RECENT_SCHEDULES_MAX];
+    for (uint32_t i = 0; i < producer->recent_count; i++) {
+        state__recent_schedule__init(&recent[i]);
+        recent[i].base_sequence = (uint32_t)producer->recent[i].base_sequence;
+        recent[i].due_us = producer->recent[i].key.due_us;
+        recent[i].number = producer->recent[i].key.number;
+        pointers[i] = &recent[i];
+    }
+    value.recent = pointers;
+    value.n_recent = producer->recent_count;
     rows_add(rows, key, sizeof(key), producer->state.exists ? &value.base : NULL);
 }
 
@@ -151,6 +162,14 @@ static void row_source(struct rows *rows, const struct source *source)
     rows_add(rows, key, sizeof(key), source->id ? &value.base : NULL);
 }
 
+static void row_schedule(struct rows *rows, const struct row *row)
+{
+    uint8_t key[SCHEDULE_KEY_SIZE];
+    State__ScheduleRow value;
+    const ProtobufCMessage *message = schedule_row_pack(row, key, &value);
+    rows_add(rows, key, sizeof(key), message);
+}
+
 static void row_write(struct rows *rows, const struct row *row)
 {
     switch (row->kind) { /* the row is the first member of each */
@@ -175,6 +194,9 @@ static void row_write(struct rows *rows, const struct row *row)
     case ROW_SOURCE:
         row_source(rows, (const struct source *)row);
         break;
+    case ROW_SCHEDULE:
+        row_schedule(rows, row);
+        break;
     }
 }
 
@@ -183,7 +205,8 @@ static bool row_deleted(const struct row *row)
     return (row->kind == ROW_TOPIC && ((const struct topic *)row)->deleted) ||
            (row->kind == ROW_PARTITION && ((const struct partition *)row)->deleted) ||
            (row->kind == ROW_GROUP && ((const struct group *)row)->deleted) ||
-           (row->kind == ROW_POSITION && ((const struct group_position *)row)->deleted);
+           (row->kind == ROW_POSITION && ((const struct group_position *)row)->deleted) ||
+           (row->kind == ROW_SCHEDULE && schedule_gone(row));
 }
 
 /* What is deleted is kept until the store has forgotten it; a producer is forgotten as soon as that is in bytes. */
@@ -225,6 +248,7 @@ void rows_freeze(struct shard *shard)
     shard->frozen = shard->dirty;
     shard->dirty = NULL;
     shard->next_flush++;
+    schedules_flush_begins(shard);
 }
 
 bool rows_pack(struct shard *shard, uint32_t count)
@@ -242,7 +266,7 @@ const struct store_rows *rows_packed(const struct shard *shard, size_t *ret_coun
 }
 
 /* Positions name their group and partitions lie in their topic, so groups and topics go last. */
-static void bury(struct row *graves)
+static void bury(struct shard *shard, struct row *graves)
 {
     struct row *owners = NULL;
     while (graves) {
@@ -253,6 +277,8 @@ static void bury(struct row *graves)
             owners = row;
         } else if (row->kind == ROW_POSITION) {
             group_bury(row);
+        } else if (row->kind == ROW_SCHEDULE) {
+            schedule_bury(shard, row);
         }
     }
     while (owners) {
@@ -269,12 +295,13 @@ void rows_stored(struct shard *shard)
 {
     struct rows *rows = shard->flush_rows;
     shard->flush_rows = NULL;
-    bury(rows->graves);
+    bury(shard, rows->graves);
     for (struct block *block = rows->first, *next; block; block = next) {
         next = (struct block *)(uintptr_t)block->base.next;
         free(block);
     }
     free(rows);
+    schedules_flushed(shard);
 }
 
 void rows_free_all(struct shard *shard)
@@ -307,6 +334,7 @@ static int load_shard(struct shard *shard, const struct store_row *row, Protobuf
         shard->self.next_source_id = value->next_source_id;
     shard->self.broker_epoch = value->broker_epoch;
     shard->self.time_us = value->time_us;
+    shard->self.schedules = value->schedules;
     state__shard_row__free_unpacked(value, memory);
     return 0;
 }
@@ -358,6 +386,10 @@ static int load_producer(struct shard *shard, const struct store_row *row, Proto
     producer->state.last_base_sequence = (int32_t)value->last_base_sequence;
     producer->state.last_base_offset = value->last_base_offset;
     producer->used_us = value->last_used_us;
+    for (size_t i = 0; i < value->n_recent; i++)
+        producer_schedule_add(
+            producer, &(struct recent_schedule){(int32_t)value->recent[i]->base_sequence,
+                                                {value->recent[i]->due_us, value->recent[i]->number}});
     producer->prepared = producer->state;
     state__producer_row__free_unpacked(value, memory);
     return 0;
@@ -420,9 +452,9 @@ static int load_source(struct shard *shard, const struct store_row *row, Protobu
 int rows_load(struct shard *shard, const struct store_row *row)
 {
     static int (*const load[])(struct shard *, const struct store_row *, ProtobufCAllocator *) = {
-        [ROW_SHARD] = load_shard,       [ROW_TOPIC] = load_topic, [ROW_PARTITION] = load_partition,
-        [ROW_PRODUCER] = load_producer, [ROW_GROUP] = load_group, [ROW_POSITION] = load_position,
-        [ROW_SOURCE] = load_source};
+        [ROW_SHARD] = load_shard,       [ROW_TOPIC] = load_topic,      [ROW_PARTITION] = load_partition,
+        [ROW_PRODUCER] = load_producer, [ROW_GROUP] = load_group,      [ROW_POSITION] = load_position,
+        [ROW_SOURCE] = load_source,     [ROW_SCHEDULE] = schedule_load};
     if (row->key_size == 0 || row->key[0] >= ARRAY_SIZE(load) || !load[row->key[0]])
         return STORE_ECORRUPT; /* a table of a newer version */
     uint8_t bytes[ROW_UNPACKED_MAX];

@@ -313,6 +313,8 @@ static const struct {
     [FRAME_TOPIC_CREATE] = {frame_topic_create, BIT(CONNECTION_READY)},
     [FRAME_TOPIC_DESCRIBE] = {frame_topic_describe, BIT(CONNECTION_READY)},
     [FRAME_TOPIC_LIST] = {frame_topic_list, BIT(CONNECTION_READY)},
+    [FRAME_SCHEDULE_CANCEL] = {frame_schedule_cancel, BIT(CONNECTION_READY)},
+    [FRAME_SCHEDULE_LIST] = {frame_schedule_list, BIT(CONNECTION_READY)},
     [FRAME_INSPECT] = {frame_inspect, BIT(CONNECTION_READY)},
     [FRAME_TOPIC_ALTER] = {frame_topic_alter, BIT(CONNECTION_READY)},
     [FRAME_TOPIC_DELETE] = {frame_topic_delete, BIT(CONNECTION_READY)},
@@ -524,6 +526,9 @@ void session_reply(void *ctx, const struct shard_reply *reply)
         break;
     case SHARD_COMMITTED:
         committed_replied(connection, reply);
+        break;
+    case SHARD_SCHEDULES:
+        schedules_replied(connection, reply);
         break;
     }
 }

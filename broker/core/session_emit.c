@@ -9,6 +9,8 @@
 /* What contradicts itself in an emit of either kind; NULL: nothing. */
 static const char *kind_problem(const struct emit *emit, const struct emit_part *part)
 {
+    if ((part->delay_us || part->at_us) && (emit->atomic || emit->memory || part->at_us < 0))
+        return "an emit with a time is durable, and not atomic";
     if (!emit->atomic)
         return part->expects || emit->source_position
                    ? "only an atomic emit expects offsets or has a position"
@@ -72,6 +74,9 @@ static struct emit *emit_build(struct core_connection *connection, const Wire__E
         part->partition = message->parts[i]->partition;
         part->expects = message->parts[i]->expects;
         part->expected_offset = message->parts[i]->expected_offset;
+        part->delay_us = message->parts[i]->delay_us;
+        part->at_us = message->parts[i]->at_us;
+        emit->scheduled |= part->delay_us || part->at_us;
         part->batch = slice_ref((struct slice){bytes.buffer, at, message->parts[i]->size});
         part_check(connection->session, emit, part);
         at += message->parts[i]->size;
@@ -156,6 +161,8 @@ static void emitted_send(struct core_connection *connection, const struct emit *
         parts[i].code = part->code;
         parts[i].base_offset = part->base_offset;
         parts[i].duplicate = part->duplicate;
+        parts[i].due_us = part->schedule.due_us;
+        parts[i].schedule = part->schedule.number;
         pointers[i] = &parts[i];
     }
     Wire__Emitted message = WIRE__EMITTED__INIT;

@@ -5,7 +5,7 @@
  *   session_listen.c  LISTEN, UNLISTEN, CREDIT                                      delivery.c what listeners get
  *   session_group.c   ASSIGN, RELEASE, COMMIT, GROUP_*
  *   session_topic.c   TOPIC_*                                                       tail_cache.c
- *   session_inspect.c INSPECT
+ *   session_inspect.c INSPECT                                                       session_schedule.c SCHEDULE_*
  *   session_pattern.c LISTEN to a pattern                                           view.c     topics and partitions */
 #ifndef CRIER_BROKER_CORE_SESSION_INTERNAL_H
 #define CRIER_BROKER_CORE_SESSION_INTERNAL_H
@@ -258,6 +258,11 @@ void listener_assigned(struct listener *listener, const struct shard_reply *repl
 void listener_revoked(struct listener *listener, const struct shard_reply *reply);
 void groups_replied(struct core_connection *connection, const struct shard_reply *reply);
 void listener_tick(struct listener *listener); /* may end it */
+
+/* ---- session_schedule.c ---- */
+void frame_schedule_cancel(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_schedule_list(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void schedules_replied(struct core_connection *connection, const struct shard_reply *reply);
 
 /* ---- session_listen.c ---- */
 struct listener *listener_find(struct core_connection *connection, uint32_t id); /* NULL: none */

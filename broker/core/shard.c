@@ -24,14 +24,22 @@ void shard_log(struct shard *shard, enum log_level level, const char *id, const 
 
 void shard_reply_code(struct shard *shard, const struct shard_request *request, int code)
 {
-    static const enum shard_reply_kind kinds[] = {
-        [SHARD_TOPIC_CREATE] = SHARD_TOPICS,  [SHARD_TOPIC_DESCRIBE] = SHARD_TOPICS,
-        [SHARD_TOPIC_LIST] = SHARD_TOPICS,    [SHARD_TOPIC_ALTER] = SHARD_TOPICS,
-        [SHARD_TOPIC_DELETE] = SHARD_TOPICS,  [SHARD_TOPIC_TRIM] = SHARD_TOPICS,
-        [SHARD_PRODUCER] = SHARD_PRODUCER_ID, [SHARD_JOIN] = SHARD_JOINED,
-        [SHARD_SETTLE] = SHARD_JOINED,        [SHARD_COMMIT] = SHARD_COMMITTED,
-        [SHARD_GROUP_LIST] = SHARD_GROUPS,    [SHARD_GROUP_DESCRIBE] = SHARD_GROUPS,
-        [SHARD_GROUP_SEEK] = SHARD_GROUPS,    [SHARD_GROUP_DELETE] = SHARD_GROUPS};
+    static const enum shard_reply_kind kinds[] = {[SHARD_TOPIC_CREATE] = SHARD_TOPICS,
+                                                  [SHARD_TOPIC_DESCRIBE] = SHARD_TOPICS,
+                                                  [SHARD_TOPIC_LIST] = SHARD_TOPICS,
+                                                  [SHARD_TOPIC_ALTER] = SHARD_TOPICS,
+                                                  [SHARD_TOPIC_DELETE] = SHARD_TOPICS,
+                                                  [SHARD_TOPIC_TRIM] = SHARD_TOPICS,
+                                                  [SHARD_PRODUCER] = SHARD_PRODUCER_ID,
+                                                  [SHARD_JOIN] = SHARD_JOINED,
+                                                  [SHARD_SETTLE] = SHARD_JOINED,
+                                                  [SHARD_COMMIT] = SHARD_COMMITTED,
+                                                  [SHARD_GROUP_LIST] = SHARD_GROUPS,
+                                                  [SHARD_GROUP_DESCRIBE] = SHARD_GROUPS,
+                                                  [SHARD_GROUP_SEEK] = SHARD_GROUPS,
+                                                  [SHARD_GROUP_DELETE] = SHARD_GROUPS,
+                                                  [SHARD_SCHEDULE_CANCEL] = SHARD_SCHEDULES,
+                                                  [SHARD_SCHEDULE_LIST] = SHARD_SCHEDULES};
     if (request->kind == SHARD_LEAVE || request->kind == SHARD_RELEASE)
         return;
     struct shard_reply reply = {.kind = kinds[request->kind],
@@ -68,6 +76,10 @@ void shard_request_run(struct shard *shard, const struct shard_request *request)
     case SHARD_GROUP_SEEK:
     case SHARD_GROUP_DELETE:
         group_admin_request(shard, request);
+        break;
+    case SHARD_SCHEDULE_CANCEL:
+    case SHARD_SCHEDULE_LIST:
+        schedules_request(shard, request);
         break;
     }
 }
@@ -158,7 +170,7 @@ static bool flush_wanted(const struct shard *shard)
 
 static bool flush_due(const struct shard *shard)
 {
-    return shard->bytes_since_flush >= shard->config.flush_log_bytes ||
+    return shard->bytes_since_flush >= shard->config.flush_log_bytes || schedules_want_flush(shard) ||
            shard->mono_us - shard->flushed_at_us >= shard->config.flush_interval_us;
 }
 
@@ -203,13 +215,21 @@ static int64_t flush_turn(struct shard *shard)
 #define READY_RETRY_US 1000000
 static void life_begin(struct shard *shard);
 
+static bool entry_has_something(const struct shard_entry *entry)
+{
+    return entry->part_count || entry->position_count || entry->source_count || entry->ended_count;
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 int64_t shard_turn_end(struct shard *shard)
 {
     emit_run_waiting(shard);
-    if (shard->gathering &&
-        (shard->gathering->part_count || shard->gathering->position_count ||
-         shard->gathering->source_count) &&
-        shard_has_room(shard))
+    int64_t schedules_us = schedules_turn(shard);
+    if (shard->gathering && entry_has_something(shard->gathering) && shard_has_room(shard))
         entry_seal(shard);
     if (!shard->ready && !shard->read_only &&
         shard->entry_done >= shard->ready_entry) { /* it was refused: disk full */
@@ -219,8 +239,7 @@ int64_t shard_turn_end(struct shard *shard)
         entry_seal(shard);
     }
     int64_t retention_us = retention_turn(shard);
-    int64_t flush_us = flush_turn(shard);
-    return retention_us < flush_us ? retention_us : flush_us;
+    return sooner(sooner(schedules_us, retention_us), flush_turn(shard));
 }
 
 /* ---- life ---- */
@@ -229,8 +248,10 @@ struct shard *shard_create(const struct core_config *config, const struct core_o
                            struct store *store, const struct shard_output *output, void *output_ctx)
 {
     struct shard *shard = calloc(1, sizeof(*shard));
-    if (!shard)
+    if (!shard || !(shard->schedules = schedules_create())) {
+        free(shard);
         return NULL;
+    }
     shard->config = *config;
     shard->ops = ops;
     shard->ops_ctx = ops_ctx;
@@ -288,6 +309,7 @@ void shard_destroy(struct shard *shard)
     }
     retention_jobs_free(shard);
     rows_free_all(shard);
+    schedules_free(shard);
     group_free_all(shard);
     producer_free_all(shard);
     source_free_all(shard);
@@ -363,6 +385,11 @@ bool shard_read_only(const struct shard *shard)
     return shard->read_only;
 }
 
+void shard_drain(struct shard *shard)
+{
+    shard->draining = true;
+}
+
 bool shard_idle(const struct shard *shard)
 {
     return !shard->gathering && !shard->in_flight && !shard->waiting && !shard->retention_jobs;
@@ -378,5 +405,7 @@ void shard_stats(const struct shard *shard, struct core_stats *stats)
     stats->bytes_in = shard->count_bytes;
     stats->refused = shard->count_refused;
     stats->duplicates = shard->count_duplicates;
+    stats->schedules = shard->self.schedules;
+    stats->fired = shard->count_fired;
     stats->entries_in_flight = shard->in_flight_count;
 }

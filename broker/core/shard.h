@@ -45,6 +45,7 @@ int64_t shard_turn_end(struct shard *shard);
 void shard_emit(struct shard *shard, struct emit *emit); /* taken */
 void shard_submit(struct shard *shard, const struct shard_request *request);
 
+void shard_drain(struct shard *shard);       /* nothing fires any more: it comes to rest */
 bool shard_ready(const struct shard *shard); /* this life's first entry is durable */
 bool shard_read_only(const struct shard *shard);
 bool shard_idle(const struct shard *shard); /* nothing is gathered, waiting or with the store */

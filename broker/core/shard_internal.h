@@ -9,6 +9,7 @@
  *   groups.c     members, commits              crew.c       who has which partition
  *   atomic.c     atomic emits                   sources.c    named producers' positions in their source
  *   positions.c  groups' durable positions     group_admin.c  list, describe, seek, delete
+ *   schedules.h  events that wait for their time
  *   rows.c       state rows: loading and flushing
  *
  * `x_prepared` is what the state will be once everything submitted is durable; `x` is what it is. */
@@ -32,7 +33,10 @@ enum command {
     COMMAND_SOURCE_POSITION = 7,
     COMMAND_MOVE_LOG_STARTS = 8,
     COMMAND_ALTER_TOPIC = 9,
-    COMMAND_DELETE_TOPIC = 10
+    COMMAND_DELETE_TOPIC = 10,
+    COMMAND_SCHEDULE = 15,
+    COMMAND_FIRE = 16,
+    COMMAND_CANCEL_SCHEDULES = 17
 };
 
 /* Everything that has a state row starts with this. Its life between two flushes:
@@ -49,7 +53,8 @@ enum row_kind {
     ROW_PRODUCER = 4,
     ROW_GROUP = 5,
     ROW_POSITION = 6,
-    ROW_SOURCE = 7
+    ROW_SOURCE = 7,
+    ROW_SCHEDULE = 9
 };
 struct row {
     enum row_kind kind;
@@ -78,7 +83,8 @@ struct topic {
     uint64_t *partitions;
     uint32_t partition_count;
     bool memory;
-    bool applied; /* false: its command is in an entry that is not durable yet */
+    bool reserved; /* `$...`: the broker's own, which nobody else writes or changes */
+    bool applied;  /* false: its command is in an entry that is not durable yet */
     int64_t created_us;
     uint64_t entry;  /* the number of that entry */
     uint64_t change; /* of the last one that alters or deletes it */
@@ -103,12 +109,20 @@ struct producer_state {
     int32_t last_base_sequence;
     uint64_t last_base_offset;
 };
+/* What a batch that comes again is answered with, if it had a time. */
+#define RECENT_SCHEDULES_MAX 32u /* as many batches as may be in flight */
+struct recent_schedule {
+    int32_t base_sequence;
+    struct schedule_key key;
+};
 struct producer {
     struct row row;
     struct producer_key key;
     struct producer_state state, prepared;
     uint64_t entry; /* the last one that carries a batch of it */
     int64_t used_us;
+    struct recent_schedule *recent; /* of this epoch, oldest first; NULL: none */
+    uint32_t recent_count;
     struct producer *prev, *next; /* by last use, oldest first; linked while state.exists */
 };
 
@@ -192,6 +206,18 @@ struct parked {
     struct shard_request request; /* its pointers are owned */
 };
 
+/* What an entry schedules, and the schedules that it ends. */
+struct scheduled {
+    struct schedule_key key;
+    uint64_t partition;
+    uint32_t size;
+    struct batch_header header;
+};
+struct ended {
+    struct schedule_key key;
+    bool fired; /* else canceled */
+};
+
 struct shard_entry {
     struct shard_entry *next;
     struct store_append append;
@@ -212,6 +238,10 @@ struct shard_entry {
     size_t change_count, change_capacity;
     uint64_t *moves; /* the partitions whose log starts it moves */
     size_t move_count, move_capacity;
+    struct scheduled *scheduled; /* one command, written when it is sealed */
+    size_t scheduled_count, scheduled_capacity;
+    struct ended *ended; /* the same */
+    size_t ended_count, ended_capacity;
 };
 
 struct shard_row {
@@ -222,6 +252,7 @@ struct shard_row {
     uint64_t next_source_id;
     uint64_t broker_epoch;
     int64_t time_us;
+    uint64_t schedules; /* how many wait */
 };
 
 enum shard_flushing {
@@ -272,7 +303,8 @@ struct shard {
     int64_t ready_tried_at_us;
     bool serving; /* recovery is over: what is applied from now on is this life's */
     bool ready, read_only;
-    bool full; /* the last entry was refused for want of space, and the log says so */
+    bool draining; /* nothing fires any more */
+    bool full;     /* the last entry was refused for want of space, and the log says so */
 
     uint64_t applied_index;
     struct row *dirty;   /* changed since the last flush began */
@@ -287,6 +319,8 @@ struct shard {
     struct rows
         *flush_rows; /* in bytes, in order; those of a flush that failed are written with the next one */
 
+    struct schedules *schedules;
+
     struct topic *retained;       /* those with limits */
     struct topic *retention_next; /* of the round that is under way; NULL: none is */
     struct retention_job *retention_jobs;
@@ -297,6 +331,7 @@ struct shard {
     bool guarded;     /* little is left on the disk: emits are refused, the rest goes on */
     int64_t guard_us; /* when that was looked at last */
 
+    uint64_t count_fired;
     uint64_t count_emits, count_events, count_bytes, count_refused, count_duplicates;
 };
 
@@ -316,6 +351,11 @@ struct shard_entry *shard_gather(struct shard *shard); /* the open entry */
 void shard_add_part(struct shard *shard, const struct entry_part *part);
 /* Adds a command; the bytes are copied. */
 void shard_add_command(struct shard *shard, enum command command, const uint8_t *bytes, size_t size);
+/* Gives a batch its offsets and its place in the open entry. Returns its base offset. */
+uint64_t shard_add_batch(struct shard *shard, struct partition *partition, struct slice batch, uint32_t span,
+                         uint8_t flags);
+/* Is there a place for so many bytes in so many parts now? Seals the open entry if it is in the way. */
+bool entry_make_room(struct shard *shard, size_t size, uint32_t parts);
 bool shard_has_room(const struct shard *shard); /* the store takes another entry */
 void entry_seal(struct shard *shard);           /* hands the open entry to the store, which has room */
 struct shard_entry *entry_by_number(struct shard *shard, uint64_t number); /* NULL: done */
@@ -353,6 +393,8 @@ int shard_apply(struct shard *shard, const struct store_entry *entry);
 #define TOPIC_LIST_PARTITIONS_MAX 256 /* where an answer ends, so that it fits a frame's header */
 struct topic *topic_find(struct shard *shard, const char *name);
 bool topic_name_valid(const char *name);
+/* It is valid, and not there. Returns the number of the entry that makes it. */
+uint64_t topic_create(struct shard *shard, const struct shard_request *request);
 struct topic *topic_add(struct shard *shard, const char *name, const uint8_t *id, const uint64_t *partitions,
                         size_t partition_count, bool memory, int64_t created_us);
 void topic_applied(struct shard *shard, struct topic *topic);
@@ -403,6 +445,13 @@ void producer_set_back(struct shard *shard, int64_t producer_id, uint64_t partit
 /* Is this batch wholly part of what is stored? base offset, or -1 if no longer known. */
 bool producer_stored(const struct producer_state *state, const struct batch_header *header,
                      int64_t *ret_base_offset);
+/* That batch is a schedule. Deterministic, after producer_apply. */
+void producer_apply_schedule(struct shard *shard, const struct batch_header *header, uint64_t partition,
+                             const struct schedule_key *key);
+/* Its key, if it is one and still known. */
+void producer_recall_schedule(const struct producer *producer, const struct batch_header *header,
+                              struct schedule_key *ret_key);
+void producer_schedule_add(struct producer *producer, const struct recent_schedule *recent);
 struct producer *producer_load(struct shard *shard, const struct producer_key *key);
 void producer_lru_sort(struct shard *shard);
 void producers_expire(struct shard *shard, int64_t time_us);
@@ -412,6 +461,31 @@ void producer_ids_applied(struct shard *shard, uint64_t last);
 void producer_ids_reserve(struct shard *shard);
 void producers_request(struct shard *shard, const struct shard_request *request);
 void producer_free_all(struct shard *shard);
+
+/* ---- schedules.c, schedule_window.c, schedule_fire.c, schedule_admin.c ---- */
+#define SCHEDULE_KEY_SIZE 17              /* of its row */
+struct schedules *schedules_create(void); /* NULL: out of memory */
+void schedules_free(struct shard *shard);
+bool schedules_ready(struct shard *shard, const struct emit *emit);    /* false: it has to wait */
+int schedule_judge(struct shard *shard, const struct emit_part *part); /* 0, or why it cannot be */
+void schedule_prepare(struct shard *shard, struct emit_part *part, struct producer *producer);
+void schedules_encode(struct shard *shard, struct shard_entry *entry);
+void schedules_set_back(struct shard *shard, struct shard_entry *entry);
+int apply_schedules(struct shard *shard, const uint8_t *bytes, size_t size, int64_t time_us);
+int apply_end_schedules(struct shard *shard, const uint8_t *bytes, size_t size);
+int schedule_load(struct shard *shard, const struct store_row *row, ProtobufCAllocator *memory);
+bool schedule_gone(const struct row *row);
+/* The row's key and value (in *value); NULL: it is deleted. */
+const ProtobufCMessage *schedule_row_pack(const struct row *row, uint8_t key[SCHEDULE_KEY_SIZE],
+                                          State__ScheduleRow *value);
+void schedule_bury(struct shard *shard, struct row *row);
+void schedules_flush_begins(struct shard *shard);
+bool schedules_want_flush(const struct shard *shard);
+void schedules_flushed(struct shard *shard); /* what is stored need not be in memory */
+int64_t schedules_turn(struct shard *shard); /* returns when the next turn is due at the latest */
+void schedules_request(struct shard *shard, const struct shard_request *request);
+/* In this partition of their topic, what was stored before this has fired or is canceled; 0: not known. */
+int64_t schedules_dead_before(struct shard *shard, uint32_t place);
 
 /* ---- sources.c ---- */
 enum source_verdict { SOURCE_NEW, SOURCE_DUPLICATE, SOURCE_GAP, SOURCE_FENCED };

@@ -105,6 +105,8 @@ static int admin_code(const struct shard *shard, const struct topic *topic,
 {
     if (!topic)
         return WIRE_CRIER_ENOTOPIC;
+    if (topic->reserved)
+        return WIRE_CRIER_EINVAL;
     if (shard->read_only)
         return WIRE_CRIER_EIO;
     if (request->kind != SHARD_TOPIC_ALTER)

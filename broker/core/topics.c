@@ -75,6 +75,7 @@ struct topic *topic_add(struct shard *shard, const char *name, const uint8_t *id
     topic->partitions = (uint64_t *)&topic->own[partition_count];
     topic->name = (char *)&topic->partitions[partition_count];
     memcpy(topic->name, name, name_size);
+    topic->reserved = name[0] == '$';
     memcpy(topic->id, id, TOPIC_ID_SIZE);
     memcpy(topic->partitions, partitions, partition_count * sizeof(uint64_t));
     topic->partition_count = (uint32_t)partition_count;
@@ -221,7 +222,7 @@ void topics_reply(struct shard *shard, const struct shard_request *request, stru
     free(infos);
 }
 
-static void topic_create(struct shard *shard, const struct shard_request *request)
+uint64_t topic_create(struct shard *shard, const struct shard_request *request)
 {
     uint32_t count = request->partitions ? request->partitions : 1;
     uint64_t *ids = core_alloc(count * sizeof(*ids));
@@ -255,6 +256,7 @@ static void topic_create(struct shard *shard, const struct shard_request *reques
     struct shard_request asked = *request;
     asked.kind = SHARD_TOPIC_DESCRIBE; /* answered with the topic, once it is durable */
     shard_park(shard, topic->entry, &asked);
+    return topic->entry;
 }
 
 static int create_code(const struct shard *shard, const struct shard_request *request)
@@ -282,7 +284,7 @@ static void topic_create_or_describe(struct shard *shard, const struct shard_req
     if (code)
         shard_reply_code(shard, request, code);
     else
-        topic_create(shard, request);
+        (void)topic_create(shard, request);
 }
 
 static int by_name(const void *a, const void *b)

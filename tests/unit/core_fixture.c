@@ -352,7 +352,7 @@ static const ProtobufCMessageDescriptor *const headers[] = {
     [FRAME_PING] = &wire__ping__descriptor,           [FRAME_PONG] = &wire__ping__descriptor,
     [FRAME_GOAWAY] = &wire__goaway__descriptor,       [FRAME_ERROR] = &wire__error__descriptor,
     [FRAME_ASSIGN] = &wire__assign__descriptor,       [FRAME_GROUPS] = &wire__groups__descriptor,
-    [FRAME_INSPECTED] = &wire__inspected__descriptor};
+    [FRAME_INSPECTED] = &wire__inspected__descriptor, [FRAME_SCHEDULES] = &wire__schedules__descriptor};
 
 /* The next frame that was not taken yet; false: none. */
 static bool frame_peek(const struct peer *peer, size_t at, struct frame *ret_frame, size_t *ret_size)

@@ -126,6 +126,8 @@ struct batch_spec {
     size_t value_size; /* 0: a short text */
     bool memory;       /* the first batch's decides for the frame */
     bool damaged;      /* a byte behind the CRC is changed */
+    uint64_t delay_us; /* it has a time */
+    int64_t at_us;
 };
 /* Builds the batch at `to`; returns its size. Events are numbered from the sequence on: same spec, same bytes. */
 size_t batch_make(uint8_t *to, size_t capacity, const struct batch_spec *spec);

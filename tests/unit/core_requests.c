@@ -49,6 +49,8 @@ static uint8_t *emit_make(const struct peer *peer, const struct batch_spec *spec
         wire__emit_part__init(&parts[i]);
         parts[i].partition = specs[i].partition;
         parts[i].size = (uint32_t)batch_make(attachment + used, capacity - used, &specs[i]);
+        parts[i].delay_us = specs[i].delay_us;
+        parts[i].at_us = specs[i].at_us;
         used += parts[i].size;
         pointers[i] = &parts[i];
     }

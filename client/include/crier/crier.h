@@ -97,7 +97,8 @@ enum crier_error {
     CRIER_EHANDLER = -23,
     CRIER_EXSHARD = -24,
     CRIER_EOFFSET = -25,
-    CRIER_ECANCELED = -26
+    CRIER_ECANCELED = -26,
+    CRIER_ENOSCHEDULE = -31
 };
 
 /** What a code means and what to do about it. Static text, never NULL. Any thread. */
