@@ -289,8 +289,11 @@ struct store_options {
         commit_bytes_max; /* gathered into one transaction; default 2 MiB: what stays in the caches (docs/decisions) */
     unsigned reader_threads;   /* default 1 */
     unsigned append_queue_max; /* entries; default 256 */
-    bool create;               /* false: a missing folder is an error */
-    struct log *log;           /* borrowed; NULL: silent */
+    int64_t
+        sweep_settle_us; /* a segment that is mostly dead is swept when it has been so unchanged for so long: what
+                                * goes on dying is soon removed whole; default 2 s */
+    bool create;         /* false: a missing folder is an error */
+    struct log *log;     /* borrowed; NULL: silent */
 };
 
 static inline struct store_options store_options_default(void)
@@ -299,6 +302,7 @@ static inline struct store_options store_options_default(void)
                                   .commit_bytes_max = 2u << 20,
                                   .reader_threads = 1,
                                   .append_queue_max = 256,
+                                  .sweep_settle_us = 2000000,
                                   .create = true};
 }
 

@@ -66,9 +66,20 @@ static void manifest_failed(struct cleaner *cleaner, int rc, int64_t now_us)
     retry(cleaner, now_us);
 }
 
+/* Its sweep has come too late. */
+static void sweep_drop(struct cleaner *cleaner)
+{
+    if (cleaner->sweep)
+        sweep_abandon(cleaner->sweep);
+    cleaner->sweep = NULL;
+    cleaner->swept = NULL;
+}
+
 static void remove_segment(struct cleaner *cleaner, struct segment *segment, int64_t now_us)
 {
     const struct sweep_place *place = &cleaner->place;
+    if (segment == cleaner->swept)
+        sweep_drop(cleaner);
     const struct segment_row row = segment_row(segment, SEGMENT_DEAD);
     int rc = meta_commit(place->meta, &(struct meta_change){.rows = &row, .count = 1});
     if (rc == 0) {
@@ -77,10 +88,22 @@ static void remove_segment(struct cleaner *cleaner, struct segment *segment, int
                   segment->first_index, segment->last_index);
         segments_remove(place->segments, segment);
         atomic_fetch_add(&place->health->removed, 1);
-        rc = segment_erase(place->meta, place->folder, row.number, row.generation);
+        rc = segment_erase(place, row.number, row.generation);
     }
     if (rc != 0)
         manifest_failed(cleaner, rc, now_us);
+}
+
+/* Less than half of it is wanted: has that stood still? */
+static bool settled(const struct cleaner *cleaner, struct segment *segment, uint64_t live, int64_t now_us)
+{
+    if (segment->half_us == 0)
+        segment->half_us = now_us;
+    if (segment->live_us == 0 || segment->live != live)
+        segment->live_us = now_us;
+    segment->live = live;
+    return now_us - segment->live_us >= cleaner->settle_us ||
+           now_us - segment->half_us >= cleaner->settle_us * CLEANER_HALF_FACTOR;
 }
 
 static void begin_sweep(struct cleaner *cleaner, struct segment *segment, int64_t now_us)
@@ -88,7 +111,7 @@ static void begin_sweep(struct cleaner *cleaner, struct segment *segment, int64_
     int rc = sweep_begin(&cleaner->place, segment, &cleaner->sweep);
     if (rc == 0) {
         cleaner->swept = segment;
-        cleaner->due_us = now_us;
+        cleaner->slice_us = now_us;
     } else if (rc == STORE_EFULL || rc == STORE_ENOMEM) {
         segment->judged = 0;
         retry(cleaner, now_us);
@@ -97,11 +120,24 @@ static void begin_sweep(struct cleaner *cleaner, struct segment *segment, int64_
     }
 }
 
+static void sweep_or_wait(struct cleaner *cleaner, struct segment *segment, uint64_t live, int64_t now_us)
+{
+    bool ready = settled(cleaner, segment, live, now_us);
+    if (ready && !cleaner->sweep) {
+        begin_sweep(cleaner, segment, now_us);
+        return;
+    }
+    if (segment == cleaner->swept)
+        return;
+    segment->judged = 0;
+    cleaner->again = true;
+}
+
 static void go_on_sweeping(struct cleaner *cleaner, int64_t now_us)
 {
     uint64_t bytes = 0;
     int rc = sweep_slice(cleaner->sweep, &bytes);
-    cleaner->due_us = now_us + (int64_t)(bytes * 1000000 / CLEANER_SWEEP_BYTES_PER_S);
+    cleaner->slice_us = now_us + (int64_t)(bytes * 1000000 / CLEANER_SWEEP_BYTES_PER_S);
     if (rc > 0)
         return;
     struct sweep *sweep = cleaner->sweep;
@@ -147,12 +183,12 @@ static void look_at(struct cleaner *cleaner, struct segment *segment, int64_t no
     else if (worth.live == 0)
         remove_segment(cleaner, segment, now_us);
     else if (worth.live < worth.total / 2 && !segment->keep)
-        begin_sweep(cleaner, segment, now_us);
+        sweep_or_wait(cleaner, segment, worth.live, now_us);
 }
 
 static bool changed(const struct cleaner *cleaner)
 {
-    return cleaner->passed_version != log_starts_version(cleaner->place.starts) ||
+    return cleaner->again || cleaner->passed_version != log_starts_version(cleaner->place.starts) ||
            cleaner->passed_copy != cleaner->state->copied_index ||
            cleaner->passed_count != segments_count(cleaner->place.segments);
 }
@@ -164,6 +200,7 @@ static void pass_begin(struct cleaner *cleaner)
     size_t count = segments_count(cleaner->place.segments);
     if (changed(cleaner))
         cleaner->unseen = count > OLDEST ? count - OLDEST : 0;
+    cleaner->again = false;
     cleaner->passed_version = log_starts_version(cleaner->place.starts);
     cleaner->passed_copy = cleaner->state->copied_index;
     cleaner->passed_count = count;
@@ -198,29 +235,40 @@ static void pass_step(struct cleaner *cleaner, int64_t now_us)
         cleaner->due_us = now_us + CLEANER_PASS_US;
 }
 
+static bool pass_wanted(const struct cleaner *cleaner)
+{
+    return cleaner->left > 0 || cleaner->unseen > 0 || changed(cleaner);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* One thing a step: removing goes first, for it gives the most for the least. */
 int64_t cleaner_step(struct cleaner *cleaner, int64_t now_us)
 {
     if (now_us >= cleaner->disk_us)
         cleaner_disk(cleaner, now_us);
     if (atomic_load(&cleaner->place.health->read_only))
         return cleaner->disk_us;
-    if (cleaner->left == 0 && !cleaner->sweep && cleaner->unseen == 0 && !changed(cleaner))
-        return cleaner->disk_us;
-    if (now_us >= cleaner->due_us) {
-        if (cleaner->sweep) {
-            go_on_sweeping(cleaner, now_us);
-        } else {
-            if (cleaner->left == 0)
-                pass_begin(cleaner);
-            pass_step(cleaner, now_us);
-        }
+    if (pass_wanted(cleaner) && now_us >= cleaner->due_us) {
+        if (cleaner->left == 0)
+            pass_begin(cleaner);
+        pass_step(cleaner, now_us);
+    } else if (cleaner->sweep && now_us >= cleaner->slice_us) {
+        go_on_sweeping(cleaner, now_us);
     }
-    return cleaner->due_us < cleaner->disk_us ? cleaner->due_us : cleaner->disk_us;
+    int64_t next_us = remains_step(&cleaner->remains) ? now_us : cleaner->disk_us;
+    if (pass_wanted(cleaner))
+        next_us = earlier(next_us, cleaner->due_us);
+    if (cleaner->sweep)
+        next_us = earlier(next_us, cleaner->slice_us);
+    return next_us;
 }
 
 void cleaner_stop(struct cleaner *cleaner)
 {
-    if (cleaner->sweep)
-        sweep_abandon(cleaner->sweep);
-    cleaner->sweep = NULL;
+    sweep_drop(cleaner);
+    remains_finish(&cleaner->remains);
 }

@@ -4,7 +4,10 @@
  * Only sealed segments at or below the oldest kept copy of the state are touched, for a start may replay everything above
  * it; and the last segment with entries stays, for it says where the log ends.
  *
- * Budget: one segment is looked at or one slice swept a step, a sweep reads at most CLEANER_SWEEP_BYTES_PER_S, and the
+ * A segment that is dying is not swept: where retention goes on, what is half dead now is wholly dead soon, and copying its
+ * rest was for nothing (and what went on meanwhile was not removed). So its live bytes must have stood still for a while.
+ *
+ * Budget: one segment is looked at or one slice swept a step, a sweep reads at most CLEANER_SWEEP_BYTES_PER_S, and a removed file is freed in steps (remains.h); the
  * background thread's other work goes first, so that neither the writer nor a flush ever waits for more than a slice.
  *
  * Thread: the background thread's; cleaner_init and _finish the owner's. */
@@ -18,13 +21,17 @@
 #define CLEANER_PASS_US           100000  /* a pass begins this long after the one before at the earliest */
 #define CLEANER_RETRY_US          1000000 /* after a full disk */
 #define CLEANER_DISK_US           1000000 /* how often the free space is looked at */
-#define CLEANER_PASS_SEGMENTS     64 /* looked at in a pass: half the oldest ones, half of the others in turn */
+#define CLEANER_HALF_FACTOR                                                                                  \
+    15 /* less than half for so many times `settle_us`: swept though it still shrinks */
+#define CLEANER_PASS_SEGMENTS 64 /* looked at in a pass: half the oldest ones, half of the others in turn */
 
 struct cleaner {
     /* set before use */
     struct sweep_place place;
     const struct state *state;
+    int64_t settle_us; /* a segment's live bytes stand still for so long before it is swept */
     /* its own */
+    struct remains remains;
     struct sweep *sweep; /* under way, of this segment */
     struct segment *swept;
     unsigned left;   /* segments to look at in this pass; 0: none is under way */
@@ -34,8 +41,10 @@ struct cleaner {
     uint64_t passed_version; /* the log starts, copies and segments that the last pass knew */
     uint64_t passed_copy;
     size_t passed_count;
-    int64_t due_us;  /* of the next pass or slice */
-    int64_t disk_us; /* of the next look at the disk */
+    bool again;       /* something waits for the next pass */
+    int64_t due_us;   /* of the next pass, or of more of this one */
+    int64_t slice_us; /* of the next slice */
+    int64_t disk_us;  /* of the next look at the disk */
 };
 
 /* Does what is due, for a few milliseconds; returns the time at which it wants to be called again. */

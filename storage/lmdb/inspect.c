@@ -173,7 +173,7 @@ static int run_file(struct inspector *inspector, struct store_inspect *inspect)
         close(fd);
     if (rc != 0) {
         buffer_unref(buffer);
-        return rc == ENOENT ? STORE_EAGAIN : env_code(rc);
+        return rc == ENOENT || !path_exists(&path) ? STORE_EAGAIN : env_code(rc); /* removed meanwhile */
     }
     inspect->bytes = (struct slice){buffer, buffer->data, size};
     return 0;

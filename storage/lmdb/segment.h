@@ -42,6 +42,9 @@ struct segment {
     /* cleaner.c */
     uint64_t judged; /* the version of the log starts it was last looked at with */
     bool keep;       /* it could not be swept in this life: not tried again */
+    uint64_t live;   /* bytes wanted of it then, once they were less than half */
+    int64_t live_us,
+        half_us; /* since when they are so many; since when they are less than half, 0: they are not */
 };
 
 struct segments {

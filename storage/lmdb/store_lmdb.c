@@ -74,22 +74,24 @@ static int store_replay(struct store *store, store_entry_fn *fn, void *ctx)
 
 static int make_background(struct store_lmdb *store, struct segment *next)
 {
-    store->background = (struct background){.folder = &store->folder,
-                                            .meta = &store->meta,
-                                            .state = &store->state,
-                                            .segments = &store->segments,
-                                            .health = &store->health,
-                                            .completions = store->completions,
-                                            .flush_tag = TAG_FLUSH,
-                                            .range_tag = TAG_RANGE,
-                                            .next_number = store->recovery.next_number,
-                                            .next = next,
-                                            .cleaner = {.place = {.folder = &store->folder,
-                                                                  .meta = &store->meta,
-                                                                  .segments = &store->segments,
-                                                                  .health = &store->health,
-                                                                  .starts = &store->starts},
-                                                        .state = &store->state}};
+    store->background =
+        (struct background){.folder = &store->folder,
+                            .meta = &store->meta,
+                            .state = &store->state,
+                            .segments = &store->segments,
+                            .health = &store->health,
+                            .completions = store->completions,
+                            .flush_tag = TAG_FLUSH,
+                            .next_number = store->recovery.next_number,
+                            .next = next,
+                            .cleaner = {.place = {.folder = &store->folder,
+                                                  .meta = &store->meta,
+                                                  .segments = &store->segments,
+                                                  .health = &store->health,
+                                                  .starts = &store->starts,
+                                                  .remains = &store->background.cleaner.remains},
+                                        .settle_us = store->options.sweep_settle_us,
+                                        .state = &store->state}};
     cleaner_disk(&store->background.cleaner, clock_monotonic_us());
     int rc = background_init(&store->background);
     if (rc < 0)

@@ -48,16 +48,16 @@ static int write_row(struct meta *meta, const struct segment_row *rows, size_t c
     return meta_commit(meta, &(struct meta_change){.rows = rows, .count = count});
 }
 
-int segment_erase(struct meta *meta, const struct folder *folder, uint64_t number, uint32_t generation)
+int segment_erase(const struct sweep_place *place, uint64_t number, uint32_t generation)
 {
-    struct path path = folder_segment(folder, number, generation);
+    struct path path = folder_segment(place->folder, number, generation);
+    remains_unlink(place->remains, path.text);
+    path = folder_index(place->folder, number, generation);
     (void)unlink(path.text);
-    path = folder_index(folder, number, generation);
-    (void)unlink(path.text);
-    int rc = folder_sync(folder->shard_fd);
+    int rc = folder_sync(place->folder->shard_fd);
     const struct segment_row gone = {.number = number, .generation = generation, .state = SEGMENT_GONE};
     if (rc == 0)
-        rc = write_row(meta, &gone, 1);
+        rc = write_row(place->meta, &gone, 1);
     return rc;
 }
 
@@ -167,8 +167,7 @@ void sweep_abandon(struct sweep *sweep)
     if (made) {
         env_unref(sweep->target);
         sweep->target = NULL;
-        if (segment_erase(sweep->place.meta, sweep->place.folder, sweep->to->number, sweep->to->generation) !=
-            0)
+        if (segment_erase(&sweep->place, sweep->to->number, sweep->to->generation) != 0)
             LOG_WARN(sweep->place.health->log, "STORE-SWEEP",
                      "what was begun of segment %" PRIu64 " is removed by the next start", sweep->to->number);
     }
@@ -317,5 +316,5 @@ int sweep_finish(struct sweep *sweep)
     atomic_fetch_add(&place.health->swept_bytes, sweep->kept_bytes);
     segments_replace(place.segments, sweep->from, to);
     sweep_free(sweep);
-    return env_code(segment_erase(place.meta, place.folder, number, generation));
+    return env_code(segment_erase(&place, number, generation));
 }

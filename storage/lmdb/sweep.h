@@ -13,6 +13,7 @@
 #define CRIER_STORAGE_LMDB_SWEEP_H
 
 #include "storage/lmdb/meta.h"
+#include "storage/lmdb/remains.h"
 #include "storage/lmdb/segment.h"
 #include "storage/log_starts.h"
 
@@ -26,6 +27,7 @@ struct sweep_place {
     struct segments *segments;
     struct health *health;
     struct log_starts *starts;
+    struct remains *remains; /* of files that go */
 };
 
 /* Announces and makes the next generation. 0, or a store code; then there is nothing left of it but a row NEW perhaps. */
@@ -36,7 +38,7 @@ int sweep_slice(struct sweep *sweep, uint64_t *ret_bytes);
 int sweep_finish(struct sweep *sweep);
 void sweep_abandon(struct sweep *sweep); /* the old generation stays; frees the sweep */
 
-/* Removes the files of a segment whose row is DEAD or NEW, then the row. 0 or a store code. */
-int segment_erase(struct meta *meta, const struct folder *folder, uint64_t number, uint32_t generation);
+/* Removes the files of a segment whose row is DEAD or NEW, then the row. 0 or an LMDB code. */
+int segment_erase(const struct sweep_place *place, uint64_t number, uint32_t generation);
 
 #endif

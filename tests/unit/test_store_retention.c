@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define SIZE 20000 /* of a batch: about 25 to a segment of 512 KiB */
+#define SIZE 20000 /* of a batch: 19 to a segment of 512 KiB */
 
 static struct fixture *open_kind(enum fixture_kind kind)
 {
@@ -255,6 +255,38 @@ Test(retention_lmdb, segments_that_are_mostly_dead_are_written_anew)
         fixture_expect(f, 1, 240, 300, SIZE);
         fixture_expect(f, 2, 0, 60, 300);
     }
+    fixture_destroy(f);
+}
+
+static void emit_flushed(struct fixture *f, uint64_t partition, uint64_t until)
+{
+    for (uint64_t at = 0; at < until; at += 10) {
+        emit_some(f, partition, at, at + 10);
+        flush(f);
+    }
+}
+
+/* Copying the rest of what is about to go would be for nothing. That segments of another partition are removed shows that
+ * those before them were looked at. */
+Test(retention_lmdb, a_segment_is_not_swept_before_its_live_bytes_stand_still)
+{
+    struct fixture *f = fixture_create(FIXTURE_LMDB);
+    f->options.segment_size = 512u << 10;
+    f->options.sweep_settle_us = INT64_C(3600) * 1000000;
+    cr_assert_eq(fixture_start(f), 0, "%s", f->error);
+    emit_flushed(f, 1, 50);
+    emit_flushed(f, 2, 200);
+    emit_flushed(f, 3, 100);
+    trim(f, 1, 15); /* the first segment, of 19, is mostly dead */
+    trim(f, 2, 150);
+    until_removed(f, 7); /* segments 4 to 10: one pass */
+    trim(f, 2, 200);
+    until_removed(f, 8); /* the next one */
+    cr_assert_eq(fixture_stats(f).swept, 0);
+    trim(f, 1, 50);
+    until_removed(f, 11); /* 11 and 12; 1 and 2 */
+    cr_assert_eq(fixture_stats(f).swept, 0);
+    fixture_expect(f, 3, 0, 100, SIZE);
     fixture_destroy(f);
 }
 
