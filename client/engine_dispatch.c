@@ -48,6 +48,9 @@ void listen_deliver(struct engine *engine, const Wire__Deliver *deliver, const s
     if (deliver->high_watermark > partition->high_watermark)
         partition->high_watermark = deliver->high_watermark;
     listener->credit_received += frame->attachment_size;
+    if (deliver->dropped)
+        atomic_store_explicit(&listener->dropped, listener->dropped_before + deliver->dropped,
+                              memory_order_relaxed);
     *delivery = (struct delivery){.listener = listener,
                                   .partition = partition,
                                   .buffer = buffer_ref(engine->input.buffer),

@@ -130,9 +130,12 @@ struct crier_listener {
     uint64_t credit_told;     /* the total in the last CREDIT: credit + handled then */
     uint64_t commit_request;  /* the COMMIT under way; 0: none */
     uint64_t corrupt_offset;  /* where a batch arrived broken; UINT64_MAX: nowhere */
-    int end_code;             /* ENDING: what `released` will be told */
-    const char *end_text;     /* static */
-    _Atomic uint64_t delivered, failed, lag;
+    enum crier_slow slow;     /* of ephemeral topics, with */
+    size_t queue_size;
+    uint64_t dropped_before; /* in earlier connections */
+    int end_code;            /* ENDING: what `released` will be told */
+    const char *end_text;    /* static */
+    _Atomic uint64_t delivered, failed, lag, dropped;
 };
 
 enum request_kind {
@@ -174,6 +177,7 @@ struct request {
     enum crier_durability durability;
     struct crier_inspection inspection;
     struct crier_retention retention;     /* CREATE, ALTER */
+    bool ephemeral;                       /* CREATE */
     unsigned set;                         /* ALTER */
     struct crier_topic_trim_options trim; /* TRIM; of no name: the clock is right */
     struct group_question *group;         /* owned; NULL: none */

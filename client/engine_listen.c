@@ -24,6 +24,8 @@
 #define SLOTS_MIN       8
 #define LISTEN_RETRY_US INT64_C(200000) /* until LISTEN is sent again, with jitter */
 
+#define QUEUE_SIZE_MAX (64u << 20) /* the broker's limit */
+
 #define SESSION_TIMEOUT_MS_MIN 1000
 #define SESSION_TIMEOUT_MS     10000 /* the broker's, when LISTEN names none */
 
@@ -34,6 +36,8 @@ static bool options_are_valid(const struct crier_listen_options *options)
     if (options->group && !text_is_valid(options->group, GROUP_NAME_MAX))
         return false;
     if (options->session_timeout_ms != 0 && options->session_timeout_ms < SESSION_TIMEOUT_MS_MIN)
+        return false;
+    if (options->slow > CRIER_DISCONNECT || options->queue_size > QUEUE_SIZE_MAX)
         return false;
     return options->from <= CRIER_TIME && options->from_value >= 0;
 }
@@ -73,6 +77,8 @@ int engine_listener_create(const struct engine *engine, const char *topic,
     listener->assigned = copy.group ? copy.assigned : NULL;
     listener->session_timeout_ms = copy.group ? (uint32_t)copy.session_timeout_ms : 0;
     listener->corrupt_offset = UINT64_MAX;
+    listener->slow = copy.slow;
+    listener->queue_size = copy.queue_size;
     listener->driver.first = copy.first;
     listener->driver.count_wanted = copy.count;
     if (!listener->topic || (copy.group && !listener->group)) {
@@ -128,6 +134,7 @@ void engine_listener_stats(const crier_listener *listener, struct crier_listener
     ret_stats->delivered = atomic_load_explicit(&listener->delivered, memory_order_relaxed);
     ret_stats->failed = atomic_load_explicit(&listener->failed, memory_order_relaxed);
     ret_stats->lag = atomic_load_explicit(&listener->lag, memory_order_relaxed);
+    ret_stats->dropped = atomic_load_explicit(&listener->dropped, memory_order_relaxed);
 }
 
 /* ---- ids ---- */
@@ -340,6 +347,9 @@ static void listener_ask(struct engine *engine, struct crier_listener *listener)
         listen.create = !listener->probe;
         listen.session_timeout_ms = listener->session_timeout_ms;
         listen.again = listener->again;
+        listen.slow = (Wire__Slow)listener->slow;
+        listen.queue_size = listener->queue_size;
+        listener->dropped_before = atomic_load_explicit(&listener->dropped, memory_order_relaxed);
         listener->credit_received = listener->credit_handled = 0;
         listener->credit_told = listener->credit;
         listener->state = LISTENER_ASKED;

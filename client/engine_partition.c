@@ -126,7 +126,7 @@ bool partitions_begin(struct crier_listener *listener, const Wire__Listening *li
         made = partition != NULL;
         if (made)
             fresh.partitions[fresh.partition_count++] = partition;
-        if (made && known)
+        if (made && known && !from->ephemeral)
             partition_resume(partition, known);
     }
     if (!made) {

@@ -105,6 +105,7 @@ int engine_topic_create(struct engine *engine, const char *name, const struct cr
         request->partitions = options->partitions;
         request->durability = options->durability;
         request->retention = options->retention;
+        request->ephemeral = options->ephemeral;
     }
     return 0;
 }
@@ -150,6 +151,7 @@ static void send_create(struct engine *engine, const struct request *request)
     message.name = (char *)(uintptr_t)request->name;
     message.partitions = request->partitions;
     message.durability = (Wire__Durability)request->durability;
+    message.ephemeral = request->ephemeral;
     Wire__Retention retention = retention_to_wire(&request->retention);
     if (wire__retention__get_packed_size(&retention))
         message.retention = &retention;
@@ -280,6 +282,7 @@ static struct crier_topic_info *topics_convert(struct engine *engine, const Wire
             .partitions = partitions,
             .durability = topic->durability == WIRE__DURABILITY__MEMORY ? CRIER_MEMORY : CRIER_DURABLE,
             .created_us = topic->created_us,
+            .ephemeral = topic->ephemeral,
             .retention = retention_from_wire(topic->retention)};
     }
     return infos;

@@ -37,7 +37,7 @@ static struct batch_pair *headers_collect(const struct batch_record *record)
 static int record_deal(struct stage *stage, struct emit_topic *topic, struct emit_batch *from,
                        const struct batch_record *record, const struct emit_completion *completion)
 {
-    bool memory = from->lane->memory, fresh, wake;
+    bool memory = from->lane->memory || topic->memory, fresh, wake;
     uint32_t partition = stage_partition_choose(topic, record->key.data, record->key.size, LANE_UNROUTED);
     struct emit_lane *lane = stage_lane_get(&topic->lanes[2 * partition + memory], topic, partition, memory);
     struct batch_pair *headers = headers_collect(record);
@@ -96,7 +96,7 @@ static void batch_route(struct stage *stage, struct emit_topic *topic, struct em
                         struct list *ret_failed)
 {
     uint32_t partition = batch->route == LANE_UNROUTED ? 0 : batch->route;
-    bool memory = batch->lane->memory, wake;
+    bool memory = batch->lane->memory || topic->memory, wake;
     struct emit_lane *lane;
 
     if (batch->route == LANE_UNROUTED && topic->partition_count > 1) {
@@ -144,6 +144,7 @@ int stage_topic_known(struct stage *stage, struct emit_topic *topic, uint64_t *i
 
     if (topic->known) {
         partition_ids_renew(topic, ids, count);
+        topic->memory = memory;
         free(ids);
         return 0;
     }

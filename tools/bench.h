@@ -43,6 +43,7 @@ struct bench_options {
     uint64_t rate; /* events per second of all producers together; 0: as fast as they are taken */
     enum crier_durability durability;
     int64_t patience_us;
+    bool ephemeral;
     bool json;
 };
 

@@ -44,8 +44,10 @@ int bench_command(const struct command *command, const char *url, int argc, char
 int bench_topic_create(struct bench *bench)
 {
     struct crier_options options = command_bus_options("crier bench");
-    struct crier_topic_options topic = {
-        .struct_size = sizeof(topic), .partitions = 1, .durability = bench->options->durability};
+    struct crier_topic_options topic = {.struct_size = sizeof(topic),
+                                        .partitions = 1,
+                                        .durability = bench->options->durability,
+                                        .ephemeral = bench->options->ephemeral};
     crier *bus;
 
     int status = command_open(bench->options->url, &options, &bus);

@@ -12,6 +12,9 @@ static const struct option_row bench_rows[] = {
     BENCH_LISTENERS_ROW,
     {"rate", 'r', NULL, "N", "0", "Emit so many a second, on time; 0: as fast as they are taken.",
      options_uint64, offsetof(struct bench_options, rate)},
+    {"ephemeral", 'e', NULL, NULL, NULL,
+     "On an ephemeral topic: nothing is written, and what a listener was too slow for is lost.", options_flag,
+     offsetof(struct bench_options, ephemeral)},
 };
 
 static const struct bench_workload e2e = {
@@ -41,6 +44,7 @@ const struct command bench_e2e_command = {
             "Examples:\n"
             "  crier bench e2e --events 10000000\n"
             "  crier bench e2e --size 1K --producers 4 --listeners 2 --dir /var/lib/crier\n"
+            "  crier bench e2e --ephemeral --size 128 --listeners 8\n"
             "  crier bench e2e --rate 100000 --events 1000000\n"
             "  crier bench e2e --durability memory --json | jq .events_per_s",
     .rows = bench_rows,

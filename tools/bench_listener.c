@@ -68,6 +68,7 @@ static int listen_from(struct receiver *receiver, crier *bus, enum crier_from fr
     struct crier_listen_options options = crier_listen_options_default();
 
     options.from = from;
+    options.queue_size = receiver->bench->options->ephemeral ? 64u << 20 : 0;
     options.listening = on_listening;
     options.released = on_released;
     int rc = crier_listen(bus, receiver->bench->topic, &options, on_event, receiver, NULL);

@@ -10,6 +10,11 @@
 #include <jansson.h>
 #include <stdio.h>
 
+static const char *level_name(const struct bench_options *options)
+{
+    return options->ephemeral ? "ephemeral" : durability_name(options->durability);
+}
+
 int bench_report_json(const struct bench_report *report)
 {
     const struct bench_options *options = report->bench->options;
@@ -22,14 +27,14 @@ int bench_report_json(const struct bench_report *report)
     json_t *json = json_pack(
         "{s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:o,s:f,s:I,s:I,s:I,s:I,s:I}",
         "workload", report->workload, "version", CRIER_VERSION, "topic", report->bench->topic, "durability",
-        durability_name(options->durability), "size", (json_int_t)options->event_size, "events",
-        (json_int_t)options->events, "producers", (json_int_t)options->producers, "listeners",
-        (json_int_t)options->listeners, "connections", (json_int_t)options->connections, "in_flight",
-        (json_int_t)options->in_flight, "rate", (json_int_t)options->rate, "batch",
-        (json_int_t)options->batch_size, "elapsed_s", sum->elapsed_s, "events_per_s", sum->events_per_s,
-        "deliveries_per_s", sum->deliveries_per_s, "mb_per_s", sum->mb_per_s, "latency_us", latency, "cpu_s",
-        report->cpu_s, "fdatasync_us", (json_int_t)report->fdatasync_us, "lost", (json_int_t)sum->lost,
-        "duplicated", (json_int_t)sum->duplicated, "reordered", (json_int_t)sum->reordered, "strangers",
+        level_name(options), "size", (json_int_t)options->event_size, "events", (json_int_t)options->events,
+        "producers", (json_int_t)options->producers, "listeners", (json_int_t)options->listeners,
+        "connections", (json_int_t)options->connections, "in_flight", (json_int_t)options->in_flight, "rate",
+        (json_int_t)options->rate, "batch", (json_int_t)options->batch_size, "elapsed_s", sum->elapsed_s,
+        "events_per_s", sum->events_per_s, "deliveries_per_s", sum->deliveries_per_s, "mb_per_s",
+        sum->mb_per_s, "latency_us", latency, "cpu_s", report->cpu_s, "fdatasync_us",
+        (json_int_t)report->fdatasync_us, "lost", (json_int_t)sum->lost, "duplicated",
+        (json_int_t)sum->duplicated, "reordered", (json_int_t)sum->reordered, "strangers",
         (json_int_t)sum->strangers);
 
     if (json == NULL)
@@ -53,7 +58,7 @@ void bench_report_text(const struct bench_report *report)
     char text[5][TEXT_SIZE];
 
     printf("%s events of %s, %s, ", text_count(options->events, text[0]),
-           text_bytes(options->event_size, text[1]), durability_name(options->durability));
+           text_bytes(options->event_size, text[1]), level_name(options));
     print_number(options->producers, "producer", ", ");
     if (options->listeners > 0) {
         print_number(options->listeners, "listener", "\n\n");

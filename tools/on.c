@@ -37,6 +37,8 @@ struct on_options {
     struct from from;
     uint64_t count;     /* 0: no limit */
     int64_t timeout_us; /* 0: none */
+    enum crier_slow slow;
+    uint64_t queue_size; /* bytes; 0: the broker's */
     bool verbose;
 };
 
@@ -69,6 +71,21 @@ static int option_from(void *target, const char *text, char *error, size_t error
         "'%s' is no place to start; write earliest, latest, an offset, a time like 2026-01-31T12:00:00Z, or "
         "15m for fifteen minutes ago",
         text);
+    return -EINVAL;
+}
+
+static int option_slow(void *target, const char *text, char *error, size_t error_size)
+{
+    static const char *const names[] = {[CRIER_DROP_OLDEST] = "drop-oldest",
+                                        [CRIER_DROP_NEWEST] = "drop-newest",
+                                        [CRIER_DISCONNECT] = "disconnect"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (strcmp(text, names[i]) != 0)
+            continue;
+        *(enum crier_slow *)target = (enum crier_slow)i;
+        return 0;
+    }
+    snprintf(error, error_size, "'%s' is none of: drop-oldest, drop-newest, disconnect", text);
     return -EINVAL;
 }
 
@@ -110,6 +127,12 @@ static const struct option_row on_rows[] = {
     {"to-file", 0, NULL, "FILE", NULL,
      "Put together in FILE what `crier emit --file` emits, and end when it is whole (docs/files.md).",
      options_string, offsetof(struct on_options, to_file)},
+    {"slow", 0, NULL, "POLICY", "drop-oldest",
+     "Of an ephemeral topic, when it is too slow: drop-oldest, drop-newest or disconnect.", option_slow,
+     offsetof(struct on_options, slow)},
+    {"queue", 0, NULL, "SIZE", NULL,
+     "Of an ephemeral topic, so much waits at the broker at most. Default: the broker's, 4M.", options_uint64,
+     offsetof(struct on_options, queue_size)},
     ON_VERBOSE_ROW,
 };
 
@@ -307,6 +330,8 @@ static int listen_to(struct topic_listener *listener, crier *bus)
     options.from = on->from.from;
     options.from_value = on->from.value;
     options.count = on->count;
+    options.slow = on->slow;
+    options.queue_size = on->queue_size;
     options.released = on_released;
     options.listening = on_listening;
 

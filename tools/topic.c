@@ -18,7 +18,7 @@ struct topic_options {
     uint64_t partitions;
     enum crier_durability durability;
     struct retention_options retention;
-    bool json;
+    bool ephemeral, json;
 };
 
 static const struct option_row create_rows[] = {
@@ -28,12 +28,19 @@ static const struct option_row create_rows[] = {
     {"durability", 'd', NULL, "LEVEL", "durable", "durable or memory.", option_durability,
      offsetof(struct topic_options, durability)},
     RETENTION_ROWS(struct topic_options, retention),
+    {"ephemeral", 'e', NULL, NULL, NULL, "Keep nothing: events go to who listens just then, at most once.",
+     options_flag, offsetof(struct topic_options, ephemeral)},
 };
 
 static const struct option_row show_rows[] = {
     COMMAND_URL_ROW(struct topic_options),
     {"json", 'j', NULL, NULL, NULL, "Print JSON.", options_flag, offsetof(struct topic_options, json)},
 };
+
+static const char *level_name(const struct crier_topic_info *info)
+{
+    return info->ephemeral ? "ephemeral" : durability_name(info->durability);
+}
 
 static uint64_t event_count(const struct crier_topic_info *info)
 {
@@ -50,8 +57,7 @@ static void print_row(void *ctx, const struct crier_topic_info *info)
     char events[TEXT_SIZE], created[TEXT_SIZE];
     (void)ctx;
     printf("%-32s  %10" PRIu32 "  %15s  %-10s  %s\n", info->name, info->partition_count,
-           text_count(event_count(info), events), durability_name(info->durability),
-           text_time(info->created_us, created));
+           text_count(event_count(info), events), level_name(info), text_time(info->created_us, created));
 }
 
 static void print_details(void *ctx, const struct crier_topic_info *info)
@@ -61,8 +67,8 @@ static void print_details(void *ctx, const struct crier_topic_info *info)
 
     char keeps[RETENTION_TEXT_SIZE];
     printf("%s: %" PRIu32 " partition%s, %s, created %s\nkeeps: %s\n\n", info->name, info->partition_count,
-           info->partition_count == 1 ? "" : "s", durability_name(info->durability),
-           text_time(info->created_us, created), retention_text(&info->retention, keeps));
+           info->partition_count == 1 ? "" : "s", level_name(info), text_time(info->created_us, created),
+           info->ephemeral ? "nothing" : retention_text(&info->retention, keeps));
     printf("%10s  %20s  %20s  %20s  %12s\n", "PARTITION", "LOG START", "HIGH WATERMARK", "EVENTS", "BYTES");
     for (uint32_t i = 0; i < info->partition_count; i++) {
         const struct crier_partition_info *partition = &info->partitions[i];
@@ -87,9 +93,10 @@ static json_t *topic_json(const struct crier_topic_info *info)
     json_t *keeps = json_pack("{s:I,s:I,s:I,s:b}", "time_ms", (json_int_t)retention->time_ms, "bytes",
                               (json_int_t)retention->bytes, "count", (json_int_t)retention->count,
                               "until_consumed", retention->until_consumed);
-    return json_pack("{s:s,s:s,s:I,s:I,s:o,s:o}", "name", info->name, "durability",
-                     durability_name(info->durability), "created_us", (json_int_t)info->created_us, "events",
-                     (json_int_t)event_count(info), "retention", keeps, "partitions", partitions);
+    return json_pack("{s:s,s:s,s:b,s:I,s:I,s:o,s:o}", "name", info->name, "durability",
+                     durability_name(info->durability), "ephemeral", info->ephemeral, "created_us",
+                     (json_int_t)info->created_us, "events", (json_int_t)event_count(info), "retention",
+                     keeps, "partitions", partitions);
 }
 
 static void append_json(void *ctx, const struct crier_topic_info *info)
@@ -116,6 +123,8 @@ static int create_run(const struct command *command, const char *url, int argc, 
         return command_usage_error(command, first == argc ? "which topic?" : "one topic only");
     if (!retention_options_valid(&options.retention))
         return command_usage_error(command, RETENTION_CONFLICT);
+    if (options.ephemeral && retention_set(&options.retention))
+        return command_usage_error(command, "--ephemeral keeps nothing: it has no limits");
     if (options.partitions > UINT32_MAX)
         return command_usage_error(command, "--partitions: %" PRIu64 " is too many", options.partitions);
 
@@ -127,7 +136,8 @@ static int create_run(const struct command *command, const char *url, int argc, 
     struct crier_topic_options topic = {.struct_size = sizeof(topic),
                                         .partitions = (uint32_t)options.partitions,
                                         .durability = options.durability,
-                                        .retention = retention_of(&options.retention)};
+                                        .retention = retention_of(&options.retention),
+                                        .ephemeral = options.ephemeral};
     int rc = crier_topic_create(bus, argv[first], &topic);
     if (rc == CRIER_EEXIST)
         status = command_failed("topic '%s' exists already; see: crier topic describe %s", argv[first],
@@ -210,7 +220,8 @@ const struct command topic_create_command = {
             "\n"
             "Examples:\n"
             "  crier topic create orders.placed --partitions 4\n"
-            "  crier topic create clicks --retention-time 24h --retention-bytes 10G",
+            "  crier topic create clicks --retention-time 24h --retention-bytes 10G\n"
+            "  crier topic create prices.live --ephemeral",
     .rows = create_rows,
     .row_count = ARRAY_SIZE(create_rows),
     .run = create_run,

@@ -34,6 +34,7 @@ static int apply_create_topic(struct shard *shard, const uint8_t *bytes, size_t 
         topic = topic_add(shard, command->name, command->id.data, command->partitions, command->n_partitions,
                           command->settings->durability, command->created_us);
     topic->retention = retention_unpack(command->settings);
+    topic->ephemeral = command->settings->ephemeral;
     for (size_t i = 0; i < command->n_partitions; i++) {
         if (command->partitions[i] >= shard->self.next_partition_id)
             shard->self.next_partition_id = command->partitions[i] + 1;

@@ -51,6 +51,8 @@ static int parts_judge(struct shard *shard, struct emit *emit, uint64_t *ret_dec
             *ret_decided_by = topic_depends(shard, partition->topic);
             return WIRE_CRIER_ENOTOPIC;
         }
+        if (partition->topic->ephemeral)
+            return WIRE_CRIER_ENOTSUP;
         if (part->expects && part->expected_offset != partition->next_prepared) {
             *ret_decided_by = partition->entry > shard->entry_done ? partition->entry : 0;
             return WIRE_CRIER_EOFFSET;

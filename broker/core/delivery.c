@@ -61,8 +61,9 @@ static void listener_sleep(struct listener *listener)
 void cursor_wake(struct cursor *cursor)
 {
     struct listener *listener = cursor->listener;
-    if (cursor->state != CURSOR_IDLE || listener->state != LISTENER_ACTIVE ||
-        cursor->next >= cursor->view->high_watermark)
+    bool behind =
+        cursor->backlog ? cursor->backlog->batches.count > 0 : cursor->next < cursor->view->high_watermark;
+    if (cursor->state != CURSOR_IDLE || listener->state != LISTENER_ACTIVE || !behind)
         return;
     cursor->state = CURSOR_READY;
     DL_APPEND2(listener->ready, cursor, queue_prev, queue_next);
@@ -86,6 +87,8 @@ struct cursor *cursor_create(struct listener *listener, uint64_t partition, uint
     cursor->view = view_find(listener->connection->session, partition);
     CHECK(cursor->view);
     cursor->next = next;
+    if (cursor->view->topic->ephemeral)
+        backlog_create(cursor);
     DL_APPEND2(listener->cursors, cursor, prev, next_own);
     DL_APPEND2(cursor->view->cursors, cursor, view_prev, view_next);
     return cursor;
@@ -103,12 +106,13 @@ void cursor_destroy(struct cursor *cursor)
         listener_sleep(listener);
     DL_DELETE2(cursor->view->cursors, cursor, view_prev, view_next);
     DL_DELETE2(listener->cursors, cursor, prev, next_own);
+    backlog_destroy(cursor);
     free(cursor);
 }
 
 /* ---- DELIVER ---- */
 
-static void deliver_send(struct cursor *cursor, const struct slice *slices, size_t count, uint64_t next)
+void deliver_send(struct cursor *cursor, const struct slice *slices, size_t count, uint64_t next)
 {
     struct listener *listener = cursor->listener;
     struct session *session = listener->connection->session;
@@ -120,6 +124,7 @@ static void deliver_send(struct cursor *cursor, const struct slice *slices, size
     deliver.partition = cursor->view->id;
     deliver.high_watermark = cursor->view->high_watermark;
     deliver.skip_to = count ? 0 : next;
+    deliver.dropped = listener->dropped;
     connection_send(listener->connection, FRAME_DELIVER, &deliver.base, slices, count);
     cursor->next = next;
     listener->delivered += bytes;
@@ -129,13 +134,8 @@ static void deliver_send(struct cursor *cursor, const struct slice *slices, size
 
 #define DELIVER_BATCHES_MAX 64
 
-/* Sends what the cache holds from the cursor on; false: not cached. */
-static bool deliver_cached(struct cursor *cursor)
+size_t deliver_tail(struct cursor *cursor, const struct tail *tail, uint32_t place)
 {
-    const struct tail *tail = &cursor->view->tail;
-    uint32_t place = tail_find(tail, cursor->next);
-    if (place == UINT32_MAX)
-        return false;
     struct slice slices[DELIVER_BATCHES_MAX];
     size_t count = 0, bytes = 0;
     uint64_t credit = listener_credit(cursor->listener);
@@ -149,8 +149,17 @@ static bool deliver_cached(struct cursor *cursor)
         bytes += cached->batch.size;
         next = cached->base_offset + cached->span;
     }
-    cursor->listener->connection->session->count_cached += count;
     deliver_send(cursor, slices, count, next);
+    return count;
+}
+
+/* Sends what the cache holds from the cursor on; false: not cached. */
+static bool deliver_cached(struct cursor *cursor)
+{
+    uint32_t place = tail_find(&cursor->view->tail, cursor->next);
+    if (place == UINT32_MAX)
+        return false;
+    cursor->listener->connection->session->count_cached += deliver_tail(cursor, &cursor->view->tail, place);
     return true;
 }
 
@@ -284,7 +293,11 @@ static void listener_deliver(struct listener *listener)
     listener_sleep(listener);
     if (!listener_credit(listener))
         return; /* CREDIT wakes it */
-    if (cursor->next < cursor->view->log_start) {
+    if (cursor->backlog) {
+        backlog_deliver(cursor);
+        cursor_sleep(cursor);
+        cursor_wake(cursor);
+    } else if (cursor->next < cursor->view->log_start) {
         cursor_sleep(cursor);
         deliver_send(cursor, NULL, 0, cursor->view->log_start);
         cursor_wake(cursor);

@@ -109,6 +109,8 @@ void emit_part_prepare(struct shard *shard, struct partition *partition, struct 
 /* Returns the number of the entry that decides about the part; 0: it is decided already. */
 static uint64_t part_judge(struct shard *shard, struct emit *emit, struct emit_part *part)
 {
+    if (part->handed)
+        return 0;
     if (part->code) { /* the session found it wanting */
         part->outcome = EMIT_REFUSED;
         part->base_offset = -1;
@@ -123,6 +125,10 @@ static uint64_t part_judge(struct shard *shard, struct emit *emit, struct emit_p
     if (!partition || !partition->topic->applied || partition->topic->deleting ||
         partition->topic->reserved) {
         part_refuse(emit, part, WIRE_CRIER_ENOTOPIC);
+        return 0;
+    }
+    if (partition->topic->ephemeral) { /* created since the session looked */
+        part_refuse(emit, part, WIRE_CRIER_ENOTSUP);
         return 0;
     }
     struct producer *producer = NULL;
@@ -164,6 +170,8 @@ static uint64_t part_judge(struct shard *shard, struct emit *emit, struct emit_p
  * "refused" about it would free its numbers. */
 static void part_judge_read_only(struct shard *shard, struct emit *emit, struct emit_part *part)
 {
+    if (part->handed)
+        return;
     if (part->code) {
         part_refuse(emit, part, part->code);
         return;

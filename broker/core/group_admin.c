@@ -116,6 +116,8 @@ static int seek_check(struct shard *shard, struct group *group, const struct top
 {
     if (!topic || !topic->applied || topic->deleting)
         return WIRE_CRIER_ENOTOPIC;
+    if (topic->ephemeral)
+        return WIRE_CRIER_ENOTSUP;
     if (group && crew_find(group, topic))
         return WIRE_CRIER_EBUSY;
     for (size_t i = 0; i < request->position_count; i++) {

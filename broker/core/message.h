@@ -47,6 +47,8 @@ struct emit_part {
     uint64_t delay_us; /* not 0, or at_us is not: it is not in its partition before its time */
     int64_t at_us;
     struct schedule_key schedule; /* the shard's answer to that; 0: not known */
+    bool handed; /* its topic is ephemeral: the session has decided, and handed it to so many listeners */
+    uint32_t listeners;
 };
 
 struct emit {
@@ -123,6 +125,7 @@ struct shard_request {
     uint32_t partitions; /* to create; 0: one. LIST: the most wanted. GROUP_DESCRIBE: the first one */
     bool memory;         /* durability told to emitters */
     bool create;
+    bool ephemeral;             /* TOPIC_CREATE */
     struct retention retention; /* TOPIC_CREATE, TOPIC_ALTER */
     uint32_t set;               /* TOPIC_ALTER: TOPIC_SET_* */
     bool confirm_time;          /* TOPIC_TRIM: of no topic; the clock is right */
@@ -149,7 +152,7 @@ struct topic_info {
     const uint8_t *id;
     const struct partition_info *partitions;
     uint32_t partition_count;
-    bool memory;
+    bool memory, ephemeral;
     int64_t created_us;
     struct retention retention;
 };

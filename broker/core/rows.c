@@ -80,6 +80,7 @@ static void row_topic(struct rows *rows, const struct topic *topic)
     memcpy(key + 1, topic->id, TOPIC_ID_SIZE);
     State__TopicSettings settings = STATE__TOPIC_SETTINGS__INIT;
     settings.durability = topic->memory;
+    settings.ephemeral = topic->ephemeral;
     retention_pack(&topic->retention, &settings);
     State__TopicRow value = STATE__TOPIC_ROW__INIT;
     value.name = topic->name;
@@ -347,6 +348,7 @@ static int load_topic(struct shard *shard, const struct store_row *row, Protobuf
         struct topic *topic = topic_add(shard, value->name, row->key + 1, value->partitions,
                                         value->n_partitions, value->settings->durability, value->created_us);
         topic->retention = retention_unpack(value->settings);
+        topic->ephemeral = value->settings->ephemeral;
         topic_applied(shard, topic);
         rc = 0;
     }

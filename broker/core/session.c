@@ -587,6 +587,9 @@ void session_stats(const struct session *session, struct core_stats *stats)
     stats->delivered_bytes = session->count_bytes;
     stats->cache_hits = session->count_cached;
     stats->reads = session->count_reads;
+    stats->handed = session->count_handed;
+    stats->dropped = session->count_dropped;
+    stats->backlog_bytes = session->backlog_bytes;
     stats->ingest_bytes_granted = session->ingest_granted;
     stats->cache_bytes = session->cache.pinned_bytes;
 }

@@ -118,7 +118,8 @@ void frame_emit(struct core_connection *connection, const struct frame *frame, s
     }
     connection->emit_request = emit->token.request;
     connection_unanswered(connection, +1);
-    shard_emit(connection->session->shard, emit);
+    if (!ephemeral_emit(connection->session, emit))
+        shard_emit(connection->session->shard, emit);
 }
 
 void frame_credit_want(struct core_connection *connection, const struct frame *frame, struct slice bytes)
@@ -163,6 +164,7 @@ static void emitted_send(struct core_connection *connection, const struct emit *
         parts[i].duplicate = part->duplicate;
         parts[i].due_us = part->schedule.due_us;
         parts[i].schedule = part->schedule.number;
+        parts[i].listeners = part->listeners;
         pointers[i] = &parts[i];
     }
     Wire__Emitted message = WIRE__EMITTED__INIT;

@@ -6,7 +6,8 @@
  *   session_group.c   ASSIGN, RELEASE, COMMIT, GROUP_*
  *   session_topic.c   TOPIC_*                                                       tail_cache.c
  *   session_inspect.c INSPECT                                                       session_schedule.c SCHEDULE_*
- *   session_pattern.c LISTEN to a pattern                                           view.c     topics and partitions */
+ *   session_pattern.c LISTEN to a pattern                                           view.c     topics and partitions
+ *   ephemeral.c       topics of which nothing is kept */
 #ifndef CRIER_BROKER_CORE_SESSION_INTERNAL_H
 #define CRIER_BROKER_CORE_SESSION_INTERNAL_H
 
@@ -35,6 +36,8 @@
 #define ARENA_SIZE            (512u * 1024) /* a frame header unpacked: at most 64 KiB of protobuf */
 #define GRANT_INITIAL         (8u * 1024)
 #define TICK_US               INT64_C(500000)
+#define QUEUE_SIZE            (4u << 20) /* what waits for a listener of an ephemeral partition, unless it asks */
+#define QUEUE_SIZE_MAX        (64u << 20)
 
 enum connection_state {
     CONNECTION_HELLO,     /* nothing but HELLO is taken */
@@ -63,11 +66,18 @@ struct grant {
 
 enum cursor_state { CURSOR_IDLE, CURSOR_READY, CURSOR_READ_WAITING, CURSOR_READING };
 
+/* What a listener has still to get of an ephemeral topic's partition; see ephemeral.c. */
+struct backlog {
+    struct tail batches;
+    size_t bytes;
+};
+
 /* A listener's place in one partition. */
 struct cursor {
     struct listener *listener;
     struct view *view;
     uint64_t next;
+    struct backlog *backlog; /* of an ephemeral topic's; else NULL: what it has to get is in the log */
     enum cursor_state state;
     struct cursor *prev, *next_own;         /* all of its listener */
     struct cursor *view_prev, *view_next;   /* all cursors of the partition */
@@ -100,6 +110,9 @@ struct listener {
     int64_t session_timeout_us, revoked_us; /* a group's; since when it owes a RELEASE, 0: it owes none */
     uint64_t credit, delivered;             /* cumulative bytes of attachments */
     uint64_t reading;                       /* of the credit, promised to reads that are not back yet */
+    Wire__Slow slow;                        /* of ephemeral topics: what becomes of what is over queue_max */
+    size_t queue_max;                       /* bytes of a backlog */
+    uint64_t dropped;                       /* events */
     struct cursor *ready;                   /* round-robin */
     bool queued; /* in its connection's list of listeners with something to deliver */
     struct listener *queue_prev, *queue_next;
@@ -147,6 +160,7 @@ struct topic_view {
     struct trie_item item; /* in session.names */
     struct topic_view *prev, *next;
     char *name;
+    bool ephemeral;
     uint32_t view_count;
     struct view views[];
 };
@@ -184,6 +198,8 @@ struct session {
     uint8_t *scratch;
     struct arena arena;
     uint64_t count_batches, count_bytes, count_cached, count_reads;
+    uint64_t count_handed, count_dropped; /* events of ephemeral topics: emitted; not delivered to somebody */
+    size_t backlog_bytes;                 /* of all */
     size_t listener_count;
     uint32_t listener_last; /* serial */
 };
@@ -289,6 +305,16 @@ bool pattern_begin(struct listener *listener);
 void pattern_topic(struct session *session, struct topic_view *topic); /* there is a new topic */
 void pattern_listening(struct listener *listener); /* LISTENING, in as many frames as it takes */
 
+/* ---- ephemeral.c ---- */
+/* Hands the parts for ephemeral topics to who listens there now. True: nothing is left for the shard; the emit has been
+ * answered and is gone. */
+bool ephemeral_emit(struct session *session, struct emit *emit);
+const char *
+ephemeral_problem(const struct listener *listener); /* why it cannot listen to such a topic; NULL: it can */
+void backlog_create(struct cursor *cursor);
+void backlog_destroy(struct cursor *cursor);
+void backlog_deliver(struct cursor *cursor); /* one DELIVER of it, as far as the credit goes */
+
 /* ---- delivery.c ---- */
 /* A cursor of an active listener, from `next` on. */
 struct cursor *cursor_create(struct listener *listener, uint64_t partition, uint64_t next);
@@ -298,6 +324,10 @@ void connection_pump(
     struct core_connection *connection);       /* something may be deliverable: at the turn's end */
 void listener_wake(struct listener *listener); /* it may have credit again */
 void session_deliver(struct session *session);
+/* DELIVER with these batches, whose last ends before `next`; none: there is nothing below it any more. */
+void deliver_send(struct cursor *cursor, const struct slice *slices, size_t count, uint64_t next);
+/* Sends from `place` of the tail on, as much as fits a frame and the credit: returns how many batches. */
+size_t deliver_tail(struct cursor *cursor, const struct tail *tail, uint32_t place);
 void delivery_destroy(struct session *session);
 
 #endif

@@ -96,6 +96,7 @@ void listen_partition_fill(const struct cursor *cursor, Wire__ListenPartition *t
     to->high_watermark = view->high_watermark;
     to->log_start = view->log_start;
     to->index = view->index;
+    to->ephemeral = view->topic->ephemeral;
     if (cursor->listener->pattern.node)
         to->topic = view->topic->name;
 }
@@ -231,6 +232,9 @@ static void listener_lookup(struct listener *listener)
 {
     struct session *session = listener->connection->session;
     listener->state = LISTENER_LOOKUP;
+    while (listener->looked_up < listener->start_count && /* nothing to look up there */
+           view_find(session, listener->starts[listener->looked_up].partition)->topic->ephemeral)
+        listener->looked_up++;
     if (listener->looked_up == listener->start_count) {
         listener_resolved(listener);
     } else if (session->lookups_in_flight < LOOKUPS_IN_FLIGHT_MAX) {
@@ -317,6 +321,11 @@ static void listener_started(struct listener *listener)
 
 static void listener_topic(struct listener *listener, const struct topic_info *topic)
 {
+    const char *problem = topic->ephemeral ? ephemeral_problem(listener) : NULL;
+    if (problem) {
+        listener_end(listener, WIRE_CRIER_ENOTSUP, problem);
+        return;
+    }
     for (uint32_t i = 0; i < topic->partition_count; i++) {
         const struct view *view = view_find(listener->connection->session, topic->partitions[i].id);
         CHECK(view);
@@ -367,6 +376,9 @@ static const char *listen_problem(struct core_connection *connection, const Wire
         return "a group name is 1 to 255 bytes of printable UTF-8";
     if (message->from > WIRE__FROM__TIME || message->from_value < 0)
         return "from is live, earliest, an offset or a time";
+    if (message->slow > WIRE__SLOW__DISCONNECT || message->queue_size > QUEUE_SIZE_MAX)
+        return "a slow listener drops the oldest or the newest events or is disconnected; its queue has 64 "
+               "MiB at most";
     if (HASH_COUNT(connection->listeners) >= LISTENERS_MAX)
         return "too many listeners on one connection";
     return trie_is_pattern(message->topic) ? pattern_problem(message) : NULL;
@@ -383,6 +395,8 @@ static struct listener *listener_create(struct core_connection *connection, cons
     listener->from = message->from;
     listener->from_value = message->from_value;
     listener->credit = message->credit;
+    listener->slow = message->slow;
+    listener->queue_max = message->queue_size ? (size_t)message->queue_size : QUEUE_SIZE;
     listener->again = message->again && trie_is_pattern(message->topic);
     uint32_t timeout_ms = message->session_timeout_ms ? message->session_timeout_ms : SESSION_TIMEOUT_MS;
     listener->session_timeout_us = timeout_ms * INT64_C(1000);

@@ -53,6 +53,7 @@ void frame_topic_create(struct core_connection *connection, const struct frame *
                                     .partitions = message->partitions,
                                     .memory = message->durability == WIRE__DURABILITY__MEMORY ||
                                               session->config.durability_memory,
+                                    .ephemeral = message->ephemeral,
                                     .retention = retention_read(message->retention)};
     session->ops->random(session->ops_ctx, request.topic_id, TOPIC_ID_SIZE);
     connection_unanswered(connection, +1);
@@ -187,6 +188,7 @@ static void topics_send(struct core_connection *connection, const struct shard_r
         infos[i].name = (char *)topic->name;
         infos[i].id = (ProtobufCBinaryData){TOPIC_ID_SIZE, (uint8_t *)topic->id};
         infos[i].durability = topic->memory ? WIRE__DURABILITY__MEMORY : WIRE__DURABILITY__DURABLE;
+        infos[i].ephemeral = topic->ephemeral;
         infos[i].created_us = topic->created_us;
         infos[i].retention = retention_write(&retentions[i], &topic->retention);
         infos[i].partitions = pointers + used;

@@ -83,8 +83,9 @@ struct topic {
     uint64_t *partitions;
     uint32_t partition_count;
     bool memory;
-    bool reserved; /* `$...`: the broker's own, which nobody else writes or changes */
-    bool applied;  /* false: its command is in an entry that is not durable yet */
+    bool reserved;  /* `$...`: the broker's own, which nobody else writes or changes */
+    bool applied;   /* false: its command is in an entry that is not durable yet */
+    bool ephemeral; /* nothing of it comes here: the session hands it on */
     int64_t created_us;
     uint64_t entry;  /* the number of that entry */
     uint64_t change; /* of the last one that alters or deletes it */

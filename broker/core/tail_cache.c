@@ -21,17 +21,42 @@ static size_t pinned_by(const struct cached_batch *batch, const struct cached_ba
     return batch->batch.buffer->capacity;
 }
 
+static void tail_grow(struct tail *tail)
+{
+    uint32_t capacity = tail->capacity ? tail->capacity * 2 : 4;
+    struct cached_batch *ring = core_alloc(capacity * sizeof(*ring));
+    for (uint32_t i = 0; i < tail->count; i++)
+        ring[i] = *tail_at(tail, i);
+    free(tail->ring);
+    *tail = (struct tail){.ring = ring, .capacity = capacity, .count = tail->count};
+}
+
+void tail_push(struct tail *tail, uint64_t base_offset, uint32_t span, struct slice batch)
+{
+    if (tail->count == tail->capacity)
+        tail_grow(tail);
+    tail->ring[(tail->first + tail->count) & (tail->capacity - 1)] =
+        (struct cached_batch){base_offset, span, slice_ref(batch)};
+    tail->count++;
+}
+
+struct cached_batch tail_shift(struct tail *tail)
+{
+    struct cached_batch oldest = *tail_at(tail, 0);
+    tail->first = (tail->first + 1) & (tail->capacity - 1);
+    tail->count--;
+    return oldest;
+}
+
 static void tail_cache_evict(struct tail_cache *cache)
 {
     struct tail *tail = order_at(cache, 0);
     cache->order_first = (cache->order_first + 1) & (cache->order_capacity - 1);
     cache->order_count--;
-    struct cached_batch *oldest = &tail->ring[tail->first];
-    const struct cached_batch *next = tail->count > 1 ? tail_at(tail, 1) : NULL;
-    cache->pinned_bytes -= pinned_by(oldest, next);
-    slice_unref(&oldest->batch);
-    tail->first = (tail->first + 1) & (tail->capacity - 1);
-    if (--tail->count == 0) {
+    struct cached_batch oldest = tail_shift(tail);
+    cache->pinned_bytes -= pinned_by(&oldest, tail->count ? tail_at(tail, 0) : NULL);
+    slice_unref(&oldest.batch);
+    if (tail->count == 0) {
         free(tail->ring);
         *tail = (struct tail){0};
     }
@@ -63,16 +88,6 @@ void tail_cache_finish(struct tail_cache *cache)
     free(cache->order);
 }
 
-static void tail_grow(struct tail *tail)
-{
-    uint32_t capacity = tail->capacity ? tail->capacity * 2 : 4;
-    struct cached_batch *ring = core_alloc(capacity * sizeof(*ring));
-    for (uint32_t i = 0; i < tail->count; i++)
-        ring[i] = *tail_at(tail, i);
-    free(tail->ring);
-    *tail = (struct tail){.ring = ring, .capacity = capacity, .count = tail->count};
-}
-
 static void order_grow(struct tail_cache *cache)
 {
     size_t capacity = cache->order_capacity ? cache->order_capacity * 2 : 64;
@@ -94,14 +109,11 @@ void tail_cache_add(struct tail_cache *cache, struct tail *tail, uint64_t base_o
             tail_cache_evict(cache);
     if (batch.buffer->capacity > cache->pinned_bytes_max)
         return;
-    if (tail->count == tail->capacity)
-        tail_grow(tail);
     if (cache->order_count == cache->order_capacity)
         order_grow(cache);
-    struct cached_batch added = {base_offset, span, slice_ref(batch)};
+    struct cached_batch added = {base_offset, span, batch};
     cache->pinned_bytes += pinned_by(&added, tail->count ? tail_at(tail, tail->count - 1) : NULL);
-    tail->ring[(tail->first + tail->count) & (tail->capacity - 1)] = added;
-    tail->count++;
+    tail_push(tail, base_offset, span, batch);
     cache->order[(cache->order_first + cache->order_count) & (cache->order_capacity - 1)] = tail;
     cache->order_count++;
     while (cache->pinned_bytes > cache->pinned_bytes_max)

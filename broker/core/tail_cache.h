@@ -42,6 +42,10 @@ void tail_cache_drop(struct tail_cache *cache, struct tail *tail);
 /* The place of the batch that holds `offset` (or, over a gap, follows it) within the tail; UINT32_MAX: not cached. */
 uint32_t tail_find(const struct tail *tail, uint64_t offset);
 
+/* For a tail that is in no cache: adds the newest batch, referenced; removes the oldest, whose reference is the caller's. */
+void tail_push(struct tail *tail, uint64_t base_offset, uint32_t span, struct slice batch);
+struct cached_batch tail_shift(struct tail *tail);
+
 static inline const struct cached_batch *tail_at(const struct tail *tail, uint32_t place)
 {
     return &tail->ring[(tail->first + place) & (tail->capacity - 1)];

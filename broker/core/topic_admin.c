@@ -111,6 +111,8 @@ static int admin_code(const struct shard *shard, const struct topic *topic,
         return WIRE_CRIER_EIO;
     if (request->kind != SHARD_TOPIC_ALTER)
         return 0;
+    if (topic->ephemeral)
+        return WIRE_CRIER_ENOTSUP;
     struct retention retention = altered(&topic->retention, &request->retention, request->set);
     return (request->set & ~TOPIC_SET_ALL) ? WIRE_CRIER_EINVAL : retention_check(&retention);
 }

@@ -105,7 +105,8 @@ static void topic_tell(const struct shard *shard, const struct topic *topic,
                                     .id = topic->id,
                                     .partitions = partitions,
                                     .partition_count = topic->partition_count,
-                                    .memory = topic->memory,
+                                    .memory = topic->memory || topic->ephemeral,
+                                    .ephemeral = topic->ephemeral,
                                     .created_us = topic->created_us,
                                     .retention = topic->retention};
 }
@@ -230,6 +231,7 @@ uint64_t topic_create(struct shard *shard, const struct shard_request *request)
         ids[i] = shard->self.next_partition_id_prepared + i;
     State__TopicSettings settings = STATE__TOPIC_SETTINGS__INIT;
     settings.durability = request->memory;
+    settings.ephemeral = request->ephemeral;
     retention_pack(&request->retention, &settings);
     State__CreateTopic command = STATE__CREATE_TOPIC__INIT;
     command.name = (char *)request->name;
@@ -247,6 +249,7 @@ uint64_t topic_create(struct shard *shard, const struct shard_request *request)
     struct topic *topic =
         topic_add(shard, request->name, request->topic_id, ids, count, request->memory, command.created_us);
     topic->retention = request->retention;
+    topic->ephemeral = request->ephemeral;
     free(ids);
     struct shard_entry *entry = shard->gathering;
     topic->entry = entry->number;
@@ -262,7 +265,8 @@ uint64_t topic_create(struct shard *shard, const struct shard_request *request)
 static int create_code(const struct shard *shard, const struct shard_request *request)
 {
     if (!topic_name_valid(request->name) || topic_name_reserved(request->name) ||
-        request->partitions > TOPIC_PARTITIONS_MAX || retention_check(&request->retention))
+        request->partitions > TOPIC_PARTITIONS_MAX || retention_check(&request->retention) ||
+        (request->ephemeral && retention_any(&request->retention)))
         return WIRE_CRIER_EINVAL;
     if (request->kind == SHARD_TOPIC_DESCRIBE && (!request->create || !shard->config.auto_create))
         return WIRE_CRIER_ENOTOPIC;

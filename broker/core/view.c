@@ -33,6 +33,7 @@ void session_topic(void *ctx, const struct topic_info *info)
     topic->name = (char *)&topic->views[info->partition_count]; /* behind them */
     memcpy(topic->name, info->name, name_size);
     topic->view_count = info->partition_count;
+    topic->ephemeral = info->ephemeral;
     for (uint32_t i = 0; i < info->partition_count; i++) {
         const struct partition_info *partition = &info->partitions[i];
         struct view *view = &topic->views[i];

@@ -281,6 +281,9 @@ CRIER_API int crier_off(crier *bus, const char *topic, crier_handler *handler, v
  * first event appended at or after a time. */
 enum crier_from { CRIER_LIVE = 0, CRIER_EARLIEST = 1, CRIER_OFFSET = 2, CRIER_TIME = 3 };
 
+/* What becomes of events of an ephemeral topic that a slow listener has no room for: crier_listener_stats.dropped counts them. */
+enum crier_slow { CRIER_DROP_OLDEST = 0, CRIER_DROP_NEWEST = 1, CRIER_DISCONNECT = 2 };
+
 /* How to listen. From crier_listen_options_default(). */
 struct crier_listen_options {
     size_t struct_size; /* set by crier_listen_options_default() */
@@ -308,6 +311,10 @@ struct crier_listen_options {
     crier_pool *pool;
     uint32_t pool_events_max; /* so many events of it are on the pool at most; default 0: 1024 */
     bool first;               /* before the listeners there are: crier_prepend() */
+    /* Of ephemeral topics: when queue_size bytes of batches wait at the broker because this listener is slow. CRIER_DISCONNECT:
+     * `released` is told CRIER_ETOOBIG. default CRIER_DROP_OLDEST */
+    enum crier_slow slow;
+    size_t queue_size; /* bytes, for each partition; at most 64 MiB; default 0: the broker's, 4 MiB */
 };
 
 /** The defaults; see the fields. */
@@ -329,6 +336,7 @@ struct crier_listener_stats {
     uint64_t delivered; /* events whose handler returned */
     uint64_t failed;    /* of those, < 0 */
     uint64_t lag;       /* events between the position and the last high watermark heard, all partitions */
+    uint64_t dropped;   /* events of ephemeral topics that it was too slow for, as far as it was told */
 };
 /** How far a listener is. Valid as long as the listener is. 0 or CRIER_EINVAL. Any thread; never waits. */
 CRIER_API int crier_listener_stats(crier_listener *listener, struct crier_listener_stats *ret_stats);
@@ -415,6 +423,9 @@ struct crier_topic_options {
     uint32_t partitions;              /* default 0: the broker's default (1) */
     enum crier_durability durability; /* suggested to emitters; default CRIER_DURABLE */
     struct crier_retention retention; /* default: everything is kept */
+    /* Nothing is kept: events go from memory to the listeners that are there, at most once; offsets begin anew with each start
+     * of the broker. No groups, no replay, no retention, nothing atomic; default false */
+    bool ephemeral;
 };
 
 /** The defaults; see the fields. */
@@ -441,6 +452,7 @@ struct crier_topic_info {
     enum crier_durability durability;              /* what it says to emitters that ask for nothing else */
     int64_t created_us;                            /* microseconds since 1970 UTC */
     struct crier_retention retention;              /* what it keeps */
+    bool ephemeral;                                /* nothing: see crier_topic_options */
 };
 
 /** Create a topic. 0, CRIER_EEXIST, CRIER_EINVAL, ... Blocking. options: borrowed, NULL: defaults. */
