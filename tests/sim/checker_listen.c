@@ -31,6 +31,7 @@ struct group_way {
     bool any;
     uint64_t reached;  /* every event below it, from where the group began, was handled */
     uint64_t again;    /* the same since the last seek, which may have gone back; else as `reached` */
+    uint64_t moved_at; /* the last seek, or the first position */
     uint64_t position; /* durable; 0: none yet */
     bool positioned;
 };
@@ -171,7 +172,8 @@ static uint64_t position_before(const struct check *check, const struct history_
 }
 
 /* The first event of a member's life. One that was here before goes on where it was, also if somebody sought back while its
- * connection was lost for a moment. */
+ * connection was lost for a moment; and one that asked before somebody sought back may have been given its start before, and
+ * hears of it late. */
 static void check_member(struct listen_check *all, uint32_t index, const struct history_seen *seen,
                          const struct way *way, const struct group_way *group)
 {
@@ -179,7 +181,8 @@ static void check_member(struct listen_check *all, uint32_t index, const struct 
     const struct history_listener *listener = &check->history->listeners[index];
     uint64_t floor =
         position_before(check, listener, seen->partition, all->walkers[index].asked_at, seen->at);
-    bool before = way->reached_any || all->walkers[index].lives > 1;
+    bool before =
+        way->reached_any || all->walkers[index].lives > 1 || all->walkers[index].asked_at < group->moved_at;
     uint64_t ceiling = before ? group->reached : group->again;
     if (seen->offset < floor)
         report_add(check->report, 9,
@@ -236,8 +239,10 @@ static void check_position(struct listen_check *all, const struct history_positi
     if (group->positioned && position->moved == HISTORY_COMMITTED)
         check_commit(all, position, group);
     group_reaches(group, position->offset);
-    if (!group->positioned || position->moved == HISTORY_SOUGHT)
+    if (!group->positioned || position->moved == HISTORY_SOUGHT) {
         group->again = position->offset;
+        group->moved_at = position->at;
+    }
     group->positioned = true;
     group->position = position->offset;
 }

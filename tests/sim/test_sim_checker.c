@@ -414,6 +414,22 @@ static void sought(struct scene *s, uint64_t offset)
                      &(struct history_position){.moved = HISTORY_SOUGHT, .topic = TOPIC, .offset = offset});
 }
 
+/* A member was given its partition, and its connection was lost before the seek: what was sent to it arrives nevertheless. */
+Test(checker, I9_a_start_of_before_a_seek_may_arrive_after_it)
+{
+    struct scene s = scene_good();
+    position(&s, 0);
+    member_begins(&s, MEMBER);
+    deliver(&s, MEMBER, 0, s.emits[0]);
+    position(&s, 1);
+    uint32_t next = history_listen(&s.history, &(struct history_listener){.topic = TOPIC, .group = 0});
+    sought(&s, 0);
+    member_begins(&s, next);
+    deliver(&s, next, 1, s.emits[1]);
+    read_all(&s, s.emits, 3);
+    expect(&s, 0);
+}
+
 /* After a seek back the next member begins there, and nowhere later. */
 Test(checker, I9_a_seek_moves_the_position_back_and_the_next_member_with_it)
 {
