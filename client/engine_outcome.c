@@ -9,7 +9,8 @@
  *   refused, retriable      the same bytes again, after a delay (the disk is full, ...)
  *   refused for good        its events fail; the batches after it, which the broker refused for the gap, are renumbered
  *   refused for a gap       behind a refused batch: sent again. In front: the broker has lost count: a new producer id
- *   unknown                 the same bytes again; they are never changed, since they may be stored
+ *   unknown                 the same bytes again; they are never changed, since they may be stored. Behind a refused one they
+ *                           are not, whatever the broker says: as refused for a gap
  *   connection lost         what was in flight may be stored: the same bytes again, the broker tells duplicates apart
  * Memory batches carry no numbers: they are sent once, and fail with CRIER_EUNKNOWN when no answer comes. */
 #include "client/emit_internal.h"
@@ -65,22 +66,42 @@ static bool batch_is_first(const struct emit_batch *batch)
     return batch->lane->batches.next == &batch->link;
 }
 
-/* Was it sent after one that was refused? Then the broker refuses it for the gap, whatever else it says. */
+static bool batch_is_behind(const struct emit_batch *batch, int32_t sequence)
+{
+    uint32_t distance = ((uint32_t)batch->base_sequence - (uint32_t)sequence) & INT32_MAX;
+
+    return distance > 0 && distance < INT32_MAX / 2;
+}
+
+/* Was it sent after one that was refused, or may have been? Then the broker refuses it for the gap, whatever else it says. */
 static bool batch_is_behind_refused(const struct emit_batch *batch)
 {
-    const struct emit_lane *lane = batch->lane;
-    uint32_t distance = ((uint32_t)batch->base_sequence - (uint32_t)lane->refused_from) & INT32_MAX;
+    return batch->lane->refused && batch_is_behind(batch, batch->lane->refused_from);
+}
 
-    return lane->refused && distance > 0 && distance < INT32_MAX / 2;
+/* Was it sent after one that is not stored? Then it is not either: that would be a gap. */
+static bool batch_is_behind_hole(const struct emit_batch *batch)
+{
+    return batch->lane->hole && batch_is_behind(batch, batch->lane->hole_from);
 }
 
 static void lane_refuse(struct emit_lane *lane, const struct emit_batch *batch)
 {
-    if (!lane->refused || batch_is_behind_refused(batch))
-        lane->refused_from = lane->refused ? lane->refused_from : batch->base_sequence;
-    else
+    if (!batch_is_behind_refused(batch))
         lane->refused_from = batch->base_sequence;
     lane->refused = true;
+}
+
+static void lane_hole(struct emit_lane *lane, const struct emit_batch *batch)
+{
+    if (!batch_is_behind_hole(batch))
+        lane->hole_from = batch->base_sequence;
+    lane->hole = true;
+}
+
+static void lane_forgive(struct emit_lane *lane)
+{
+    lane->refused = lane->hole = false;
 }
 
 void emit_retry_arm(struct engine *engine)
@@ -141,7 +162,7 @@ static void memory_lane_disconnected(struct engine *engine, struct emit_lane *la
 /* Everything that was in flight has an outcome: send what is left, from the oldest. */
 static void lane_recover(struct engine *engine, struct emit_lane *lane)
 {
-    lane->refused = false;
+    lane_forgive(lane);
     if (!lane->memory)
         lane_number(engine, lane);
     lane_rewind(lane);
@@ -157,7 +178,7 @@ void emit_lane_disconnected(struct engine *engine, struct emit_lane *lane)
         memory_lane_disconnected(engine, lane);
     for (struct list *link = lane->batches.next; link != &lane->batches; link = link->next) {
         struct emit_batch *batch = LIST_ENTRY(link, struct emit_batch, link);
-        if (batch->in_flight && !batch_is_behind_refused(batch))
+        if (batch->in_flight && !batch_is_behind_hole(batch))
             batch->maybe_stored = true;
         batch->in_flight = false;
     }
@@ -165,7 +186,7 @@ void emit_lane_disconnected(struct engine *engine, struct emit_lane *lane)
     lane->retry = false;
     if (lane->refused && !lane->memory)
         lane_number(engine, lane); /* one that failed for good may have left a gap */
-    lane->refused = false;
+    lane_forgive(lane);
     lane_rewind(lane);
 }
 
@@ -220,6 +241,8 @@ static void batch_refused(struct engine *engine, struct emit_batch *batch, int c
     struct emit_lane *lane = batch->lane;
 
     lane_refuse(lane, batch);
+    if (!batch->maybe_stored)
+        lane_hole(lane, batch);
     switch (refusal_judge(batch, code)) {
     case RESEND:
         break;
@@ -269,7 +292,7 @@ static void part_outcome(struct engine *engine, struct emit_batch *batch, const 
             batch_settle(engine, batch, CRIER_EUNKNOWN, -1, text);
             break;
         }
-        batch->maybe_stored = true;
+        batch->maybe_stored = batch->maybe_stored || !batch_is_behind_hole(batch);
         lane_refuse(lane, batch);
         lane->retry = true;
         break;

@@ -69,7 +69,9 @@ struct emit_lane {
     unsigned in_flight;
     bool refused;            /* something in flight was: nothing more goes until all of it has an outcome */
     bool retry;              /* ... and then only after a delay */
-    int32_t refused_from;    /* sequence of the first that was: nothing after it can have been stored */
+    int32_t refused_from;    /* sequence of the first that was, or whose outcome is unknown */
+    bool hole;               /* something of that is not stored ... */
+    int32_t hole_from;       /* ... the first of it; so nothing behind it is */
     bool open_waits;         /* an open batch was left with the stage: look again when something changes */
     int32_t next_sequence;   /* of the next batch to be finished */
     int32_t stored_sequence; /* follows the last event known to be stored */

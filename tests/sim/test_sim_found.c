@@ -1,4 +1,5 @@
-/* test_sim_found.c: what the simulator found in the client's engine, each as the shortest trace that shows it.
+/* test_sim_found.c: what the simulator, and faults of real brokers, found in the client's engine, each as the shortest trace
+ * that shows it.
  *
  * A seed means another run as soon as the simulator's plan changes; these traces stay. */
 #include "client/engine.h"
@@ -40,6 +41,27 @@ Test(sim_found, answers_out_of_order_never_free_a_number_that_is_taken)
     cr_assert_str_eq(rig_value(&again, 0, 0), "d");
     cr_assert_eq(rig_sequence(&again, 0), 4, "sent again as number %d, which is another's",
                  rig_sequence(&again, 0));
+    rig_finish(&rig);
+}
+
+/* Found by failing a disk's reads under load: a broker that was read-only by then refused the first and called those behind it
+ * unknown. They kept their numbers, the first one's were free, and after the broker's restart they were told to be unknown
+ * for ever: for the gap. */
+Test(sim_found, what_is_unknown_behind_a_refused_one_is_not_stored)
+{
+    struct rig rig;
+    struct sent sent[4];
+    four_in_flight(&rig, sent);
+    rig_emitted(&rig, &sent[0], WIRE__OUTCOME__REFUSED, CRIER_EIO, -1);
+    for (int i = 1; i < 4; i++)
+        rig_emitted(&rig, &sent[i], WIRE__OUTCOME__UNKNOWN, CRIER_EIO, -1);
+    cr_assert_eq(rig.done_count, 1);
+    rig_wait(&rig, 100000);
+    for (int i = 1; i < 4; i++) {
+        struct sent again = rig_expect(&rig, FRAME_EMIT);
+        cr_assert_str_eq(rig_value(&again, 0, 0), ((const char *[]){"b", "c", "d"}[i - 1]));
+        cr_assert_eq(rig_sequence(&again, 0), i, "sent again as number %d: a gap", rig_sequence(&again, 0));
+    }
     rig_finish(&rig);
 }
 
