@@ -120,7 +120,7 @@ static bool ready_wait(struct broker *broker)
     return false;
 }
 
-bool broker_restart(struct broker *broker)
+bool broker_launch(struct broker *broker)
 {
     const char *argv[2 * ARGUMENTS_MAX];
     char listen[32];
@@ -136,18 +136,35 @@ bool broker_restart(struct broker *broker)
     close(output[1]);
     close(log);
     broker->output = output[0];
-    if (broker->pid > 0 && ready_wait(broker))
-        return true;
-    fprintf(stderr, "%s did not start\n", binary());
-    broker_kill(broker);
-    broker_log_print(broker);
-    return false;
+    return broker->pid > 0;
 
 close_log:
     close(log);
 failed:
     fprintf(stderr, "%s: %s\n", broker->folder, strerror(errno));
     return false;
+}
+
+bool broker_await_ready(struct broker *broker)
+{
+    if (ready_wait(broker))
+        return true;
+    fprintf(stderr, "%s did not start\n", binary());
+    broker_kill(broker);
+    broker_log_print(broker);
+    return false;
+}
+
+bool broker_restart(struct broker *broker)
+{
+    return broker_launch(broker) && broker_await_ready(broker);
+}
+
+bool broker_says_anything(const struct broker *broker)
+{
+    struct pollfd wait = {.fd = broker->output, .events = POLLIN};
+
+    return poll(&wait, 1, 0) > 0 && (wait.revents & POLLIN);
 }
 
 static bool folder_make(struct broker *broker)

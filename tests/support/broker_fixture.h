@@ -30,6 +30,10 @@ struct broker_options {
 /* options NULL: none. NULL: it did not start; why is on standard error. */
 struct broker *broker_start(const struct broker_options *options);
 bool broker_restart(struct broker *broker); /* it was stopped or killed; false as broker_start */
+/* The two halves of broker_restart: the process runs; it serves. Between them it can be killed and stopped. */
+bool broker_launch(struct broker *broker);
+bool broker_await_ready(struct broker *broker);
+bool broker_says_anything(const struct broker *broker); /* between them: it serves already */
 
 const char *broker_url(const struct broker *broker); /* crier://127.0.0.1:PORT; lives as long as the broker */
 uint16_t broker_port(const struct broker *broker);

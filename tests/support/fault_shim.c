@@ -1,14 +1,14 @@
-/* fault_shim.c: a library for LD_PRELOAD that moves the wall clock of a process while it runs, and fails its disk.
- *
- * CRIER_FAULT_FILE names a file that a test maps, too: seconds to add to the wall clock; the errno that every fdatasync and
- * fsync fails with (0: none), without having synced; and how often either was done, counted here. Only CLOCK_REALTIME and
- * its relatives move: a jump of the wall clock leaves the monotonic one alone. */
+/* fault_shim.c: a library for LD_PRELOAD that moves the wall clock of a process while it runs, and fails its disk; see
+ * fault_shim.h. Only CLOCK_REALTIME and its relatives move: a jump of the wall clock leaves the monotonic one alone. */
+#include "tests/support/fault_shim.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
-#include <stdint.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -17,13 +17,8 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-struct faults {
-    _Atomic int64_t clock_seconds, clock_calls;
-    _Atomic int64_t sync_error, sync_calls;
-};
-
-static struct faults none;
-static struct faults *faults = &none;
+static struct fault_shim none;
+static struct fault_shim *faults = &none;
 static int (*real_clock_gettime)(clockid_t, struct timespec *);
 
 __attribute__((constructor)) static void start(void)
@@ -70,11 +65,15 @@ EXPORT time_t time(time_t *to)
     return now.tv_sec;
 }
 
-static int sync_with(long call, int fd)
+/* The next library's: ours may not be the only shim. */
+static int sync_with(const char *name, int fd)
 {
     int64_t error = atomic_load(&faults->sync_error);
-    if (error == 0)
-        return (int)syscall(call, fd);
+    int (*real)(int);
+    if (error == 0) {
+        *(void **)&real = dlsym(RTLD_NEXT, name);
+        return real(fd);
+    }
     atomic_fetch_add(&faults->sync_calls, 1);
     errno = (int)error;
     return -1;
@@ -82,10 +81,31 @@ static int sync_with(long call, int fd)
 
 EXPORT int fdatasync(int fd)
 {
-    return sync_with(SYS_fdatasync, fd);
+    return sync_with("fdatasync", fd);
 }
 
 EXPORT int fsync(int fd)
 {
-    return sync_with(SYS_fsync, fd);
+    return sync_with("fsync", fd);
+}
+
+static bool is_meant(int fd)
+{
+    char link[64], path[512];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof(path) - 1);
+    if (length < 0)
+        return false;
+    path[length] = '\0';
+    return strstr(path, faults->read_part) != NULL;
+}
+
+EXPORT ssize_t pread(int fd, void *to, size_t size, off_t offset)
+{
+    int64_t error = atomic_load(&faults->read_error);
+    if (error == 0 || !is_meant(fd))
+        return syscall(SYS_pread64, fd, to, size, offset);
+    atomic_fetch_add(&faults->read_calls, 1);
+    errno = (int)error;
+    return -1;
 }

@@ -8,7 +8,7 @@
  * Prints:   a line for each fault: how often it struck, and how long until events flowed; the verdict; status 1 for any
  *           offence. What cannot be done on this machine is named. */
 #include "tests/torture/arena.h"
-#include "tests/torture/verdict.h"
+#include "tests/torture/judge.h"
 
 #include "base/clock.h"
 
@@ -111,30 +111,6 @@ static bool strike(struct arena *arena, const struct nemesis *nemesis, struct ta
     return hit != 0;
 }
 
-static bool judge(struct arena *arena, struct verdict *verdict)
-{
-    struct witness truth;
-    int rc = witness_start(&truth, broker_url(arena->broker));
-    bool good = rc == 0 && witness_wait_end(&truth, END_TIMEOUT_MS);
-    witness_stop(&truth);
-    for (uint32_t i = 0; good && i < PRODUCERS; i++) {
-        struct completion *log;
-        uint64_t count;
-        if ((good = producers_log(&arena->producers, i, &log, &count) == 0)) {
-            verdict_producer(verdict, &truth, i, log, count);
-            free(log);
-        }
-    }
-    if (good) {
-        verdict_truth(verdict, &truth);
-        verdict_listener(verdict, &truth, &arena->witness);
-    } else {
-        fprintf(stderr, "a producer left no log, or the topic could not be read\n");
-    }
-    witness_finish(&truth);
-    return good;
-}
-
 static void print_tallies(void)
 {
     for (size_t i = 0; i < nemesis_count; i++) {
@@ -151,10 +127,7 @@ static void print_verdict(const struct verdict *verdict)
 {
     printf("%" PRIu64 " emitted, %" PRIu64 " acknowledged, %" PRIu64 " stored\n", verdict->emitted,
            verdict->acknowledged, verdict->stored);
-    printf("%" PRIu64 " lost, %" PRIu64 " reordered, %" PRIu64 " duplicated, %" PRIu64 " phantom, %" PRIu64
-           " changed, %" PRIu64 " gaps, %" PRIu64 " missed\n",
-           verdict->lost, verdict->reordered, verdict->duplicated, verdict->phantom, verdict->changed,
-           verdict->gaps, verdict->missed);
+    judge_print(verdict);
 }
 
 static bool run(struct arena *arena, const struct options *options)
@@ -175,7 +148,7 @@ static bool run(struct arena *arena, const struct options *options)
     int failed = producers_stop(&arena->producers);
     good = witness_wait_end(&arena->witness, END_TIMEOUT_MS) && failed == 0;
     witness_stop(&arena->witness);
-    good = judge(arena, &verdict) && good;
+    good = judge(&arena->producers, broker_url(arena->broker), &arena->witness, &verdict) && good;
     print_tallies();
     print_verdict(&verdict);
     return good && verdict_offences(&verdict) == 0 && verdict.acknowledged > 0;

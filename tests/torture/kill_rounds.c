@@ -6,7 +6,7 @@
  * Usage:    kill_rounds [--rounds N] [--seed N]     the moments depend on the seed; what they hit, on the machine.
  * Promises: I1-I8 as counted in verdict.h; I13: events flow again within 5 s of each restart.
  * Prints:   time from exec to `listening on` (p50, max), the counts, and one line of verdict; status 1 for any offence. */
-#include "tests/torture/verdict.h"
+#include "tests/torture/judge.h"
 
 #include "base/clock.h"
 #include "base/random.h"
@@ -22,9 +22,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RESUME_MS      5000 /* I13 */
-#define KILL_AFTER_MS  150  /* at most, once events flow */
-#define REPLAY_TIMEOUT 120000
+#define RESUME_MS       5000 /* I13 */
+#define KILL_AFTER_MS   150  /* at most, once events flow */
+#define END_TIMEOUT_MS  120000
+#define PROGRESS_ROUNDS 100
 
 struct torture {
     uint64_t rounds, seed;
@@ -98,41 +99,6 @@ static bool run_round(struct torture *torture, uint64_t round)
     return true;
 }
 
-/* Everything the topic holds now, read by a new listener. */
-static bool replay(const char *url, struct witness *truth)
-{
-    int rc = witness_start(truth, url);
-    bool complete = rc == 0 && witness_wait_end(truth, REPLAY_TIMEOUT);
-    if (!complete)
-        fprintf(stderr, "the replay did not reach the end: %s\n",
-                rc < 0 ? crier_strerror(rc) : "time is over");
-    witness_stop(truth);
-    return complete;
-}
-
-static bool judge(struct torture *torture, struct verdict *ret_verdict)
-{
-    struct witness truth;
-    struct verdict verdict = {0};
-    bool complete = replay(broker_url(torture->broker), &truth);
-    for (uint32_t i = 0; complete && i < PRODUCERS; i++) {
-        struct completion *log;
-        uint64_t count;
-        if (producers_log(&torture->producers, i, &log, &count) < 0) {
-            fprintf(stderr, "producer %u left no log\n", i);
-            complete = false;
-            break;
-        }
-        verdict_producer(&verdict, &truth, i, log, count);
-        free(log);
-    }
-    verdict_truth(&verdict, &truth);
-    verdict_listener(&verdict, &truth, &torture->listener);
-    witness_finish(&truth);
-    *ret_verdict = verdict;
-    return complete;
-}
-
 static void print_verdict(const struct torture *torture, const struct verdict *verdict)
 {
     qsort(torture->ready_us, torture->rounds, sizeof(*torture->ready_us), compare_int64);
@@ -142,10 +108,7 @@ static void print_verdict(const struct torture *torture, const struct verdict *v
                (double)torture->ready_us[torture->rounds - 1] / 1e3);
     printf("%" PRIu64 " kills, %" PRIu64 " emitted, %" PRIu64 " acknowledged, %" PRIu64 " stored\n",
            torture->rounds, verdict->emitted, verdict->acknowledged, verdict->stored);
-    printf("%" PRIu64 " lost, %" PRIu64 " reordered, %" PRIu64 " duplicated, %" PRIu64 " phantom, %" PRIu64
-           " changed, %" PRIu64 " gaps, %" PRIu64 " missed\n",
-           verdict->lost, verdict->reordered, verdict->duplicated, verdict->phantom, verdict->changed,
-           verdict->gaps, verdict->missed);
+    judge_print(verdict);
 }
 
 /* The broker runs; everything else is started, and ended, here. */
@@ -159,8 +122,14 @@ static bool torture_broker(struct torture *torture, const char *directory)
     rc = witness_start(&torture->listener, broker_url(torture->broker));
     if (rc < 0)
         errx(1, "the listener: %s", crier_strerror(rc));
-    for (uint64_t round = 0; good && round < torture->rounds; round++)
+    for (uint64_t round = 0; good && round < torture->rounds; round++) {
         good = run_round(torture, round);
+        if ((round + 1) % PROGRESS_ROUNDS == 0) {
+            printf("%" PRIu64 " kills, %" PRIu64 " events seen\n", round + 1,
+                   witness_count(&torture->listener));
+            fflush(stdout);
+        }
+    }
     if (!good) {
         producers_kill(&torture->producers);
         broker_log_print(torture->broker);
@@ -168,9 +137,9 @@ static bool torture_broker(struct torture *torture, const char *directory)
         return false;
     }
     int failed = producers_stop(&torture->producers);
-    good = witness_wait_end(&torture->listener, REPLAY_TIMEOUT) && failed == 0;
+    good = witness_wait_end(&torture->listener, END_TIMEOUT_MS) && failed == 0;
     witness_stop(&torture->listener);
-    good = judge(torture, &verdict) && good;
+    good = judge(&torture->producers, broker_url(torture->broker), &torture->listener, &verdict) && good;
     print_verdict(torture, &verdict);
     return good && verdict_offences(&verdict) == 0 && verdict.acknowledged > 0;
 }

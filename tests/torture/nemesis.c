@@ -24,29 +24,11 @@
 #include <unistd.h>
 
 #define EVIDENCE_MS 10000 /* how long a fault may take to show */
-#define LOOK_MS     10    /* between looks */
-#define FULL_MS     30000
 #define LORISES     50
 #define STRANGERS   200
 #define HOGS        8
 
 /* ---- looking and touching ---- */
-
-static bool await_log(const struct arena *arena, const char *text, uint64_t more_than)
-{
-    int64_t until_us = clock_monotonic_us() + EVIDENCE_MS * INT64_C(1000);
-    while (broker_log_count(arena->broker, text) <= more_than) {
-        if (clock_monotonic_us() > until_us)
-            return false;
-        arena_wait(LOOK_MS);
-    }
-    return true;
-}
-
-static int between(struct arena *arena, int low, int high)
-{
-    return low + (int)random_below(&arena->random, (uint64_t)(high - low));
-}
 
 static uint64_t descriptors_of(pid_t pid)
 {
@@ -135,20 +117,10 @@ static int strike_stop(struct arena *arena, const char **ret_why)
     return broker_stop(arena->broker) == 0 && broker_restart(arena->broker);
 }
 
-/* Events that were on their way arrive in the first moment. */
-static bool freeze(struct arena *arena, pid_t pid, int ms)
-{
-    kill(pid, SIGSTOP);
-    arena_wait(50);
-    bool nothing = arena_arrivals(arena, ms) == 0;
-    kill(pid, SIGCONT);
-    return nothing;
-}
-
 static int strike_freeze(struct arena *arena, const char **ret_why)
 {
     (void)ret_why;
-    return freeze(arena, broker_pid(arena->broker), between(arena, 100, 1200));
+    return arena_freeze(arena, broker_pid(arena->broker), arena_between(arena, 100, 1200));
 }
 
 static int strike_long_freeze(struct arena *arena, const char **ret_why)
@@ -156,7 +128,8 @@ static int strike_long_freeze(struct arena *arena, const char **ret_why)
     struct crier_stats before, after;
     (void)ret_why;
     crier_stats(arena->witness.bus, &before);
-    bool nothing = freeze(arena, broker_pid(arena->broker), 3500); /* idle-timeout, and the client's grace */
+    bool nothing =
+        arena_freeze(arena, broker_pid(arena->broker), 3500); /* idle-timeout, and the client's grace */
     bool flows = arena_flows(arena);
     crier_stats(arena->witness.bus, &after);
     return nothing && flows && after.reconnects > before.reconnects;
@@ -170,7 +143,7 @@ static int strike_client_freeze(struct arena *arena, const char **ret_why)
     if (!arena_flows_from(arena, victim)) /* it has a connection */
         return 0;
     kill(arena->producers.pids[victim], SIGSTOP);
-    bool found = await_log(arena, "silent for", seen); /* for the idle timeout */
+    bool found = arena_await_log(arena, "silent for", seen); /* for the idle timeout */
     kill(arena->producers.pids[victim], SIGCONT);
     return found && arena_flows_from(arena, victim);
 }
@@ -198,7 +171,7 @@ static int strike_partition(struct arena *arena, const char **ret_why)
     if (!loopback_set(false))
         return 0;
     arena_wait(50);
-    bool nothing = arena_arrivals(arena, between(arena, 200, 4000)) == 0;
+    bool nothing = arena_arrivals(arena, arena_between(arena, 200, 4000)) == 0;
     return loopback_set(true) && nothing;
 }
 
@@ -211,7 +184,7 @@ static int strike_lossy_network(struct arena *arena, const char **ret_why)
         return -1;
     }
     bool flows = arena_flows(arena);
-    arena_wait(between(arena, 200, 1500));
+    arena_wait(arena_between(arena, 200, 1500));
     return system("tc qdisc del dev lo root") == 0 && flows;
 }
 
@@ -244,7 +217,7 @@ static int strike_garbage(struct arena *arena, const char **ret_why)
         if (fd >= 0)
             close(fd);
     }
-    return await_log(arena, "SESSION-REFUSED", seen) && arena_flows(arena);
+    return arena_await_log(arena, "SESSION-REFUSED", seen) && arena_flows(arena);
 }
 
 /* Each sends a byte now and then, of a frame that never ends. */
@@ -299,7 +272,7 @@ static int strike_descriptors(struct arena *arena, const char **ret_why)
         return -1;
     }
     size_t count = connect_many(arena, fds, LORISES); /* the kernel takes them, the broker cannot */
-    bool paused = await_log(arena, "ACCEPT-PAUSED", seen);
+    bool paused = arena_await_log(arena, "ACCEPT-PAUSED", seen);
     bool flows = arena_flows(arena); /* who is there goes on */
     prlimit(pid, RLIMIT_NOFILE, &before, NULL);
     close_all(fds, count);
@@ -354,35 +327,16 @@ static int strike_memory(struct arena *arena, const char **ret_why)
     return broker_restart(arena->broker) && hit;
 }
 
-/* Takes what is left, to the last page. */
-static void fill(int fd)
-{
-    static const uint8_t bytes[1 << 20];
-    for (size_t size = sizeof(bytes); size >= 4096; size /= 2)
-        while (write(fd, bytes, size) == (ssize_t)size)
-            continue;
-}
-
-/* The broker notices at the next segment: until then what it has reserved is enough. Its log is on the same disk: that
- * nothing arrives any more, while it lives, is the evidence. */
 static int strike_full_disk(struct arena *arena, const char **ret_why)
 {
-    char path[256];
     if (!arena->own_disk) {
         *ret_why = "no file system of its own";
         return -1;
     }
-    int64_t until_us = clock_monotonic_us() + FULL_MS * INT64_C(1000);
-    snprintf(path, sizeof(path), "%s/ballast", arena->disk);
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    bool full = false;
-    while (fd >= 0 && !full && !broker_has_died(arena->broker) && clock_monotonic_us() < until_us) {
-        fill(fd);
-        full = arena_arrivals(arena, between(arena, 200, 700)) == 0;
-    }
-    if (fd >= 0)
-        close(fd);
-    unlink(path);
+    int ballast = arena_ballast(arena);
+    bool full = ballast >= 0 && arena_fill_disk(arena, ballast);
+    if (ballast >= 0)
+        close(ballast);
     return full;
 }
 
@@ -396,10 +350,9 @@ static int strike_failing_disk(struct arena *arena, const char **ret_why)
     uint64_t seen = broker_log_count(arena->broker, "SHARD-READ-ONLY");
     int64_t calls = atomic_load(&arena->faults->sync_calls);
     atomic_store(&arena->faults->sync_error, EIO);
-    bool read_only = await_log(arena, "SHARD-READ-ONLY", seen);
+    bool read_only = arena_await_log(arena, "SHARD-READ-ONLY", seen);
     atomic_store(&arena->faults->sync_error, 0);
-    arena_wait(between(arena, 0, 300)); /* the disk is well again, and still nothing is written */
-    bool nothing = arena_arrivals(arena, 200) == 0;
+    bool nothing = arena_falls_silent(arena); /* the disk is well again, and still nothing is written */
     broker_kill(arena->broker);
     return broker_restart(arena->broker) && read_only && nothing &&
            atomic_load(&arena->faults->sync_calls) > calls;
@@ -419,7 +372,7 @@ static int strike_clock(struct arena *arena, const char **ret_why)
     for (size_t i = 0; i < sizeof(jumps) / sizeof(jumps[0]) && flows; i++) {
         atomic_store(&arena->faults->clock_seconds, jumps[i]);
         flows = arena_flows(arena);
-        arena_wait(between(arena, 20, 200));
+        arena_wait(arena_between(arena, 20, 200));
     }
     if (flows && random_below(&arena->random, 2)) { /* a restart in another decade */
         broker_kill(arena->broker);

@@ -80,7 +80,7 @@ static void on_emitted(crier *bus, int code, uint64_t offset, void *ctx)
     struct producer *producer = emitted->producer;
     (void)bus;
     pthread_mutex_lock(&producer->mutex);
-    producer->log[emitted->number] = (struct completion){offset, outcome_of(code)};
+    producer->log[emitted->number] = (struct completion){offset, outcome_of(code), code};
     producer->unanswered--;
     pthread_cond_signal(&producer->answered);
     pthread_mutex_unlock(&producer->mutex);
@@ -99,7 +99,7 @@ static uint64_t next_number(struct producer *producer)
         CHECK(producer->log);
     }
     producer->unanswered++;
-    producer->log[producer->count] = (struct completion){UINT64_MAX, OUTCOME_UNKNOWN};
+    producer->log[producer->count] = (struct completion){UINT64_MAX, OUTCOME_UNKNOWN, 0};
     uint64_t number = producer->count++;
     pthread_mutex_unlock(&producer->mutex);
     return number;

@@ -26,6 +26,7 @@ enum outcome { OUTCOME_UNKNOWN, OUTCOME_OK, OUTCOME_REFUSED };
 struct completion {
     uint64_t offset; /* OUTCOME_OK: where it is; UINT64_MAX: not told */
     uint32_t outcome;
+    int32_t code;
 };
 
 struct producers {

@@ -29,7 +29,7 @@ static struct story good_story(void)
 {
     struct story story = {0};
     for (uint64_t number = 0; number < NUMBERS; number++) {
-        story.log[number] = (struct completion){number / 2, OUTCOME_OK};
+        story.log[number] = (struct completion){number / 2, OUTCOME_OK, 0};
         show(&story.truth, producers_partition(number), number / 2, 0, number);
         show(&story.listener, producers_partition(number), number / 2, 0, number);
     }

@@ -60,10 +60,16 @@ void verdict_producer(struct verdict *verdict, const struct witness *truth, uint
                 told->offset == UINT64_MAX ? NULL : event_at(&truth->partitions[partition], told->offset);
             bool elsewhere = seen && (seen->producer != producer || seen->number != number);
             verdict->acknowledged++;
-            if (!there[number] || elsewhere || (told->offset != UINT64_MAX && seen == NULL))
+            if (!there[number] || elsewhere || (told->offset != UINT64_MAX && seen == NULL)) {
                 verdict->lost++;
+                verdict->lost_one.producer = producer;
+                verdict->lost_one.number = number;
+            }
         } else if (told->outcome == OUTCOME_UNKNOWN && !there[number] && later[partition]) {
             verdict->gaps++;
+            verdict->gap_one.producer = producer;
+            verdict->gap_one.number = number;
+            verdict->gap_one.code = told->code;
         }
         later[partition] |= there[number];
     }

@@ -15,6 +15,11 @@ struct verdict {
     uint64_t duplicated; /* I5: there twice */
     uint64_t missed;     /* I8: there, and not shown to the listener, which read from the start to the end */
     uint64_t emitted, acknowledged, stored;
+    struct {
+        uint64_t number;
+        uint32_t producer;
+        int32_t code;    /* what its emit was told; 0: that it is stored, or nothing */
+    } lost_one, gap_one; /* the first of lost and of gaps, to look for it */
 };
 
 /* log: of one producer, by number. Adds to the verdict. */
