@@ -5,11 +5,10 @@
  * started: it must come up by itself with everything acknowledged by that moment, contiguous, byte for byte; then it
  * appends, and the power fails again while it starts.
  *
- * Moments have names, by the file that is about to change: calls in the middle of a commit outnumber all others, so the rare
- * ones are drawn more often, and each name is counted.
+ * Moments have names, by the file that is about to change (power_points.h), and each name is counted.
  *
  * A plain program: [SEED [STATES]]; at least so many states are looked at. `./dev torture --power N`. */
-#include "tests/support/disk_power.h"
+#include "tests/unit/power_points.h"
 #include "tests/unit/store_fixture.h"
 
 #include "base/clock.h"
@@ -33,21 +32,6 @@
 
 static char current[200] = "the first life"; /* which image is being looked at */
 
-enum point {
-    POINT_COMMIT,
-    POINT_ROLL,  /* a segment is made */
-    POINT_SEAL,  /* a file is cut, or the offset index written */
-    POINT_SWEEP, /* a later generation is written */
-    POINT_REMOVE,
-    POINT_MANIFEST,
-    POINT_FLUSH,
-    POINT_COPY, /* of the state */
-    POINT_FOLDER,
-    POINTS
-};
-
-static const char *const point_names[POINTS] = {
-    "commit", "roll", "seal", "sweep", "remove", "manifest", "state flush", "state copy", "folder sync"};
 static uint64_t states[POINTS];
 
 struct image {
@@ -72,38 +56,11 @@ static size_t size_of(uint64_t offset)
     return sizes[offset * 5 % 6];
 }
 
-static bool ends(const char *path, const char *end)
-{
-    size_t length = strlen(path), tail = strlen(end);
-    return length >= tail && strcmp(path + length - tail, end) == 0;
-}
-
-static enum point point_of(const struct disk_power_call *call)
-{
-    const char *path = call->path;
-    if (strcmp(call->name, "remove") == 0)
-        return POINT_REMOVE;
-    if (strstr(path, "meta.mdb"))
-        return POINT_MANIFEST;
-    if (ends(path, "state.mdb"))
-        return strcmp(call->name, "rename") == 0 ? POINT_COPY : POINT_FLUSH;
-    if (strstr(path, "state"))
-        return POINT_COPY;
-    if (ends(path, ".idx") || strcmp(call->name, "truncate") == 0)
-        return POINT_SEAL;
-    if (!ends(path, ".mdb"))
-        return POINT_FOLDER;
-    if (!ends(path, "-0.mdb"))
-        return POINT_SWEEP;
-    return strcmp(call->name, "write") == 0 || strcmp(call->name, "sync") == 0 ? POINT_COMMIT : POINT_ROLL;
-}
-
 static void on_call(void *ctx, const struct disk_power_call *call)
 {
     struct power *power = ctx;
-    enum point point = point_of(call);
-    unsigned one_in = point == POINT_COMMIT ? power->one_in * 2 : power->one_in;
-    if (power->image_count == power->image_max || random_below(&power->random, one_in) > 0)
+    enum power_point point = power_point_of(call);
+    if (power->image_count == power->image_max || !power_drawn(&power->random, point, power->one_in))
         return;
     struct image *image = &power->images[power->image_count++];
     static unsigned serial;
@@ -262,7 +219,7 @@ int main(int argc, char **argv)
            ", lost lengths %" PRIu64 ", lost names %" PRIu64 "):",
            states_seen(), runs, losses.torn, losses.lost, losses.lengths, losses.names);
     for (unsigned i = 0; i < POINTS; i++)
-        printf(" %s %" PRIu64 "%s", point_names[i], states[i], i + 1 < POINTS ? "," : "");
+        printf(" %s %" PRIu64 "%s", power_point_names[i], states[i], i + 1 < POINTS ? "," : "");
     printf("; every acknowledged entry was there, and nothing else\n");
     return 0;
 }

@@ -5,8 +5,9 @@
  * of the disk is kept. Each must come up by itself, hold everything acknowledged above the log starts that had been told by
  * that moment, byte for byte, take more, and survive a further cut while it does.
  *
- * A plain program: [SEED [RUNS]]. */
-#include "tests/support/disk_power.h"
+ * A plain program: [SEED [STATES]]; at least so many states are looked at, and every kind of moment is among them.
+ * `./dev torture --power N`. */
+#include "tests/unit/power_points.h"
 #include "tests/unit/store_fixture.h"
 
 #include "base/clock.h"
@@ -16,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define IMAGES_MAX 16
+#define IMAGES_MAX 48
 #define ENTRIES    180
 #define KEPT       25 /* entries of partition 1 that are kept */
 #define DELETED_AT 90 /* partition 3 is */
@@ -49,18 +50,22 @@ struct power {
     struct random random; /* used by whoever makes a call: with the disk's lock */
     struct random choice; /* the test's own */
     char folder[100];
-    uint64_t one_in;
+    unsigned one_in;
     struct image images[IMAGES_MAX];
     unsigned image_count, image_max;
     _Atomic uint64_t acknowledged, flushed, trimmed;
 };
 
+static uint64_t states[POINTS], after_deletion;
+
 static void on_call(void *ctx, const struct disk_power_call *call)
 {
-    (void)call;
     struct power *power = ctx;
-    if (power->image_count == power->image_max || random_below(&power->random, power->one_in) > 0)
+    enum power_point point = power_point_of(call);
+    if (power->image_count == power->image_max || !power_drawn(&power->random, point, power->one_in))
         return;
+    states[point]++;
+    after_deletion += power->trimmed >= DELETED_AT;
     struct image *image = &power->images[power->image_count++];
     static unsigned serial;
     (void)snprintf(image->path, sizeof(image->path), "%s-image-%u", power->folder, ++serial);
@@ -170,7 +175,7 @@ static unsigned run_once(uint64_t seed, struct store_stats *ret_stats)
 {
     static struct power power;
     power = (struct power){
-        .random = random_seeded(seed), .choice = random_seeded(~seed), .one_in = 40, .image_max = IMAGES_MAX};
+        .random = random_seeded(seed), .choice = random_seeded(~seed), .one_in = 20, .image_max = IMAGES_MAX};
     const char *parent = getenv("TMPDIR");
     (void)snprintf(power.folder, sizeof(power.folder), "%s/crier-power-XXXXXX", parent ? parent : "/tmp");
     REQUIRE(mkdtemp(power.folder));
@@ -193,22 +198,44 @@ static unsigned run_once(uint64_t seed, struct store_stats *ret_stats)
     return images;
 }
 
+static uint64_t states_seen(void)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < POINTS; i++)
+        count += states[i];
+    return count;
+}
+
+static bool seen_all(void)
+{
+    bool all = after_deletion > 0;
+    for (unsigned i = 0; i < POINTS; i++)
+        all = all && states[i] > 0;
+    return all;
+}
+
+#define RUNS_MORE 20 /* until every kind of moment was drawn: one or two are enough nearly always */
+
 int main(int argc, char **argv)
 {
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)clock_wall_us();
-    unsigned runs = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 2, images = 0;
-    uint64_t removed = 0, swept = 0;
-    for (unsigned i = 0; i < runs; i++) {
+    uint64_t wanted = argc > 2 ? strtoull(argv[2], NULL, 10) : 100, removed = 0, swept = 0, images = 0;
+    unsigned runs = 0, more = 0;
+    for (; states_seen() < wanted || (!seen_all() && more++ < RUNS_MORE); runs++) {
         struct store_stats stats;
-        printf("seed %" PRIu64 "\n", seed + i);
+        printf("seed %" PRIu64 "\n", seed + runs);
         (void)fflush(stdout);
-        images += run_once(seed + i, &stats);
+        images += run_once(seed + runs, &stats);
         removed += stats.removed;
         swept += stats.swept;
+        REQUIRE(states_seen() > runs);
     }
-    REQUIRE(images > runs && swept > 0);
-    printf("%u power cuts around %" PRIu64 " removed and %" PRIu64
-           " swept segments: nothing wanted was lost\n",
-           images, removed, swept);
+    REQUIRE(seen_all() && swept > 0 && removed > 0 && images == states_seen());
+    printf("%" PRIu64 " power cuts in %u runs around %" PRIu64 " removed and %" PRIu64
+           " swept segments, %" PRIu64 " of them after a deletion:",
+           images, runs, removed, swept, after_deletion);
+    for (unsigned i = 0; i < POINTS; i++)
+        printf(" %s %" PRIu64 "%s", power_point_names[i], states[i], i + 1 < POINTS ? "," : "");
+    printf("; nothing wanted was lost\n");
     return 0;
 }
