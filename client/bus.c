@@ -60,7 +60,7 @@ int bus_wait(crier *bus, bool (*done)(crier *bus, const void *ctx), const void *
     struct timespec deadline = time_of(deadline_us);
     int rc = 0;
 
-    if (bus_in_callback(bus))
+    if (bus_in_callback(bus) || (bus->emitter && emitter_lock_is_inside(&bus->emitter->lock)))
         return CRIER_EDEADLK;
     bus->waiters++;
     while (rc == 0 && !done(bus, ctx)) {
@@ -117,6 +117,7 @@ static int engine_make(crier *bus)
     if (!(bus->agenda = bus_agenda_create(bus)) ||
         !(bus->engine = engine_create(&config, &loop_engine_ops, bus)))
         return CRIER_ENOMEM;
+    atomic_store(&bus->looped, true);
     engine_dispatch_yields_to(bus->engine, agenda_is_drainable(bus->agenda));
     return 0;
 }
@@ -127,7 +128,7 @@ static void transport_release(const struct bus_transport *transport)
         transport->release(transport->ctx);
 }
 
-static void bus_free(crier *bus)
+void bus_free(crier *bus)
 {
     struct bus_transport transport = bus->transport;
 
@@ -143,31 +144,42 @@ static void bus_free(crier *bus)
     transport_release(&transport); /* last: it may end what the bus was connected to */
 }
 
-static int bus_create(const struct url *url, const struct bus_transport *transport,
-                      const struct crier_options *options, crier **ret_bus)
+crier *bus_make(const struct crier_options *options)
 {
     crier *bus = calloc(1, sizeof(*bus));
-    int rc = CRIER_ENOMEM;
 
-    if (!bus || (rc = lock_init(bus)) < 0) {
+    if (!bus || lock_init(bus) < 0) {
         free(bus);
-        transport_release(transport);
-        return rc;
+        return NULL;
     }
     bus->options = *options;
     bus->options.error_text = NULL; /* borrowed for the call of crier_open() */
-    if (url)
-        bus->url = *url;
-    else
-        bus->url.endpoint_count = 1;
-    if (transport)
-        bus->transport = *transport;
     bus->own_thread = !options->base && !options->polled;
     bus->poll_fd = bus->wake_fd = bus->socket.fd = -1;
     bus->dispatch_budget = 64;
     bus->changes_end = &bus->changes;
     bus->requests_end = &bus->requests;
     local_events_init(bus);
+    atomic_store(&bus->loop_thread, pthread_self());
+    return bus;
+}
+
+static int bus_create(const struct url *url, const struct bus_transport *transport,
+                      const struct crier_options *options, crier **ret_bus)
+{
+    crier *bus = bus_make(options);
+    int rc;
+
+    if (!bus) {
+        transport_release(transport);
+        return CRIER_ENOMEM;
+    }
+    if (url)
+        bus->url = *url;
+    else
+        bus->url.endpoint_count = 1;
+    if (transport)
+        bus->transport = *transport;
     if ((rc = engine_make(bus)) < 0 || (rc = poll_open(bus)) < 0) {
         bus_free(bus);
         return rc;
@@ -210,14 +222,18 @@ static int connect_wait(crier *bus, const struct crier_options *options)
     return rc;
 }
 
+int bus_thread_start(crier *bus)
+{
+    return thread_start(&bus->thread, "crier", thread_run, bus) == 0 ? 0 : CRIER_ENOMEM;
+}
+
 static bool is_stopped(crier *bus, const void *ctx)
 {
     (void)ctx;
     return bus->stopped;
 }
 
-/* Takes the loop down, whatever is left, and frees the bus. */
-static void bus_stop(crier *bus)
+void bus_loop_end(crier *bus)
 {
     pthread_mutex_lock(&bus->lock);
     bus->stop = true;
@@ -232,6 +248,12 @@ static void bus_stop(crier *bus)
     }
     if (bus->own_thread)
         pthread_join(bus->thread, NULL);
+}
+
+/* Takes the loop down, whatever is left, and frees the bus. */
+static void bus_stop(crier *bus)
+{
+    bus_loop_end(bus);
     bus_free(bus);
 }
 
@@ -243,12 +265,11 @@ int bus_start(const struct url *url, const struct bus_transport *transport,
 
     if (rc < 0)
         return rc;
-    atomic_store(&bus->loop_thread, pthread_self());
     engine_start(bus->engine, clock_monotonic_us());
     if (bus->own_thread) {
-        if (thread_start(&bus->thread, "crier", thread_run, bus) != 0) {
+        if ((rc = bus_thread_start(bus)) < 0) {
             bus_free(bus);
-            return CRIER_ENOMEM;
+            return rc;
         }
     } else {
         loop_turn(bus);

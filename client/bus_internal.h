@@ -6,7 +6,8 @@
  *   poll.c         what a bus waits for, on whose loop
  *   future.c       futures, ticks, timers: on the bus's agenda (base/agenda.h), which loop.c lets have its turns
  *   bus_monitor.c  is the loop kept waiting, and by whom
- *   bus_emitter.c  local topics, looking at listeners      emitter.h    a bus of local:, which has none of these
+ *   bus_emitter.c  local topics, looking at listeners      emitter.h    a bus of local:, which has no engine, and a loop
+ *                                                                       only once it is asked for: emitter_loop.c
  *
  * Lock order: there is one lock, `bus.lock`, which is the engine's emit lock too. It is never held while a callback or
  * a system call runs (but for the condition variable's). */
@@ -53,7 +54,7 @@ struct crier {
     bool own_thread;
     int poll_fd;           /* epoll: everything the bus waits for */
     int wake_fd;           /* eventfd: there is something for the I/O thread */
-    struct agenda *agenda; /* has a lock of its own, inside `lock` and around no other */
+    struct agenda *agenda; /* has a lock of its own, inside `lock` and around no other; see bus_loop_need */
 
     /* under `lock` */
     pthread_mutex_t lock;
@@ -78,6 +79,8 @@ struct crier {
     struct local_event *local_events, **local_events_end; /* wait for the I/O thread to tell them */
 
     /* any thread */
+    atomic_bool looped;                    /* there is a loop, and an agenda */
+    atomic_bool refused;                   /* of local:: an emit did not fit; until there is room */
     _Atomic(pthread_t) loop_thread;        /* who ran the last turn */
     atomic_bool in_turn;                   /* it is running one: callbacks are made from inside */
     _Atomic(struct bus_monitor *) monitor; /* made with the first crier_loop_monitor_start() */
@@ -106,6 +109,23 @@ void bus_wake(crier *bus);        /* any thread, without the lock */
  * loop. 0, CRIER_ETIMEDOUT or CRIER_EDEADLK (a callback of this thread's loop is running). */
 int bus_wait(crier *bus, bool (*done)(crier *bus, const void *ctx), const void *ctx, int64_t deadline_us);
 
+/* The rest of opening and closing, shared with a bus of local: (emitter_bus.c). */
+crier *bus_make(const struct crier_options *options); /* NULL: no memory */
+int bus_thread_start(crier *bus);                     /* its own thread: 0 or CRIER_ENOMEM */
+void bus_loop_end(crier *bus);                        /* the last turn, whosever it is; waits for it */
+void bus_free(crier *bus);
+
+/* ---- emitter_loop.c: the loop of a bus of local: ---- */
+
+int emitter_loop_make(crier *bus); /* if it has none; 0 or CRIER_ENOMEM */
+void emitter_loop_turn(crier *bus);
+void emitter_loop_error(crier *bus, int code, const char *text); /* in a turn: what nobody has looked at */
+/* The first thing a call does that needs a loop. A bus of local: gets its loop with the first of them. */
+static inline int bus_loop_need(crier *bus)
+{
+    return atomic_load_explicit(&bus->looped, memory_order_acquire) ? 0 : emitter_loop_make(bus);
+}
+
 /* ---- future.c ---- */
 
 struct agenda *bus_agenda_create(crier *bus); /* NULL: no memory */
@@ -128,6 +148,7 @@ int bus_emit(crier *bus, const char *topic, const void *value, size_t value_size
 /* ---- loop.c ---- */
 
 void loop_enter(crier *bus);  /* before anything that may call back; loop_turn ends it */
+void loop_leave(crier *bus);  /* for who writes a turn */
 void loop_turn(crier *bus);   /* I/O thread: lets everything that is due happen */
 int64_t loop_due(crier *bus); /* when the next turn is, ENGINE_NEVER: when something happens. I/O thread */
 extern const struct engine_ops loop_engine_ops;

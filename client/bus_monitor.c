@@ -163,8 +163,8 @@ int crier_loop_monitor_start(crier *bus, const struct crier_loop_monitor_options
 
     if (!bus || !struct_take(&copy, sizeof(copy), options) || !options_are_valid(&copy))
         return CRIER_EINVAL;
-    if (!bus->agenda)
-        return CRIER_ENOTSUP;
+    if ((rc = bus_loop_need(bus)) < 0)
+        return rc;
     if (agenda_is_closed(bus->agenda))
         return CRIER_ECLOSED;
     if ((rc = monitor_get(bus, &self)) < 0)

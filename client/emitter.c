@@ -62,8 +62,10 @@ int emitter_create(crier *bus, struct emitter **ret_emitter)
     return 0;
 }
 
-static void listener_free(struct emitter_listener *listener)
+void emitter_listener_free(struct emitter_listener *listener)
 {
+    if (listener->crew && !emitter_crew_end(listener->crew))
+        return;
     if (listener->assigned && listener->active != EMITTER_LIVE)
         listener->assigned(listener->ctx, 0, false);
     if (listener->released)
@@ -72,17 +74,24 @@ static void listener_free(struct emitter_listener *listener)
     free(listener);
 }
 
-void emitter_destroy(struct emitter *emitter)
+static void listener_leave(struct crier_topic *topic, struct emitter_listener *listener)
 {
-    if (!emitter)
-        return;
+    listener->topic = NULL;
+    if (listener->has_room && --topic->bounded == 0)
+        topic->special = topic == topic->emitter->error;
+    if (listener->crew && listener->count > 0)
+        emitter_crew_stop(listener->crew);
+}
+
+void emitter_let_go(struct emitter *emitter)
+{
     while (!list_is_empty(&emitter->topics.active)) {
         struct crier_topic *topic = LIST_ENTRY(emitter->topics.active.next, struct crier_topic, active);
         uint32_t held = topic_hold(topic);
         for (uint32_t i = 0; i < topic->array->count; i++) {
             struct emitter_slot *slot = &topic->array->slots[i];
-            if (slot->listener)
-                slot->listener->topic = NULL;
+            if (slot->listener && emitter_slot_lives(slot))
+                listener_leave(topic, slot->listener);
             slot->left = 0;
         }
         topic->count = 0;
@@ -90,6 +99,13 @@ void emitter_destroy(struct emitter *emitter)
         topic->settle_due = topic->array->marked = true;
         topic_release(topic, held);
     }
+}
+
+void emitter_destroy(struct emitter *emitter)
+{
+    if (!emitter)
+        return;
+    emitter_let_go(emitter);
     emitter_failures_forget(emitter);
     topic_table_finish(&emitter->topics);
     emitter_lock_finish(&emitter->lock);
@@ -138,7 +154,7 @@ void topic_settle(struct crier_topic *topic)
     }
     for (; gone; gone = next) {
         next = gone->next;
-        listener_free(gone);
+        emitter_listener_free(gone);
     }
 }
 
@@ -247,6 +263,10 @@ static void slot_fill(struct emitter *emitter, struct crier_topic *topic, struct
     if (!join->listener)
         return;
     join->listener->topic = topic;
+    if (join->listener->has_room) {
+        topic->bounded++;
+        topic->special = true;
+    }
     if (join->listener->group)
         group_take_over(emitter, topic, join->listener->group);
 }
@@ -300,7 +320,7 @@ static void slot_leave(struct emitter *emitter, struct crier_topic *topic, struc
     if (topic->count == 0)
         list_remove(&topic->active);
     if (listener) {
-        listener->topic = NULL;
+        listener_leave(topic, listener);
         if (listener->group && listener->active != EMITTER_LIVE)
             group_take_over(emitter, topic, listener->group);
     }

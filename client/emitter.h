@@ -4,6 +4,7 @@
  *   emitter_emit.c     emit: the hot path, "error"   topic_table.h    topics by name
  *   emitter_bus.c      the bus: open, close, and what the public calls of every kind of bus mean here
  *   emitter_listen.c   listen, off, ... of a local bus; looking at its listeners
+ *   emitter_loop.c     the loop, once it is needed   emitter_crew.c   handlers on a worker pool
  *
  * THE LISTENERS OF A TOPIC stand in one array, oldest first. An emit walks the array as it is when it begins; nothing
  * that happens meanwhile disturbs it:
@@ -15,6 +16,9 @@
  *
  * A HANDLER THAT FAILS becomes an event on "error", as with Node's captureRejections: when the outermost call has run its
  * handlers, as Node's is on the next tick.
+ *
+ * EVENTS THAT WAIT, for a pool or in an iterator, wait in a bounded place. A topic with such a listener is special: its emits
+ * ask first whether there is room everywhere, and return CRIER_EAGAIN before anybody was called if there is not.
  *
  * Thread: the holder of the lock. Failures: no memory for a new listener: CRIER_ENOMEM, and nothing has changed. */
 #ifndef CRIER_CLIENT_EMITTER_H
@@ -38,6 +42,11 @@ struct emitter_listener {
     void (*assigned)(void *ctx, uint32_t partition, bool given);
     uint64_t delivered, failed;
     struct emitter_listener *next; /* among those to be released */
+    /* Bounded: is there room for one event more? Asked before any handler of an emit is called; NULL: always */
+    bool (*has_room)(void *room_ctx);
+    void *room_ctx;
+    struct emitter_crew
+        *crew; /* emitter_crew.c: its handler runs on a pool; NULL: where the event is emitted */
 };
 
 #define EMITTER_ENDLESS UINT64_MAX
@@ -77,6 +86,7 @@ struct emitter {
 
 int emitter_create(crier *bus, struct emitter **ret_emitter); /* 0 or CRIER_ENOMEM */
 void emitter_destroy(struct emitter *emitter); /* accepts NULL; calls `released` of who is left */
+void emitter_let_go(struct emitter *emitter);  /* only that: nobody listens any more, without a word */
 
 /* What a new listener is. topic: valid, or local to a bus. */
 struct emitter_join {
@@ -120,11 +130,29 @@ static inline void topic_release(struct crier_topic *topic, uint32_t before)
         topic_settle(topic);
 }
 
+void emitter_listener_free(struct emitter_listener *listener); /* calls `released` */
+
+/* ---- emitter_crew.c ---- */
+
+/* Its handler is to run on the pool: has_room and room_ctx are set too. 0 or CRIER_ENOMEM. */
+int emitter_crew_make(struct emitter_listener *listener, crier_pool *pool, uint32_t events_max);
+/* The event goes to the pool, as a copy. 0 or CRIER_ENOMEM. */
+int emitter_crew_hand_out(struct emitter_crew *crew, const crier_event *event);
+void emitter_crew_stop(struct emitter_crew *crew); /* what has not begun is not begun any more */
+/* Its listener has left and is to be released. false: not yet, some events are out; the last of them releases it. */
+bool emitter_crew_end(struct emitter_crew *crew);
+/* Where events had to wait, there is room again: who was refused is told. In a turn of the bus's loop. */
+void emitter_room_made(crier *bus);
+
 /* ---- emitter_emit.c ---- */
 
 /* An event about a listener on "newListener", "removeListener" or "$warning": value is text. */
 void emitter_tell(struct emitter *emitter, struct crier_topic *about, const crier_listener_info *info,
                   const char *text);
+/* An error without a caller to tell: an event on "error"; with nobody there it waits for crier_flush(). text: borrowed. */
+void emitter_tell_error(struct emitter *emitter, int code, const char *text);
+/* A handler of the topic returned `rc`: told when the outermost call is through. */
+void emitter_failure_note(struct emitter *emitter, const char *topic, int rc);
 /* If this is the outermost call, failures are told. Returns one that nobody heard; 0: none. */
 int emitter_attend(struct emitter *emitter);
 void emitter_failures_forget(struct emitter *emitter);
@@ -163,6 +191,10 @@ static inline int emitter_exit(struct emitter *emitter, unsigned before, int rc)
 
 int emitter_bus_listen(crier *bus, const char *topic, const struct crier_listen_options *options,
                        crier_handler *handler, void *ctx, crier_listener **ret_listener);
+/* With events that wait in a place of the caller's: see emitter_listener.has_room. options: complete, without pool. */
+int emitter_bus_listen_bounded(crier *bus, const char *topic, const struct crier_listen_options *options,
+                               crier_handler *handler, bool (*has_room)(void *ctx), void *ctx,
+                               crier_listener **ret_listener);
 int emitter_bus_off(crier *bus, const char *topic, crier_handler *handler, void *ctx);
 int emitter_bus_unlisten(crier_listener *listener);
 void emitter_bus_listener_stats(const crier_listener *listener, struct crier_listener_stats *ret_stats);

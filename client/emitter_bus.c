@@ -7,7 +7,7 @@
 #include "client/scheme.h"
 #include "client/topic_name.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 static int local_open(const char *url, const struct crier_options *options, crier **ret_bus)
 {
@@ -18,10 +18,13 @@ static int local_open(const char *url, const struct crier_options *options, crie
         open_error(options, "\"%s\": nothing may follow local:", url);
         return CRIER_EINVAL;
     }
-    if (!(bus = calloc(1, sizeof(*bus))))
+    if (!(bus = bus_make(options)))
         return CRIER_ENOMEM;
-    if ((rc = emitter_create(bus, &bus->emitter)) < 0) {
-        free(bus);
+    if ((rc = emitter_create(bus, &bus->emitter)) == 0 && !bus->own_thread)
+        rc = emitter_loop_make(bus); /* the caller's, who is about to ask for its descriptor */
+    if (rc < 0) {
+        emitter_destroy(bus->emitter);
+        bus_free(bus);
         return rc;
     }
     *ret_bus = bus;
@@ -30,37 +33,40 @@ static int local_open(const char *url, const struct crier_options *options, crie
 
 const struct bus_scheme bus_scheme_local = {.prefix = "local:", .open = local_open};
 
+/* Listeners first: futures of theirs are settled while there is a loop to tell of it. */
 int emitter_bus_close(crier *bus)
 {
     struct emitter *emitter = bus->emitter;
-    bool inside;
     int kept;
     unsigned before;
 
-    before = emitter_enter(emitter);
-    inside = emitter_lock_depth(&emitter->lock) > 1;
-    emitter_exit_keep(emitter, before);
-    if (inside)
+    if (emitter_lock_is_inside(&emitter->lock) || bus_in_callback(bus))
         return CRIER_EDEADLK;
+    before = emitter_enter(emitter);
+    emitter_let_go(emitter);
+    emitter_exit_keep(emitter, before);
+    outings_wait(bus);
+    if (atomic_load(&bus->looped))
+        bus_loop_end(bus);
     kept = emitter->kept;
     emitter_destroy(emitter);
-    free(bus);
+    bus_free(bus);
     return kept;
 }
 
 int emitter_bus_flush(crier *bus)
 {
     struct emitter *emitter = bus->emitter;
-    bool inside;
     int kept;
     unsigned before;
 
+    if (emitter_lock_is_inside(&emitter->lock))
+        return CRIER_EDEADLK;
     before = emitter_enter(emitter);
-    inside = emitter_lock_depth(&emitter->lock) > 1;
-    kept = inside ? 0 : emitter->kept;
-    emitter->kept -= kept;
+    kept = emitter->kept;
+    emitter->kept = 0;
     emitter_exit_keep(emitter, before);
-    return inside ? CRIER_EDEADLK : kept;
+    return kept;
 }
 
 void emitter_bus_stats(crier *bus, struct crier_stats *ret_stats)

@@ -28,10 +28,10 @@ struct emitter_failure {
 
 /* ---- failures ---- */
 
-/* A handler of the topic returned `rc`. Errors on the way of telling errors are not told again. */
-static NOINLINE void failure_note(struct emitter *emitter, const struct crier_topic *topic, int rc)
+/* Errors on the way of telling errors are not told again. */
+NOINLINE void emitter_failure_note(struct emitter *emitter, const char *topic, int rc)
 {
-    size_t size = topic->name_size + sizeof("a handler of  returned -2147483648");
+    size_t size = strlen(topic) + sizeof("a handler of  returned -2147483648");
     struct emitter_failure *failure;
 
     emitter->attention = true;
@@ -40,7 +40,7 @@ static NOINLINE void failure_note(struct emitter *emitter, const struct crier_to
         return;
     }
     failure->next = NULL;
-    snprintf(failure->text, size, "a handler of %s returned %d", topic->name, rc);
+    snprintf(failure->text, size, "a handler of %s returned %d", topic, rc);
     *emitter->failures_end = failure;
     emitter->failures_end = &failure->next;
 }
@@ -76,6 +76,8 @@ static int listener_run(struct emitter *emitter, struct emitter_listener *listen
         emitter_leave_listener(emitter,
                                listener); /* first: what the handler emits does not come back to it */
     listener->delivered++;
+    if (UNLIKELY(listener->crew != NULL))
+        return emitter_crew_hand_out(listener->crew, event);
     rc = listener->handler(emitter->bus, event, listener->ctx);
     listener->failed += rc < 0;
     return rc;
@@ -115,7 +117,7 @@ static NOINLINE void slots_run(struct emitter *emitter, const struct crier_topic
         else
             rc = listener_run(emitter, slot->listener, event, began);
         if (UNLIKELY(rc < 0))
-            failure_note(emitter, topic, rc);
+            emitter_failure_note(emitter, topic->name, rc);
     }
 }
 
@@ -131,7 +133,7 @@ static inline void array_run(struct emitter *emitter, struct crier_topic *topic,
         emitter->delivered++;
         rc = slot->handler(emitter->bus, event, slot->ctx);
         if (UNLIKELY(rc < 0))
-            failure_note(emitter, topic, rc);
+            emitter_failure_note(emitter, topic->name, rc);
     } else {
         slots_run(emitter, topic, event, slot, slot + array->count);
     }
@@ -164,9 +166,28 @@ static inline void event_begin(crier_event *event, const void *value, size_t val
     event->listener = NULL;
 }
 
-/* What is special about "error": < 0: nobody is there, and that is its code. */
-static NOINLINE int special_begin(struct emitter *emitter, crier_event *event)
+/* Some listeners' events wait: is there room with all of them? */
+static int room_check(struct emitter *emitter, const struct crier_topic *topic)
 {
+    for (uint32_t i = 0; topic->array && i < topic->array->count; i++) {
+        const struct emitter_slot *slot = &topic->array->slots[i];
+        const struct emitter_listener *listener = slot->listener;
+        if (!emitter_slot_lives(slot) || !listener || !listener->has_room ||
+            listener->active > emitter->changes || listener->has_room(listener->room_ctx))
+            continue;
+        emitter->emitted--; /* it was not */
+        atomic_store(&emitter->bus->refused, true);
+        return CRIER_EAGAIN;
+    }
+    return 0;
+}
+
+/* What is special about "error": nobody is there, and its code is the emit's; about others: an event that does not fit. */
+static NOINLINE int special_begin(struct emitter *emitter, const struct crier_topic *topic,
+                                  crier_event *event)
+{
+    if (topic != emitter->error)
+        return room_check(emitter, topic);
     if (event->error == 0)
         event->error = CRIER_EHANDLER;
     return error_begin(emitter, event);
@@ -180,7 +201,7 @@ static inline int topic_emit(struct emitter *emitter, struct crier_topic *topic,
     event->topic = topic->name;
     event->offset = emitter->emitted;
     event->high_watermark = ++emitter->emitted;
-    if (UNLIKELY(topic->special) && (rc = special_begin(emitter, event)) < 0)
+    if (UNLIKELY(topic->special) && (rc = special_begin(emitter, topic, event)) < 0)
         return rc;
     if (topic->count == 0)
         return 0;
@@ -196,6 +217,17 @@ void emitter_tell(struct emitter *emitter, struct crier_topic *about, const crie
     bool heard;
 
     (void)topic_emit(emitter, about, &event, &heard);
+}
+
+void emitter_tell_error(struct emitter *emitter, int code, const char *text)
+{
+    crier_event event = {.value = text, .value_size = strlen(text), .error = code};
+    bool heard;
+
+    if (topic_emit(emitter, emitter->error, &event, &heard) == 0)
+        return;
+    emitter->unheard = code;
+    emitter->attention = true;
 }
 
 /* ---- the end of a call ---- */
@@ -235,6 +267,32 @@ static int emit_unknown(struct emitter *emitter, const char *topic)
     return 0;
 }
 
+static bool has_room(crier *bus, const void *ctx)
+{
+    (void)ctx;
+    return !atomic_load(&bus->refused);
+}
+
+/* The emit did not fit: is it to be tried again? Waits for room. */
+static bool is_worth_waiting(crier *bus)
+{
+    int waited;
+
+    if (!bus->options.emit_blocks)
+        return false;
+    pthread_mutex_lock(&bus->lock);
+    waited = bus_wait(bus, has_room, NULL, ENGINE_NEVER);
+    pthread_mutex_unlock(&bus->lock);
+    return waited == 0;
+}
+
+static NOINLINE int emit_again(crier *bus, const char *topic, const void *value, size_t value_size)
+{
+    const struct crier_emit_options options = crier_emit_options_default();
+
+    return is_worth_waiting(bus) ? crier_emit_with(bus, topic, value, value_size, &options) : CRIER_EAGAIN;
+}
+
 int crier_emit(crier *bus, const char *topic, const void *value, size_t value_size)
 {
     struct crier_topic *record;
@@ -251,7 +309,8 @@ int crier_emit(crier *bus, const char *topic, const void *value, size_t value_si
     event_begin(&event, value, value_size);
     record = topic_table_find(&bus->emitter->topics, topic);
     rc = record ? topic_emit(bus->emitter, record, &event, &heard) : emit_unknown(bus->emitter, topic);
-    return emitter_exit(bus->emitter, before, rc);
+    rc = emitter_exit(bus->emitter, before, rc);
+    return UNLIKELY(rc == CRIER_EAGAIN) ? emit_again(bus, topic, value, value_size) : rc;
 }
 
 int crier_emit_topic(crier_topic *topic, const void *value, size_t value_size)
@@ -260,6 +319,7 @@ int crier_emit_topic(crier_topic *topic, const void *value, size_t value_size)
     crier_event event;
     unsigned before;
     bool heard;
+    int rc;
 
     if (UNLIKELY(!topic || (!value && value_size > 0)))
         return CRIER_EINVAL;
@@ -267,7 +327,8 @@ int crier_emit_topic(crier_topic *topic, const void *value, size_t value_size)
         return bus_emit(topic->bus, topic->name, value, value_size, NULL);
     before = emitter_enter(emitter);
     event_begin(&event, value, value_size);
-    return emitter_exit(emitter, before, topic_emit(emitter, topic, &event, &heard));
+    rc = emitter_exit(emitter, before, topic_emit(emitter, topic, &event, &heard));
+    return UNLIKELY(rc == CRIER_EAGAIN) ? emit_again(topic->bus, topic->name, value, value_size) : rc;
 }
 
 /* With everything an emit may carry. The event's headers are encoded as in a batch, where handlers look for them. */
@@ -309,6 +370,7 @@ int crier_emit_with(crier *bus, const char *topic, const void *value, size_t val
                     const struct crier_emit_options *options)
 {
     struct crier_emit_options copy;
+    int rc;
 
     if (!options)
         return crier_emit(bus, topic, value, value_size);
@@ -320,6 +382,10 @@ int crier_emit_with(crier *bus, const char *topic, const void *value, size_t val
             return CRIER_EINVAL;
         options = &copy;
     }
-    return bus->emitter ? emit_local(bus->emitter, topic, value, value_size, options)
-                        : bus_emit(bus, topic, value, value_size, options);
+    if (!bus->emitter)
+        return bus_emit(bus, topic, value, value_size, options);
+    do
+        rc = emit_local(bus->emitter, topic, value, value_size, options);
+    while (UNLIKELY(rc == CRIER_EAGAIN) && is_worth_waiting(bus));
+    return rc;
 }

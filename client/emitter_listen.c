@@ -20,7 +20,7 @@ static bool options_are_valid(const struct crier_listen_options *options)
 /* Does the listener need more than a slot? */
 static bool is_plain(const struct crier_listen_options *options, bool handle)
 {
-    return !handle && options->count == 0 && !options->group && !options->released;
+    return !handle && options->count == 0 && !options->group && !options->released && !options->pool;
 }
 
 static int listener_make(crier *bus, const struct crier_listen_options *options, crier_handler *handler,
@@ -43,37 +43,78 @@ static int listener_make(crier *bus, const struct crier_listen_options *options,
     return 0;
 }
 
+static int listen_check(crier *bus, const char *topic, const struct crier_listen_options *options)
+{
+    if (!topic || !options_are_valid(options))
+        return CRIER_EINVAL;
+    if (!topic_name_is_local(topic) && !topic_name_is_valid(topic))
+        return topic_pattern_is_valid(topic) ? CRIER_ENOTSUP : CRIER_EINVAL;
+    if (options->from > CRIER_EARLIEST)
+        return options->from > CRIER_TIME ? CRIER_EINVAL
+                                          : CRIER_ENOTSUP; /* nothing is kept that could be replayed */
+    return options->pool ? bus_loop_need(bus) : 0;
+}
+
+/* It was never a listener: `released` is not called. */
+static void listener_unused(struct emitter_listener *listener)
+{
+    listener->released = NULL;
+    listener->assigned = NULL;
+    emitter_listener_free(listener);
+}
+
+static int listener_join(crier *bus, struct emitter_join *join, const struct crier_listen_options *options,
+                         crier_listener **ret_listener)
+{
+    unsigned before = emitter_enter(bus->emitter);
+    int rc;
+
+    join->first = options->first;
+    if (ret_listener)
+        *ret_listener = (crier_listener *)(void *)join->listener;
+    if ((rc = emitter_join(bus->emitter, join)) < 0 && join->listener)
+        listener_unused(join->listener);
+    else if (rc == 0 && options->listening)
+        options->listening(join->ctx);
+    emitter_exit_keep(bus->emitter, before);
+    return rc;
+}
+
 int emitter_bus_listen(crier *bus, const char *topic, const struct crier_listen_options *options,
                        crier_handler *handler, void *ctx, crier_listener **ret_listener)
 {
     struct crier_listen_options copy = crier_listen_options_default();
     struct emitter_join join = {.topic = topic, .handler = handler, .ctx = ctx};
     int rc = 0;
-    unsigned before;
 
-    if (!handler || !topic || !struct_take(&copy, sizeof(copy), options) || !options_are_valid(&copy))
+    if (!handler || !struct_take(&copy, sizeof(copy), options))
         return CRIER_EINVAL;
-    if (!topic_name_is_local(topic) && !topic_name_is_valid(topic))
-        return topic_pattern_is_valid(topic) ? CRIER_ENOTSUP : CRIER_EINVAL;
-    if (copy.pool)
-        return CRIER_ENOTSUP; /* its handlers run where the event is emitted */
-    if (copy.from > CRIER_EARLIEST)
-        return copy.from > CRIER_TIME ? CRIER_EINVAL
-                                      : CRIER_ENOTSUP; /* nothing is kept that could be replayed */
-    join.first = copy.first;
+    if (topic_name_is_local(topic))
+        copy.pool = NULL; /* what happens on this bus is told where it happens */
+    if ((rc = listen_check(bus, topic, &copy)) < 0)
+        return rc;
     if (!is_plain(&copy, ret_listener) && (rc = listener_make(bus, &copy, handler, ctx, &join.listener)) < 0)
         return rc;
-    before = emitter_enter(bus->emitter);
-    if (ret_listener)
-        *ret_listener = (crier_listener *)(void *)join.listener;
-    if ((rc = emitter_join(bus->emitter, &join)) < 0 && join.listener) {
-        free(join.listener->group);
-        free(join.listener);
-    } else if (rc == 0 && copy.listening) {
-        copy.listening(ctx);
+    if (copy.pool && (rc = emitter_crew_make(join.listener, copy.pool, copy.pool_events_max)) < 0) {
+        listener_unused(join.listener);
+        return rc;
     }
-    emitter_exit_keep(bus->emitter, before);
-    return rc;
+    return listener_join(bus, &join, &copy, ret_listener);
+}
+
+int emitter_bus_listen_bounded(crier *bus, const char *topic, const struct crier_listen_options *options,
+                               crier_handler *handler, bool (*has_room)(void *ctx), void *ctx,
+                               crier_listener **ret_listener)
+{
+    struct emitter_join join = {.topic = topic, .handler = handler, .ctx = ctx};
+    int rc;
+
+    if ((rc = listen_check(bus, topic, options)) < 0 ||
+        (rc = listener_make(bus, options, handler, ctx, &join.listener)) < 0)
+        return rc;
+    join.listener->has_room = has_room;
+    join.listener->room_ctx = ctx;
+    return listener_join(bus, &join, options, ret_listener);
 }
 
 int emitter_bus_off(crier *bus, const char *topic, crier_handler *handler, void *ctx)

@@ -79,12 +79,14 @@ void emitter_lock_enter_shared(struct emitter_lock *lock)
     pthread_mutex_lock(&lock->mutex);
     if (!lock->settled)
         settle(lock);
-    lock->depth++;
+    if (lock->depth++ == 0)
+        atomic_store_explicit(&lock->holder, emitter_lock_self(), memory_order_relaxed);
 }
 
 void emitter_lock_leave_shared(struct emitter_lock *lock)
 {
-    lock->depth--;
+    if (--lock->depth == 0)
+        atomic_store_explicit(&lock->holder, NULL, memory_order_relaxed);
     pthread_mutex_unlock(&lock->mutex);
 }
 

@@ -26,6 +26,7 @@ struct emitter_lock {
     bool settled;   /* shared, and the owner is no longer inside without the mutex */
     unsigned depth; /* calls the holder stands in */
     pthread_mutex_t mutex;
+    _Atomic(const void *) holder; /* of the mutex, for emitter_lock_is_inside(); NULL: nobody */
     pthread_cond_t owner_left;
 };
 
@@ -75,6 +76,14 @@ static inline void emitter_lock_leave(struct emitter_lock *lock, unsigned before
     atomic_signal_fence(memory_order_seq_cst);
     if (__builtin_expect(atomic_load_explicit(&lock->shared, memory_order_relaxed), 0) && before == 0)
         emitter_lock_owner_left(lock);
+}
+
+/* Does the caller stand in a call? Takes no lock: what others do meanwhile does not change the answer. */
+static inline bool emitter_lock_is_inside(const struct emitter_lock *lock)
+{
+    if (emitter_lock_is_owner(lock) && atomic_load_explicit(&lock->bias, memory_order_relaxed) > 0)
+        return true;
+    return atomic_load_explicit(&lock->holder, memory_order_relaxed) == emitter_lock_self();
 }
 
 /* How many calls the holder, who asks, stands in. */

@@ -87,8 +87,12 @@ static int on_wait(void *ctx, bool (*done)(const void *arg), const void *arg, in
 static void on_unhandled(void *ctx, int code, const char *text)
 {
     crier *bus = ctx;
+    const char *words = text ? text : crier_strerror(code);
 
-    engine_tell_error(bus->engine, code, text ? text : crier_strerror(code));
+    if (bus->emitter)
+        emitter_loop_error(bus, code, words);
+    else
+        engine_tell_error(bus->engine, code, words);
 }
 
 struct agenda *bus_agenda_create(crier *bus)
@@ -114,10 +118,12 @@ static int made(crier *bus, struct future *future, crier_future **ret_future)
 
 int crier_future_create(crier *bus, crier_future **ret_future)
 {
+    int rc;
+
     if (!bus || !ret_future)
         return CRIER_EINVAL;
-    if (!bus->agenda)
-        return CRIER_ENOTSUP;
+    if ((rc = bus_loop_need(bus)) < 0)
+        return rc;
     return made(bus, future_create(bus->agenda, 0), ret_future);
 }
 
@@ -139,8 +145,8 @@ int crier_emit_future(crier *bus, const char *topic, const void *value, size_t v
 
     if (!bus || !ret_future || !struct_take(&copy, sizeof(copy), options) || copy.done)
         return CRIER_EINVAL;
-    if (!bus->agenda)
-        return CRIER_ENOTSUP;
+    if ((rc = bus_loop_need(bus)) < 0)
+        return rc;
     if (!(future = future_create(bus->agenda, 0)))
         return made(bus, future, ret_future);
     copy.done = on_emitted;
@@ -163,8 +169,8 @@ int crier_after(crier *bus, int64_t delay_us, crier_future **ret_future)
 
     if (!bus || !ret_future || delay_us < 0)
         return CRIER_EINVAL;
-    if (!bus->agenda)
-        return CRIER_ENOTSUP;
+    if ((rc = bus_loop_need(bus)) < 0)
+        return rc;
     rc =
         future_timer(bus->agenda, delay_us < AGENDA_NEVER - now ? now + delay_us : AGENDA_NEVER - 1, &future);
     if (rc == 0)
@@ -317,8 +323,8 @@ static int combine(crier *bus, enum future_combinator how, crier_future *const *
 
     if (!bus || !ret_future || (!futures && count > 0))
         return CRIER_EINVAL;
-    if (!bus->agenda)
-        return CRIER_ENOTSUP;
+    if ((rc = bus_loop_need(bus)) < 0)
+        return rc;
     for (size_t i = 0; i < count; i++)
         if (!futures[i])
             return CRIER_EINVAL;
@@ -373,11 +379,12 @@ static void call_run(struct task *task, bool dropped)
 static int call_add(crier *bus, enum agenda_queue queue, void (*function)(crier *bus, void *ctx), void *ctx)
 {
     struct call *call;
+    int rc;
 
     if (!bus || !function)
         return CRIER_EINVAL;
-    if (!bus->agenda)
-        return CRIER_ENOTSUP;
+    if ((rc = bus_loop_need(bus)) < 0)
+        return rc;
     if (agenda_is_closed(bus->agenda))
         return CRIER_ECLOSED;
     if (!(call = malloc(sizeof(*call))))

@@ -1,9 +1,10 @@
-/* iterator.c: events by asking: events.once and events.on. See crier/iterator.h.
+/* iterator.c: events by asking: events.on. See crier/iterator.h; events.once is once.c.
  *
  * Role:     an iterator has its listener's events diverted into a queue between two marks; they are out of the engine
  *           (engine_taken.c) until the reader has asked for the next, or gives them back.
  * Thread:   on_event, on_released, on_stopping, item_run, resume_run: the I/O thread; the rest any. One lock, never held over a
  *           call of the bus or of a future.
+ *           On a bus of local: the emitter's lock is taken before that one, and items go back to nobody.
  * Owner:    an iterator has two references, the user's and its listener's; an item two, the engine's and its future's.
  *
  * Happy path:  engine_dispatch -> on_event: queued, or given to who waits -> crier_iterator_next: the next is given, the
@@ -13,107 +14,15 @@
 
 #include "base/check.h"
 #include "client/bus_internal.h"
+#include "client/emitter.h"
 #include "client/event_copy.h"
 #include "client/future_internal.h"
+#include "client/listener_hold.h"
 #include "client/struct_size.h"
+#include "client/topic_name.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- once ---- */
-
-struct once {
-    pthread_mutex_t lock;
-    crier_listener *listener; /* NULL: released */
-};
-
-struct once_event {
-    struct event_copy copy;
-    unsigned char bytes[];
-};
-
-static int once_on_event(crier *bus, const crier_event *event, void *ctx)
-{
-    struct future *future = ctx;
-    struct once_event *kept = malloc(sizeof(*kept) + event_copy_size(event));
-
-    (void)bus;
-    if (!kept) {
-        future_settle(future, &(struct future_result){.code = CRIER_ENOMEM}, NULL);
-        return 0;
-    }
-    event_copy_fill(&kept->copy, kept->bytes, event);
-    future_settle(future,
-                  &(struct future_result){
-                      .number = event->offset, .pointer = &kept->copy.event, .size = sizeof(crier_event)},
-                  free); /* the event is the block's first */
-    return 0;
-}
-
-static void once_on_released(void *ctx, int code, const char *text)
-{
-    struct future *future = ctx;
-    struct once *once = future_extra(future);
-
-    (void)text;
-    pthread_mutex_lock(&once->lock);
-    once->listener = NULL;
-    pthread_mutex_unlock(&once->lock);
-    future_settle(future, &(struct future_result){.code = code < 0 ? code : CRIER_ECLOSED}, NULL);
-    future_release(future);
-}
-
-static void once_cancel(struct future *future)
-{
-    struct once *once = future_extra(future);
-
-    pthread_mutex_lock(&once->lock);
-    if (once->listener)
-        crier_unlisten(once->listener);
-    pthread_mutex_unlock(&once->lock);
-}
-
-static void once_finish(struct future *future)
-{
-    pthread_mutex_destroy(&((struct once *)future_extra(future))->lock);
-}
-
-int crier_once_future(crier *bus, const char *topic, const struct crier_listen_options *options,
-                      crier_future **ret_future)
-{
-    struct crier_listen_options copy = crier_listen_options_default();
-    struct future *future;
-    struct once *once;
-    int rc;
-
-    if (!bus || !ret_future || !struct_take(&copy, sizeof(copy), options) || copy.count || copy.released ||
-        copy.pool)
-        return CRIER_EINVAL;
-    if (!bus->agenda) /* local: has no loop to tell of it */
-        return CRIER_ENOTSUP;
-    if (!(future = future_create(bus->agenda, sizeof(*once))))
-        return agenda_is_closed(bus->agenda) ? CRIER_ECLOSED : CRIER_ENOMEM;
-    once = future_extra(future);
-    pthread_mutex_init(&once->lock, NULL);
-    future_on_free(future, once_finish);
-    copy.count = 1;
-    copy.released = once_on_released;
-    future_retain(future);
-    pthread_mutex_lock(&once->lock); /* who is released meanwhile waits until the listener is known */
-    rc = crier_listen(bus, topic, &copy, once_on_event, future, &once->listener);
-    pthread_mutex_unlock(&once->lock);
-    if (rc < 0) {
-        future_cancel(future);
-        future_release(future);
-        future_release(future);
-        return rc;
-    }
-    future_on_cancel(future, once_cancel);
-    *ret_future = future_public(future);
-    return 0;
-}
-
-/* ---- iterators ---- */
 
 struct item {
     struct engine_taken taken;
@@ -121,6 +30,7 @@ struct item {
     struct list link; /* iterator.queue or .given */
     atomic_uint references;
     crier *bus;
+    bool of_emitter; /* the bus is one of local: */
     int rc;
     struct event_copy copy;
     unsigned char bytes[];
@@ -195,6 +105,10 @@ static void items_return(struct list *items, int rc)
 
     while ((link = list_take(items))) {
         struct item *item = LIST_ENTRY(link, struct item, link);
+        if (item->of_emitter) { /* it is nobody's else, and its bus may be closed */
+            item_unref(item);
+            continue;
+        }
         item->rc = rc;
         agenda_add(item->bus->agenda, AGENDA_IMMEDIATE, &item->task);
     }
@@ -273,10 +187,7 @@ static void on_stopping(void *ctx)
 
 static void unlisten(crier_iterator *iterator)
 {
-    pthread_mutex_lock(&iterator->lock);
-    if (iterator->listener)
-        crier_unlisten(iterator->listener);
-    pthread_mutex_unlock(&iterator->lock);
+    listener_unlisten(&iterator->lock, &iterator->listener);
 }
 
 static void guard_canceled(struct future *guard)
@@ -312,7 +223,9 @@ static void resume_run(struct task *task, bool dropped)
     iterator->resuming = iterator->paused = false;
     listener = iterator->listener;
     pthread_mutex_unlock(&iterator->lock);
-    if (!dropped && listener) /* it is released on this thread alone */
+    if (!dropped && listener && iterator->bus->emitter)
+        emitter_room_made(iterator->bus);
+    else if (!dropped && listener) /* it is released on this thread alone */
         engine_resume(iterator->bus->engine, listener);
     iterator_release(iterator);
 }
@@ -336,11 +249,30 @@ static struct item *item_make(crier_iterator *iterator, const crier_event *event
     item->taken.release = item_released;
     item->task.run = item_run;
     item->bus = iterator->bus;
+    item->of_emitter = iterator->bus->emitter != NULL;
     atomic_init(&item->references, 1);
     list_init(&item->task.link);
     list_init(&item->link);
     event_copy_fill(&item->copy, item->bytes, event);
     return item;
+}
+
+/* With the lock: the item is the next in hand, or waits. Returns who is to be given it. */
+static struct list *item_put_locked(crier_iterator *iterator, struct item *item)
+{
+    struct list *waiting = list_take(&iterator->waiting);
+
+    list_append(waiting ? &iterator->given : &iterator->queue, &item->link);
+    iterator->queued += waiting == NULL;
+    atomic_fetch_add(&item->references, 1); /* until it was given, by the caller */
+    return waiting;
+}
+
+static void item_hand_over(struct item *item, struct list *waiting)
+{
+    if (waiting)
+        give(future_of_extra(LIST_ENTRY(waiting, struct wait, link)), item);
+    item_unref(item);
 }
 
 static int on_event(crier *bus, const crier_event *event, void *ctx)
@@ -353,10 +285,7 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
     pthread_mutex_lock(&iterator->lock);
     room = iterator->queued < iterator->high && !iterator->ended;
     if (room && (item = item_make(iterator, event))) {
-        waiting = list_take(&iterator->waiting);
-        list_append(waiting ? &iterator->given : &iterator->queue, &item->link);
-        iterator->queued += waiting == NULL;
-        atomic_fetch_add(&item->references, 1); /* until it was given, below */
+        waiting = item_put_locked(iterator, item);
     } else {
         iterator->paused = true;
         resume = room && resume_locked(iterator); /* no memory: once more in the next turn */
@@ -369,9 +298,41 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
         return 0;
     }
     engine_take(bus->engine, &item->taken);
-    if (waiting)
-        give(future_of_extra(LIST_ENTRY(waiting, struct wait, link)), item);
-    item_unref(item);
+    item_hand_over(item, waiting);
+    return 0;
+}
+
+/* ---- the same on a bus of local: there is room, which was asked for before ---- */
+
+static bool has_room(void *ctx)
+{
+    crier_iterator *iterator = ctx;
+    bool room;
+
+    pthread_mutex_lock(&iterator->lock);
+    room = iterator->queued < iterator->high || iterator->ended;
+    iterator->paused |= !room;
+    pthread_mutex_unlock(&iterator->lock);
+    return room;
+}
+
+/* No memory: it is a handler that failed. */
+static int on_local_event(crier *bus, const crier_event *event, void *ctx)
+{
+    crier_iterator *iterator = ctx;
+    struct item *item = NULL;
+    struct list *waiting = NULL;
+    bool ended;
+
+    (void)bus;
+    pthread_mutex_lock(&iterator->lock);
+    ended = iterator->ended;
+    if (!ended && (item = item_make(iterator, event)))
+        waiting = item_put_locked(iterator, item);
+    pthread_mutex_unlock(&iterator->lock);
+    if (!item)
+        return ended ? 0 : CRIER_ENOMEM;
+    item_hand_over(item, waiting);
     return 0;
 }
 
@@ -468,14 +429,15 @@ int crier_iterate(crier *bus, const char *topic, const struct crier_iterator_opt
     struct crier_iterator_options copy = crier_iterator_options_default();
     struct crier_listen_options listen = crier_listen_options_default();
     crier_iterator *iterator;
+    unsigned before;
     int rc;
 
     if (!bus || !ret_iterator || !struct_take(&copy, sizeof(copy), options) || copy.high == 0 ||
         copy.low >= copy.high || !struct_take(&listen, sizeof(listen), copy.listen) || listen.released ||
-        listen.pool || (topic && strcmp(topic, "error") == 0))
+        listen.pool || topic_name_is_local(topic))
         return CRIER_EINVAL; /* what happens on this bus does not wait to be asked for */
-    if (!bus->agenda)
-        return CRIER_ENOTSUP;
+    if ((rc = bus_loop_need(bus)) < 0)
+        return rc;
     if (!(iterator = iterator_make(bus, &copy)))
         return CRIER_ENOMEM;
     if (copy.signal && !guard_make(iterator)) {
@@ -484,9 +446,12 @@ int crier_iterate(crier *bus, const char *topic, const struct crier_iterator_opt
     }
     listen.released = on_released;
     atomic_fetch_add(&iterator->references, 1);
-    pthread_mutex_lock(&iterator->lock);
-    rc = listener_listen(bus, topic, &listen, on_event, on_stopping, iterator, &iterator->listener);
-    pthread_mutex_unlock(&iterator->lock);
+    before = listener_hold(bus, &iterator->lock);
+    rc = bus->emitter
+             ? emitter_bus_listen_bounded(bus, topic, &listen, on_local_event, has_room, iterator,
+                                          &iterator->listener)
+             : listener_listen(bus, topic, &listen, on_event, on_stopping, iterator, &iterator->listener);
+    listener_let_go(bus, &iterator->lock, before);
     if (rc < 0) {
         struct future *guard = iterator->guard;
         iterator->guard = NULL;

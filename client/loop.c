@@ -181,8 +181,11 @@ static void loop_stop(crier *bus)
 
 int64_t loop_due(crier *bus)
 {
-    int64_t engine = engine_due(bus->engine), agenda = agenda_due(bus->agenda);
+    int64_t engine, agenda = agenda_due(bus->agenda);
 
+    if (!bus->engine)
+        return bus->again ? 0 : agenda;
+    engine = engine_due(bus->engine);
     if (engine_dispatch_pending(bus->engine) || bus->again)
         return 0;
     return engine < agenda ? engine : agenda;
@@ -195,13 +198,13 @@ void loop_enter(crier *bus)
     bus_monitor_turn_begin(bus);
 }
 
-static void loop_leave(crier *bus)
+void loop_leave(crier *bus)
 {
     bus_monitor_turn_end(bus);
     atomic_store_explicit(&bus->in_turn, false, memory_order_relaxed);
 }
 
-void loop_turn(crier *bus)
+static void engine_turn(crier *bus)
 {
     int64_t now = clock_monotonic_us();
     bool stop = false;
@@ -242,4 +245,12 @@ void loop_turn(crier *bus)
     }
     poll_arm(bus);
     loop_leave(bus);
+}
+
+void loop_turn(crier *bus)
+{
+    if (bus->emitter)
+        emitter_loop_turn(bus);
+    else
+        engine_turn(bus);
 }

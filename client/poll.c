@@ -9,6 +9,7 @@
  * Happy path:  poll_step: epoll_wait -> what is ready is read -> loop_turn -> the caller's timer
  * Failures:    no descriptors or memory: CRIER_ENOMEM at the opening; later a failed connection attempt. */
 #include "client/bus_internal.h"
+#include "client/emitter.h"
 
 #include "base/clock.h"
 
@@ -196,6 +197,7 @@ void poll_close(crier *bus)
         close(bus->wake_fd);
     if (bus->poll_fd >= 0)
         close(bus->poll_fd);
+    bus->wake_fd = bus->poll_fd = -1;
 }
 
 /* ---- the caller's own loop ---- */
@@ -214,7 +216,8 @@ int crier_process(crier *bus)
 {
     if (!bus || !bus->options.polled)
         return CRIER_EINVAL;
-    if (atomic_load_explicit(&bus->in_turn, memory_order_relaxed))
+    if (atomic_load_explicit(&bus->in_turn, memory_order_relaxed) ||
+        (bus->emitter && emitter_lock_is_inside(&bus->emitter->lock)))
         return CRIER_EDEADLK;
     poll_step(bus, 0);
     return 0;

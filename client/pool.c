@@ -94,8 +94,8 @@ int crier_pool_submit(crier_pool *pool, crier *bus, crier_job *job, void *ctx, c
 
     if (!pool || !bus || !job)
         return CRIER_EINVAL;
-    if (!bus->agenda) /* local: has no loop to tell of it */
-        return CRIER_ENOTSUP;
+    if ((rc = bus_loop_need(bus)) < 0)
+        return rc;
     if (!(future = future_create(bus->agenda, sizeof(*work))))
         return agenda_is_closed(bus->agenda) ? CRIER_ECLOSED : CRIER_ENOMEM;
     work = future_extra(future);

@@ -24,7 +24,8 @@ struct crier_topic {
     struct emitter_array *retired; /* arrays that emits under way may stand in, newest first */
     uint32_t running;              /* calls under way that use the record */
     bool settle_due;               /* something waits for `running` to be 0 */
-    bool special;                  /* "error": see emitter_emit.c */
+    bool special;                  /* "error", or some listener is bounded: see emitter_emit.c */
+    uint32_t bounded;              /* listeners whose events wait somewhere */
     bool pinned;                   /* stays until the bus is closed */
     bool warned;                   /* that there are many listeners */
     uint32_t hash, name_size;

@@ -1,5 +1,5 @@
 # Tests of the emitter: Node's contract on local:, behaviour by behaviour (docs/emitter-conformance.md).
-foreach(subject listeners emit events)
+foreach(subject listeners emit events loop pool)
   crier_test(test_emitter_${subject} ${CMAKE_CURRENT_LIST_DIR}/test_emitter_${subject}.c LIBS client LABELS unit emitter)
 endforeach()
 add_test(NAME emitter_conformance_is_listed COMMAND ${CMAKE_CURRENT_LIST_DIR}/conformance.sh)
@@ -15,10 +15,15 @@ target_compile_definitions(emitter_differential PRIVATE DIFFERENTIAL_JS="${CMAKE
 set_target_properties(emitter_differential PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 add_test(NAME emitter_differs_from_node_in_no_script COMMAND emitter_differential --scripts 10000)
 set_tests_properties(emitter_differs_from_node_in_no_script PROPERTIES LABELS "unit;emitter" TIMEOUT 300)
-crier_test(test_emitter_threads ${CMAKE_CURRENT_LIST_DIR}/test_emitter_threads.c PLAIN LIBS client LABELS unit emitter tsan)
+foreach(subject threads loop_threads)
+  crier_test(test_emitter_${subject} ${CMAKE_CURRENT_LIST_DIR}/test_emitter_${subject}.c PLAIN
+             LIBS client LABELS unit emitter tsan)
+endforeach()
 
 # The same contract on local:, embed: and crier://.
 if(TARGET crier_embed_static AND TARGET crierd)
-  crier_test(test_emitter_kinds ${CMAKE_CURRENT_LIST_DIR}/test_emitter_kinds.c LIBS crier_embed_static broker_fixture
-             LABELS integration emitter)
+  foreach(subject kinds kinds_loop)
+    crier_test(test_emitter_${subject} ${CMAKE_CURRENT_LIST_DIR}/test_emitter_${subject}.c
+               LIBS crier_embed_static broker_fixture LABELS integration emitter)
+  endforeach()
 endif()

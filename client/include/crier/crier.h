@@ -12,8 +12,8 @@
  * process's at a time (CRIER_EBUSY). "?OPTION=VALUE&..." after the folder sets crierd's options of those names, among
  * them `listen`, with which others can connect; `create=no` refuses to make the folder. A process that exits without
  * crier_close() has crashed as far as the broker is concerned: what was acknowledged is there. Not for use after fork().
- * "local:" is an emitter in this process, as Node's: no broker, no thread; handlers run inside crier_emit(), and nothing is
- * kept. <crier/emitter.h> has what it promises, and the rest of Node's contract for every kind.
+ * "local:" is an emitter in this process, as Node's: no broker, and no thread until a future, a pool or an iterator needs its loop; handlers run
+ * inside crier_emit(), and nothing is kept. <crier/emitter.h> has what it promises, and the rest of Node's contract for every kind.
  *
  * CONNECTING. crier_open() waits up to options.connect_timeout_ms for a first connection; after that the bus
  * reconnects by itself, with growing, jittered delays, and listeners go on from their position.

@@ -14,7 +14,8 @@
  * THE LOOP'S ORDER is Node's (docs/loop.md): after every handler, immediate and timer first the ticks, then the
  * continuations, until there are none (but at most 1024 at a time: a queue that feeds itself cannot keep the others waiting).
  *
- * LOCAL. A bus of local: has no loop, so what needs one returns CRIER_ENOTSUP there.
+ * LOCAL. A bus of local: gets a loop, on a thread of its own unless the options say where, with the first call that needs one.
+ * Handlers go on being called inside crier_emit(), never at the same time as a continuation of that bus.
  *
  * THREADS. Any thread may call any function here; continuations run on the loop's thread. crier_future_wait() there
  * returns CRIER_EDEADLK (on a caller's loop, outside its callbacks, it drives the bus meanwhile).

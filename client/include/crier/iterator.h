@@ -22,7 +22,8 @@
  * POSITIONS. With a group, an event counts as handled when the next one is asked for, as the body of a loop ends. What was
  * not asked for, and what was in hand when the iterator was closed, comes again.
  *
- * LOCAL. As futures, this needs a loop: CRIER_ENOTSUP on a bus of local:.
+ * LOCAL. On a bus of local: nothing is kept that could be sent later: while `high` events wait, an emit on the topic returns
+ * CRIER_EAGAIN before anybody has heard the event (or waits, with options.emit_blocks); options.drain tells when there is room.
  *
  * THREADS. Any. Futures as in crier/future.h. What Node does and this does not: an "error" event of the bus does not reject
  * what is waited for here; the end of the listener does. */
@@ -64,7 +65,7 @@ static inline struct crier_iterator_options crier_iterator_options_default(void)
     return options;
 }
 
-/** Not on "error". 0, or as crier_listen(). ret_iterator: returned, for crier_iterator_close(). */
+/** Not on a topic that is local to the bus ("error", "newListener", ...): CRIER_EINVAL. 0, or as crier_listen(). ret_iterator: returned, for crier_iterator_close(). */
 CRIER_API int crier_iterate(crier *bus, const char *topic, const struct crier_iterator_options *options,
                             crier_iterator **ret_iterator);
 /** The next event, now or later; several may be asked for at a time, and come in order. Fulfilled with pointer: a crier_event that

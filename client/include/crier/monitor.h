@@ -17,7 +17,7 @@
  *
  * COST. Nothing while it is off. While it is on: the clock is read and a lock taken once per call, and an idle loop wakes up every
  * resolution_us.
- * LOCAL. On a bus of local: handlers run where the event is emitted, not on the loop: it is the rest that is measured.
+ * LOCAL. Handlers of a bus of local: run where the event is emitted, not on the loop: it is the rest that is measured.
  * THREADS. Any thread may call any function here. */
 #ifndef CRIER_MONITOR_H
 #define CRIER_MONITOR_H

@@ -17,6 +17,10 @@
  * What had been handed out when a partition goes to another member is not begun any more; what is running ends, and may
  * be handled again there.
  *
+ * LOCAL. On a bus of local: the same, but that nothing is kept: what a pool has no room for is refused where it is emitted, with
+ * CRIER_EAGAIN, before anybody has heard it (or crier_emit() waits, with options.emit_blocks). Handlers on local topics stay where
+ * the event is.
+ *
  * THREADS. Any, but for crier_pool_destroy() on one of the pool's. They block all signals. Close the buses that listen with a
  * pool before the pool. */
 #ifndef CRIER_POOL_H
