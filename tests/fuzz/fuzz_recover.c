@@ -126,6 +126,12 @@ static int flush(struct store *store, struct store_flush *flush)
     return 0;
 }
 
+static int trim(struct store *store, uint64_t partition, uint64_t log_start)
+{
+    (void)store, (void)partition, (void)log_start;
+    return 0;
+}
+
 static int range(struct store *store, struct store_range *range)
 {
     (void)store, (void)range;
@@ -138,6 +144,7 @@ static const struct store_ops store_ops = {.load_state = load_state,
                                            .append = append,
                                            .lookup = lookup,
                                            .flush = flush,
+                                           .trim = trim,
                                            .range = range};
 
 static void no_random(void *ctx, void *to, size_t size)
