@@ -247,6 +247,17 @@ Test(emit_on, exec_runs_a_command_for_each_event)
     cr_assert_str_eq(text, "jobs 0 one\njobs 1 two\n");
 }
 
+/* The connection to the broker, and whatever else crier has open, is not the command's. */
+Test(emit_on, the_command_inherits_no_descriptor_but_the_three)
+{
+    emit("jobs", "one");
+    expect_output(crier_start(url, "on", "jobs", "--from", "earliest", "--count", "1", "--exec",
+                              "for fd in /proc/$$/fd/*; do case ${fd##*/} in 0|1|2) ;; *) "
+                              "test ! -e $fd || exit 9 ;; esac; done",
+                              NULL),
+                  0, "");
+}
+
 Test(emit_on, exec_with_a_format_gives_the_command_the_event_so_printed)
 {
     cr_assert(eq(int, process_end(crier_start(url, "emit", "jobs", "one", "--key", "k", NULL)), 0));

@@ -1,5 +1,5 @@
-/* group_storm.c: a thousand members of one group come, half of them go, come again, and all go: how long until everybody
- * has its share, and how many partitions changed hands for it.
+/* group_storm.c: a thousand members of one group come, half of them go, come again, the broker is killed, they all come back
+ * at once, and go: how long until everybody has its share, and how many partitions changed hands for it.
  *
  * Role:     one crierd, and N buses of libcrier on one loop in this process, each with a listener of one group on one topic
  *           of P partitions; real sockets, real disk.
@@ -234,6 +234,26 @@ static bool change(struct storm *storm, const char *what, uint32_t first, uint32
     return settled && few && storm->doubled == 0;
 }
 
+/* All of them come back at once. False: a promise is broken. */
+static bool restart(struct storm *storm, struct broker *broker)
+{
+    broker_kill(broker);
+    int64_t start_us = clock_monotonic_us();
+    for (uint32_t i = 0; i < storm->members; i++) {
+        storm->listening -= storm->member[i].listening;
+        storm->member[i].listening = false;
+    }
+    if (!broker_restart(broker))
+        return false;
+    bool settled = turn_until(storm, is_settled);
+    printf("%-28s %7.1f ms  %s\n", "the broker is killed", (double)(clock_monotonic_us() - start_us) / 1e3,
+           !settled         ? "NOT SETTLED"
+           : storm->doubled ? "OWNERSHIP DOUBLED"
+                            : "good");
+    fflush(stdout);
+    return settled && storm->doubled == 0;
+}
+
 static void on_group_listening(void *ctx)
 {
     ((struct storm *)ctx)->groups_listening++;
@@ -265,7 +285,7 @@ static bool many_groups(struct storm *storm)
     return good;
 }
 
-static bool run(struct storm *storm)
+static bool run(struct storm *storm, struct broker *broker)
 {
     uint32_t half = storm->members / 2;
     char text[64];
@@ -275,6 +295,7 @@ static bool run(struct storm *storm)
     good = good && change(storm, text, 0, half, false);
     snprintf(text, sizeof(text), "%" PRIu32 " join again", half);
     good = good && change(storm, text, 0, half, true);
+    good = good && restart(storm, broker);
     good = good && change(storm, "all leave", 0, storm->members, false);
     return good && many_groups(storm);
 }
@@ -340,7 +361,7 @@ int main(int argc, char **argv)
     open_buses(&storm, broker_url(broker));
     create_topic(&storm, TOPIC, storm.partitions);
     create_topic(&storm, TOPIC "-groups", GROUP_PARTITIONS);
-    bool good = run(&storm);
+    bool good = run(&storm, broker);
     for (uint32_t i = 0; i < storm.members; i++)
         crier_close(storm.member[i].bus);
     if (!good)

@@ -2,7 +2,7 @@
  * (arena_flows, the verdict). A fault that this machine does not allow says so.
  *
  * Peers that are no clients of libcrier speak raw bytes here: protocol.md, "frame": u32 length, u16 header length, kind, flags. */
-#include "tests/torture/arena.h"
+#include "tests/torture/nemesis.h"
 
 #include "base/clock.h"
 
@@ -26,48 +26,10 @@
 #define EVIDENCE_MS 10000 /* how long a fault may take to show */
 #define LORISES     50
 #define STRANGERS   200
-#define HOGS        8
 
 /* ---- looking and touching ---- */
 
-static uint64_t descriptors_of(pid_t pid)
-{
-    char path[64];
-    uint64_t count = 0;
-    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-    DIR *folder = opendir(path);
-    while (folder && readdir(folder))
-        count++;
-    if (folder)
-        closedir(folder);
-    return count;
-}
-
-static uint64_t address_space_of(pid_t pid)
-{
-    char path[64];
-    uint64_t pages = 0;
-    snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (file && fscanf(file, "%" SCNu64, &pages) != 1)
-        pages = 0;
-    if (file)
-        fclose(file);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-/* Lowers the soft limit of a process; *ret_before puts it back. */
-static bool limit(pid_t pid, int resource, uint64_t value, struct rlimit *ret_before)
-{
-    struct rlimit wanted;
-    if (prlimit(pid, resource, NULL, ret_before) < 0)
-        return false;
-    wanted = *ret_before;
-    wanted.rlim_cur = value;
-    return prlimit(pid, resource, &wanted, NULL) == 0;
-}
-
-static int connect_raw(const struct arena *arena)
+int nemesis_connect(const struct arena *arena)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(broker_port(arena->broker))};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
@@ -81,15 +43,15 @@ static int connect_raw(const struct arena *arena)
     return fd;
 }
 
-static size_t connect_many(const struct arena *arena, int *fds, size_t count)
+size_t nemesis_connect_many(const struct arena *arena, int *fds, size_t count)
 {
     size_t done = 0;
-    while (done < count && (fds[done] = connect_raw(arena)) >= 0)
+    while (done < count && (fds[done] = nemesis_connect(arena)) >= 0)
         done++;
     return done;
 }
 
-static void close_all(const int *fds, size_t count)
+void nemesis_close_all(const int *fds, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         close(fds[i]);
@@ -109,6 +71,15 @@ static int strike_kill(struct arena *arena, const char **ret_why)
     (void)ret_why;
     broker_kill(arena->broker);
     return broker_restart(arena->broker);
+}
+
+static int strike_abort(struct arena *arena, const char **ret_why)
+{
+    (void)ret_why;
+    kill(broker_pid(arena->broker), SIGABRT); /* as a failed check does, in whatever thread */
+    bool died = arena_await_death(arena);
+    broker_kill(arena->broker);
+    return broker_restart(arena->broker) && died;
 }
 
 static int strike_stop(struct arena *arena, const char **ret_why)
@@ -194,11 +165,14 @@ static int strike_half_frames(struct arena *arena, const char **ret_why)
     int sent = 0;
     (void)ret_why;
     for (int i = 0; i < STRANGERS; i++) {
-        int fd = connect_raw(arena);
+        int fd = nemesis_connect(arena);
         if (fd < 0)
             continue;
         sent += send(fd, half, 1 + random_below(&arena->random, sizeof(half)), MSG_NOSIGNAL) > 0;
-        close_with_reset(fd);
+        if (random_below(&arena->random, 2))
+            close_with_reset(fd);
+        else
+            close(fd); /* FIN */
     }
     return sent == STRANGERS && arena_flows(arena);
 }
@@ -209,7 +183,7 @@ static int strike_garbage(struct arena *arena, const char **ret_why)
     uint8_t bytes[512];
     (void)ret_why;
     for (int i = 0; i < STRANGERS; i++) {
-        int fd = connect_raw(arena);
+        int fd = nemesis_connect(arena);
         for (size_t at = 0; at < sizeof(bytes); at++)
             bytes[at] = (uint8_t)random_next(&arena->random);
         if (fd >= 0 && send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL) < 0 && errno != EPIPE)
@@ -225,7 +199,7 @@ static int strike_slow_loris(struct arena *arena, const char **ret_why)
 {
     static const uint8_t drops[] = {0, 0, 4, 0, 3, 0, 1, 0, 8, 1, 8, 1, 8, 1, 8, 1};
     int fds[LORISES], alive = 0;
-    size_t count = connect_many(arena, fds, LORISES);
+    size_t count = nemesis_connect_many(arena, fds, LORISES);
     bool flows = true;
     (void)ret_why;
     for (size_t drop = 0; drop < sizeof(drops) && flows; drop++) {
@@ -234,98 +208,11 @@ static int strike_slow_loris(struct arena *arena, const char **ret_why)
             alive += send(fds[i], &drops[drop], 1, MSG_NOSIGNAL) == 1;
         flows = arena_flows(arena);
     }
-    close_all(fds, count);
+    nemesis_close_all(fds, count);
     return count == LORISES && alive == LORISES && flows;
 }
 
-static int strike_many_connections(struct arena *arena, const char **ret_why)
-{
-    struct rlimit mine, before;
-    size_t wanted = arena->connections, count = 0;
-    int *fds = malloc(wanted * sizeof(*fds));
-    getrlimit(RLIMIT_NOFILE, &mine);
-    if (fds == NULL || mine.rlim_max < wanted + 256) {
-        free(fds);
-        *ret_why = "the hard limit of descriptors is too low";
-        return -1;
-    }
-    limit(getpid(), RLIMIT_NOFILE, mine.rlim_max, &before);
-    uint64_t had = descriptors_of(broker_pid(arena->broker));
-    count = connect_many(arena, fds, wanted);
-    bool flows = arena_flows(arena);
-    uint64_t has = descriptors_of(broker_pid(arena->broker));
-    close_all(fds, count);
-    free(fds);
-    return count == wanted && flows && has >= had + wanted / 2; /* silent ones are closed meanwhile */
-}
-
-/* ---- limits ---- */
-
-static int strike_descriptors(struct arena *arena, const char **ret_why)
-{
-    struct rlimit before;
-    int fds[LORISES];
-    pid_t pid = broker_pid(arena->broker);
-    uint64_t seen = broker_log_count(arena->broker, "ACCEPT-PAUSED");
-    if (!limit(pid, RLIMIT_NOFILE, descriptors_of(pid) + 8, &before)) {
-        *ret_why = "another process's limits cannot be set";
-        return -1;
-    }
-    size_t count = connect_many(arena, fds, LORISES); /* the kernel takes them, the broker cannot */
-    bool paused = arena_await_log(arena, "ACCEPT-PAUSED", seen);
-    bool flows = arena_flows(arena); /* who is there goes on */
-    prlimit(pid, RLIMIT_NOFILE, &before, NULL);
-    close_all(fds, count);
-    return paused && flows;
-}
-
-/* Buses that emit large events, to a topic that nobody judges, and do not care what becomes of them. */
-static size_t hogs_start(const struct arena *arena, crier **buses, size_t count)
-{
-    struct crier_options options = crier_options_default();
-    size_t started = 0;
-    options.close_timeout_ms = 0;
-    while (started < count && crier_open(broker_url(arena->broker), &options, &buses[started]) == 0)
-        started++;
-    return started;
-}
-
-/* Until the broker's log speaks of it, or the broker ends. */
-static bool memory_is_short(const struct arena *arena, crier **hogs, size_t count, uint64_t seen)
-{
-    static uint8_t large[900 * 1024];
-    int64_t until_us = clock_monotonic_us() + EVIDENCE_MS * INT64_C(1000);
-    while (!broker_has_died(arena->broker) && broker_log_count(arena->broker, "memory") <= seen) {
-        if (clock_monotonic_us() > until_us)
-            return false;
-        for (size_t i = 0; i < count; i++)
-            crier_emit(hogs[i], "hogs", large, sizeof(large)); /* or it has enough on its way */
-    }
-    return true;
-}
-
-/* Not a byte more than it has, and then clients that want much. What it cannot do without ends it (decision 0003). */
-static int strike_memory(struct arena *arena, const char **ret_why)
-{
-    struct rlimit before;
-    crier *hogs[HOGS];
-    pid_t pid = broker_pid(arena->broker);
-    uint64_t seen = broker_log_count(arena->broker, "memory");
-    if (!limit(pid, RLIMIT_AS, address_space_of(pid), &before)) {
-        *ret_why = "another process's limits cannot be set";
-        return -1;
-    }
-    size_t count = hogs_start(arena, hogs, HOGS);
-    bool hit = memory_is_short(arena, hogs, count, seen);
-    for (size_t i = 0; i < count; i++)
-        crier_close(hogs[i]);
-    if (!broker_has_died(arena->broker)) {
-        prlimit(pid, RLIMIT_AS, &before, NULL);
-        return hit;
-    }
-    broker_kill(arena->broker);
-    return broker_restart(arena->broker) && hit;
-}
+/* ---- the disk ---- */
 
 static int strike_full_disk(struct arena *arena, const char **ret_why)
 {
@@ -384,18 +271,21 @@ static int strike_clock(struct arena *arena, const char **ret_why)
 
 const struct nemesis nemeses[] = {
     {"kill", "SIGKILL, started again", strike_kill},
+    {"abort", "SIGABRT, as a failed check, started again", strike_abort},
     {"stop", "SIGTERM, started again", strike_stop},
     {"freeze", "SIGSTOP for up to a second", strike_freeze},
     {"long-freeze", "SIGSTOP for longer than the idle timeout", strike_long_freeze},
     {"client-freeze", "a client is stopped for longer than the idle timeout", strike_client_freeze},
     {"partition", "no packet arrives for up to 4 s", strike_partition},
     {"lossy-network", "delay, loss, duplicates, reordering (netem)", strike_lossy_network},
-    {"half-frames", "200 connections reset in the middle of a frame", strike_half_frames},
+    {"half-frames", "200 connections reset, or closed, in the middle of a frame", strike_half_frames},
     {"garbage", "200 connections that send random bytes", strike_garbage},
     {"slow-loris", "50 connections that send a byte now and then", strike_slow_loris},
     {"connections", "very many connections that say nothing", strike_many_connections},
     {"descriptors", "no descriptor left to accept with", strike_descriptors},
     {"memory", "no memory left (RLIMIT_AS)", strike_memory},
+    {"oom", "a memory cgroup too small: the OOM killer", strike_oom},
+    {"ports", "no port left to connect from, while the broker starts again", strike_ports},
     {"full-disk", "no space left, then space again", strike_full_disk},
     {"failing-disk", "every sync fails (EIO), then a restart", strike_failing_disk},
     {"clock", "the wall clock jumps by hours and years", strike_clock},

@@ -20,7 +20,7 @@ if(TARGET crierd AND TARGET crier_static)
   crier_library(torture_arena ${CMAKE_CURRENT_LIST_DIR}/arena.c)
   target_link_libraries(torture_arena PUBLIC torture_parts broker_fixture)
   crier_test(fault_rounds ${CMAKE_CURRENT_LIST_DIR}/fault_rounds.c ${CMAKE_CURRENT_LIST_DIR}/nemesis.c
-             PLAIN LIBS torture_arena LABELS torture integration ARGS --seed 1 --connections 1000)
+             ${CMAKE_CURRENT_LIST_DIR}/nemesis_limits.c PLAIN LIBS torture_arena LABELS torture integration ARGS --seed 1 --connections 1000)
   crier_test(matrix_rounds ${CMAKE_CURRENT_LIST_DIR}/matrix_rounds.c ${CMAKE_CURRENT_LIST_DIR}/strikes.c
              ${CMAKE_CURRENT_LIST_DIR}/bustle.c PLAIN LIBS torture_arena LABELS torture integration ARGS --seed 1)
   # they wait for their faults to hit: nothing beside them
