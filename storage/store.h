@@ -88,6 +88,9 @@ struct store_read {
     uint64_t partition;
     uint64_t offset; /* the first one wanted; the first batch returned holds it or, over a gap, follows it */
     uint64_t until;  /* exclusive: the high watermark at the request */
+    /* NULL, or work on what was read (status 0) that takes too long for the owner's thread: called on the store's, before
+     * `done` comes. It touches nothing but the request and what its ctx points to. */
+    void (*digest)(struct store_read *read);
     size_t
         bytes_max; /* stops after the batch that passes it: at least one batch is returned if there is one */
     /* NULL: all of them; else only the batches that hold one of these, ascending, the first of which is `offset`. The

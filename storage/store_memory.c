@@ -249,6 +249,8 @@ static void end_read(struct store_memory *store, unsigned position)
         struct store_read *read = (struct store_read *)pending.node;
         read->count = 0;
         read->status = run_read(store, read, pending.corrupt);
+        if (read->status == 0 && read->digest)
+            read->digest(read);
         store->stats.reads++;
     } else if (pending.tag == TAG_RANGE) {
         memory_disk_range(&store->disk, (struct store_range *)pending.node);

@@ -35,6 +35,8 @@ static int apply_create_topic(struct shard *shard, const uint8_t *bytes, size_t 
                           command->settings->durability, command->created_us);
     topic->retention = retention_unpack(command->settings);
     topic->ephemeral = command->settings->ephemeral;
+    struct retry_policy retry = retry_policy_unpack(command->settings);
+    retry_policy_set(topic, &retry);
     for (size_t i = 0; i < command->n_partitions; i++) {
         if (command->partitions[i] >= shard->self.next_partition_id)
             shard->self.next_partition_id = command->partitions[i] + 1;
@@ -50,7 +52,7 @@ out:
 }
 
 /* A group has a number from its first stored position on. */
-static struct group *group_stored(struct shard *shard, const char *name)
+struct group *group_stored(struct shard *shard, const char *name)
 {
     struct group *group = group_get(shard, name);
     if (!group->id) {
@@ -101,6 +103,7 @@ static int apply_seek_positions(struct shard *shard, const uint8_t *bytes, size_
         shard_row_will_change(shard, &position->row);
         position->exists = position->exists_prepared = true;
         position->offset = position->offset_prepared = item->offset;
+        shared_reset(shard, position);
         group->entry = 0;
     }
     state__seek_positions__free_unpacked(command, NULL);
@@ -169,6 +172,10 @@ static int apply_command(struct shard *shard, const struct entry_part *part, int
     case COMMAND_FIRE:
     case COMMAND_CANCEL_SCHEDULES:
         return apply_end_schedules(shard, bytes, size);
+    case COMMAND_SHARED_PROGRESS:
+        return apply_shared_progress(shard, bytes, size);
+    case COMMAND_SHARED_GROUP:
+        return apply_shared_group(shard, bytes, size);
     }
     return STORE_ECORRUPT; /* written by a newer version: never skipped silently */
 }

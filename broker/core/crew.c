@@ -86,6 +86,8 @@ struct member *crew_join(struct shard *shard, struct crew *crew, const struct sh
 static void member_remove(struct shard *shard, struct member *member)
 {
     struct crew *crew = member->crew;
+    if (member->worker)
+        shared_leave(shard, member, 0);
     while (member->slots)
         slot_free(member->slots);
     DL_DELETE(crew->members, member);
@@ -99,16 +101,18 @@ void crew_leave(struct shard *shard, struct member *member)
 {
     struct crew *crew = member->crew;
     member_remove(shard, member);
-    if (crew->members)
-        crew_rebalance(shard, crew);
-    else
+    if (!crew->members)
         crew_free(shard, crew);
+    else if (!crew->shared)
+        crew_rebalance(shard, crew);
 }
 
 void crew_free(struct shard *shard, struct crew *crew)
 {
     while (crew->members)
         member_remove(shard, crew->members);
+    if (crew->shared)
+        shared_crew_end(shard, crew);
     LL_DELETE(crew->group->crews, crew);
     free(crew->slots);
     free(crew);

@@ -34,7 +34,7 @@ void connection_pump(struct core_connection *connection)
     session->pump_last = connection;
 }
 
-static uint64_t listener_credit(const struct listener *listener)
+uint64_t listener_credit(const struct listener *listener)
 {
     uint64_t taken = listener->delivered + listener->reading;
     return taken < listener->credit ? listener->credit - taken : 0;
@@ -70,7 +70,7 @@ void cursor_wake(struct cursor *cursor)
     listener_wake(listener);
 }
 
-static void cursor_sleep(struct cursor *cursor)
+void cursor_sleep(struct cursor *cursor)
 {
     struct session *session = cursor->listener->connection->session;
     if (cursor->state == CURSOR_READY)
@@ -196,7 +196,7 @@ static void read_start(struct session *session, struct cursor *cursor)
 }
 
 /* Not cached: in line for a read. */
-static void cursor_read(struct session *session, struct cursor *cursor)
+void cursor_read(struct session *session, struct cursor *cursor)
 {
     cursor_sleep(cursor);
     if (session->reads_in_flight < READS_IN_FLIGHT_MAX) {
@@ -268,6 +268,8 @@ static void read_done(struct store_read *read, void *ctx)
             listener_end(cursor->listener,
                          read->status == STORE_ECORRUPT ? WIRE_CRIER_ECORRUPT : WIRE_CRIER_EIO,
                          "the log could not be read here; the broker's log names the place");
+        } else if (cursor->listener->sharing) {
+            shared_read_back(cursor, read);
         } else {
             if (cursor->next >=
                 cursor->view->log_start) /* else what was read has gone since: told of as a gap */
@@ -297,6 +299,8 @@ static void listener_deliver(struct listener *listener)
         backlog_deliver(cursor);
         cursor_sleep(cursor);
         cursor_wake(cursor);
+    } else if (listener->sharing) {
+        shared_deliver(cursor);
     } else if (cursor->next < cursor->view->log_start) {
         cursor_sleep(cursor);
         deliver_send(cursor, NULL, 0, cursor->view->log_start);

@@ -27,8 +27,8 @@ static void entry_recycle(struct shard_entry *entry)
     for (size_t i = 0; i < entry->part_count; i++)
         slice_unref(&entry->parts[i].payload);
     entry->part_count = entry->position_count = entry->source_count = entry->topic_count = 0;
-    entry->change_count = entry->move_count = 0;
     entry->scheduled_count = entry->ended_count = 0;
+    entry->change_count = entry->move_count = entry->mark_count = entry->kind_count = 0;
     entry->size = 0;
     entry->next = entry->shard->entries_free;
     entry->shard->entries_free = entry;
@@ -44,6 +44,8 @@ void entry_free(struct shard_entry *entry)
     free(entry->moves);
     free(entry->scheduled);
     free(entry->ended);
+    free(entry->marks);
+    free(entry->kinds);
     free(entry);
 }
 
@@ -120,8 +122,10 @@ void entry_seal(struct shard *shard)
     positions_encode(shard, entry);
     sources_encode(shard, entry);
     schedules_encode(shard, entry);
+    shared_encode(shard, entry);
     shard->gathering = NULL;
-    bool durable_wanted = entry->emits || entry->parked || entry->number == shard->ready_entry;
+    bool durable_wanted =
+        entry->emits || entry->parked || entry->mark_count || entry->number == shard->ready_entry;
     entry->append = (struct store_append){.done = entry_done,
                                           .ctx = entry,
                                           .type = ENTRY_NORMAL,
@@ -181,6 +185,14 @@ struct parked *parked_create(const struct shard_request *request)
         memcpy(positions, request->positions, size);
         parked->request.positions = positions;
     }
+    parked->request.retry.dead_letter = strdup_or_null(request->retry.dead_letter);
+    parked->request.reason = strdup_or_null(request->reason);
+    if (request->lease_count) {
+        size_t size = request->lease_count * sizeof(struct lease);
+        struct lease *leases = core_alloc(size);
+        memcpy(leases, request->leases, size);
+        parked->request.leases = leases;
+    }
     return parked;
 }
 
@@ -199,6 +211,10 @@ void parked_destroy(struct parked *parked)
     free((char *)parked->request.member);
     if (parked->request.position_count)
         free((struct position *)parked->request.positions);
+    free((char *)parked->request.retry.dead_letter);
+    free((char *)parked->request.reason);
+    if (parked->request.lease_count)
+        free((struct lease *)parked->request.leases);
     free(parked);
 }
 
@@ -254,6 +270,7 @@ static void entry_set_back(struct shard *shard, struct shard_entry *entry)
     positions_set_back(shard, entry);
     sources_set_back(shard, entry);
     schedules_set_back(shard, entry);
+    shared_set_back(shard, entry);
     if (shard->producer_entry == entry->number)
         shard->producer_entry = 0;
 }
@@ -328,6 +345,9 @@ static void entry_stored(struct shard *shard, struct shard_entry *entry)
             continue;
         struct durable_part durable = {part->partition, part->base_offset, part->span, part->payload};
         shard->output->durable(shard->output_ctx, &durable);
+        const struct partition *partition = partition_find(shard, part->partition);
+        if (partition && partition->topic->shared_crews)
+            shared_data(shard, partition->topic);
     }
 }
 

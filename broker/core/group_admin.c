@@ -47,7 +47,8 @@ static void group_list(struct shard *shard, const struct shard_request *request)
     size_t shown = count < request->partitions ? count : request->partitions;
     struct group_info *infos = core_alloc((shown + 1) * sizeof(*infos));
     for (size_t i = 0; i < shown; i++)
-        infos[i] = (struct group_info){.name = groups[i]->name, .members = group_members(groups[i])};
+        infos[i] = (struct group_info){
+            .name = groups[i]->name, .members = group_members(groups[i]), .kind = groups[i]->kind};
     groups_reply(shard, request, infos, shown, shown < count);
     free(infos);
     free(groups);
@@ -98,13 +99,16 @@ static void group_describe(struct shard *shard, const struct shard_request *requ
                                                  .position = stored ? position->offset : 0,
                                                  .high_watermark = partition_find(shard, id)->next,
                                                  .member = slot && slot->owner ? slot->owner->name : NULL};
+        if (stored)
+            shared_describe(position, &partitions[i]);
     }
     struct group_info info = {.name = group->name,
                               .members = group_members(group),
                               .topics = topics,
                               .topic_count = group_topics(shard, group, topics, GROUP_TOPICS_MAX),
                               .partitions = partitions,
-                              .partition_count = count};
+                              .partition_count = count,
+                              .kind = group->kind};
     groups_reply(shard, request, &info, 1, count < left);
     free(partitions);
 }
@@ -155,7 +159,9 @@ static void seek_prepare(struct shard *shard, const struct shard_request *reques
 /* The entry that still changes a position of the group; 0: none. */
 static uint64_t group_depends(const struct shard *shard, const struct group *group)
 {
-    uint64_t depends_on = group->entry;
+    uint64_t depends_on = shared_depends(shard, group);
+    if (group->entry > depends_on)
+        depends_on = group->entry;
     for (const struct group_position *position = group->positions; position; position = position->next) {
         uint64_t number = position_depends(shard, position);
         if (number > depends_on)

@@ -18,7 +18,7 @@ struct member *member_find(struct shard *shard, uint64_t generation)
     return member;
 }
 
-static void member_tell(struct shard *shard, struct member *member, struct position *ready, size_t count)
+void member_tell(struct shard *shard, struct member *member, const struct position *ready, size_t count)
 {
     struct shard_reply reply = {.kind = member->joined ? SHARD_ASSIGNED : SHARD_JOINED,
                                 .request_kind = SHARD_JOIN,
@@ -33,7 +33,7 @@ static void member_tell(struct shard *shard, struct member *member, struct posit
 }
 
 /* Parks until entry `number`; what then becomes of it is looked at anew. */
-static void settle_later(struct shard *shard, const struct member *member, uint64_t number)
+void member_settle_later(struct shard *shard, const struct member *member, uint64_t number)
 {
     struct shard_request request = {.kind = SHARD_SETTLE,
                                     .token = member->token,
@@ -45,6 +45,10 @@ static void settle_later(struct shard *shard, const struct member *member, uint6
 
 void member_settle(struct shard *shard, struct member *member)
 {
+    if (member->worker) {
+        shared_settle_member(shard, member);
+        return;
+    }
     struct position *ready = core_alloc((member->owned + 1) * sizeof(*ready));
     size_t count = 0;
     uint64_t depends_on = 0;
@@ -60,7 +64,7 @@ void member_settle(struct shard *shard, struct member *member)
             ready[count++] = (struct position){slot->partition, position->offset};
     }
     if (depends_on && !member->joined) {
-        settle_later(shard, member, depends_on);
+        member_settle_later(shard, member, depends_on);
         free(ready);
         return;
     }
@@ -68,7 +72,7 @@ void member_settle(struct shard *shard, struct member *member)
         crew_slot(member->crew, ready[i].partition)->state = SLOT_OWNED;
     member_tell(shard, member, ready, count);
     if (depends_on)
-        settle_later(shard, member, depends_on);
+        member_settle_later(shard, member, depends_on);
     free(ready);
 }
 
@@ -109,13 +113,26 @@ static void join(struct shard *shard, const struct shard_request *request)
         shard_park(shard, group->entry, request);
         return;
     }
+    uint64_t depends_on;
+    int code = shared_join_check(shard, group, topic, request, &depends_on);
+    if (code) {
+        shard_reply_code(shard, request, code);
+        return;
+    }
+    if (depends_on) {
+        shard_park(shard, depends_on, request);
+        return;
+    }
     struct crew *crew = crew_get(shard, group, topic);
     struct member *member = crew_join(shard, crew, request);
-    uint64_t depends_on = crew->positioned ? 0 : first_positions(shard, request, group);
+    depends_on = crew->positioned ? 0 : first_positions(shard, request, group);
     crew->positioned = depends_on == 0;
-    crew_rebalance(shard, crew);
+    if (request->group_kind == GROUP_ORDERED)
+        crew_rebalance(shard, crew);
+    else
+        shared_join(shard, member, request);
     if (depends_on)
-        settle_later(shard, member, depends_on);
+        member_settle_later(shard, member, depends_on);
     else
         member_settle(shard, member);
 }
@@ -145,6 +162,8 @@ static void leave(struct shard *shard, const struct shard_request *request)
         DL_FOREACH (crew->members, member) {
             if (member->token.connection == request->token.connection &&
                 member->token.request == request->token.request) {
+                if (member->worker)
+                    shared_leave(shard, member, request->lease_us);
                 crew_leave(shard, member);
                 return;
             }
@@ -159,7 +178,7 @@ static void leave(struct shard *shard, const struct shard_request *request)
 static void release(struct shard *shard, const struct shard_request *request)
 {
     struct member *member = member_find(shard, request->generation);
-    if (!member)
+    if (!member || member->worker)
         return;
     for (size_t i = 0; i < request->position_count; i++) {
         struct slot *slot = crew_slot(member->crew, request->positions[i].partition);
@@ -187,7 +206,7 @@ static int commit_check(const struct shard *shard, const struct member *member,
 static void commit(struct shard *shard, const struct shard_request *request)
 {
     const struct member *member = member_find(shard, request->generation);
-    int code = member && member->token.connection == request->token.connection
+    int code = member && !member->worker && member->token.connection == request->token.connection
                    ? commit_check(shard, member, request)
                    : WIRE_CRIER_EFENCED;
     if (code) {

@@ -88,13 +88,34 @@ struct retention {
     bool until_consumed;
 };
 
+/* How shared groups go on with an event that failed; 0, NULL or empty: the default. */
+struct retry_policy {
+    uint32_t first_ms, max_ms; /* before the second attempt, then doubling up to the second */
+    uint32_t deliveries;
+    const char *dead_letter; /* a topic's name */
+};
+#define RETRY_MS_MAX         86400000u
+#define RETRY_DELIVERIES_MAX 1000u
+
+enum group_kind { GROUP_ORDERED = 0, GROUP_SHARED = 1, GROUP_KEY_ORDERED = 2 }; /* as wire.GroupKind */
+
+/* Events of one partition that a member of a shared group has, or had. */
+struct lease {
+    uint64_t partition;
+    uint64_t offset;
+    uint32_t count;
+    uint32_t attempt;
+};
+#define SETTLE_EVENTS_MAX 4096u /* of one request: those that do not count fit the answer's header */
+
 /* Which settings a TOPIC_ALTER is about. */
 #define TOPIC_SET_DURABILITY     1u
 #define TOPIC_SET_TIME           2u
 #define TOPIC_SET_BYTES          4u
 #define TOPIC_SET_COUNT          8u
 #define TOPIC_SET_UNTIL_CONSUMED 16u
-#define TOPIC_SET_ALL            31u
+#define TOPIC_SET_RETRY          65536u
+#define TOPIC_SET_ALL            (31u | TOPIC_SET_RETRY)
 
 enum shard_request_kind {
     SHARD_TOPIC_CREATE,   /* → SHARD_TOPICS with the one, or a code */
@@ -114,7 +135,14 @@ enum shard_request_kind {
     SHARD_GROUP_SEEK,     /* → SHARD_GROUPS */
     SHARD_GROUP_DELETE,   /* → SHARD_GROUPS */
     SHARD_SCHEDULE_CANCEL, /* → SHARD_SCHEDULES */
-    SHARD_SCHEDULE_LIST    /* → SHARD_SCHEDULES: those after `schedule`, of the topic `name` or of all */
+    SHARD_SCHEDULE_LIST,   /* → SHARD_SCHEDULES: those after `schedule`, of the topic `name` or of all */
+    SHARD_WANT,            /* → SHARD_LEASED, some time */
+    SHARD_RETURN,          /* no reply: leased, and not sent */
+    SHARD_NONE,            /* no reply: leased, and there is no such event */
+    SHARD_ACK,             /* → SHARD_SETTLED */
+    SHARD_NACK,            /* → SHARD_SETTLED */
+    SHARD_EXTEND,          /* → SHARD_SETTLED */
+    SHARD_REDRIVE          /* → SHARD_REDRIVEN */
 };
 
 struct shard_request {
@@ -138,6 +166,16 @@ struct shard_request {
                                        * TRIM: the partition is a place in the topic, UINT64_MAX: each */
     size_t position_count;
     struct schedule_key schedule;
+    struct retry_policy retry;  /* TOPIC_CREATE, TOPIC_ALTER; its name is owned as those above */
+    enum group_kind group_kind; /* JOIN */
+    const struct lease *leases; /* JOIN: in hand; RETURN, NONE, ACK, NACK, EXTEND */
+    size_t lease_count;
+    int64_t lease_us; /* JOIN, EXTEND: 0: as it was. NACK: the delay. LEAVE: what is left to its leases */
+    uint32_t in_flight_max; /* JOIN */
+    const char *reason;     /* NACK */
+    bool reject;            /* NACK */
+    uint64_t limit;         /* REDRIVE */
+    bool written;           /* the shard's own: its entry is durable; `leases` are those that do not count */
 };
 
 struct partition_info {
@@ -155,6 +193,7 @@ struct topic_info {
     bool memory, ephemeral;
     int64_t created_us;
     struct retention retention;
+    struct retry_policy retry;
 };
 
 struct group_partition {
@@ -163,6 +202,8 @@ struct group_partition {
     uint64_t position;
     uint64_t high_watermark;
     const char *member; /* NULL: nobody's */
+    uint64_t done;      /* of a shared group: at or above the position */
+    uint32_t leased, retries;
 };
 
 struct group_info {
@@ -172,6 +213,7 @@ struct group_info {
     size_t topic_count;
     const struct group_partition *partitions;
     size_t partition_count;
+    enum group_kind kind;
 };
 
 struct schedule_info {
@@ -190,7 +232,10 @@ enum shard_reply_kind {
     SHARD_REVOKED,
     SHARD_COMMITTED,
     SHARD_GROUPS,
-    SHARD_SCHEDULES
+    SHARD_SCHEDULES,
+    SHARD_LEASED,
+    SHARD_SETTLED,
+    SHARD_REDRIVEN
 };
 
 struct shard_reply {
@@ -211,6 +256,9 @@ struct shard_reply {
     size_t schedule_count;
     struct schedule_key schedule_next; /* with `more`: ask for those after this one */
     uint64_t schedules_pending;        /* in all */
+    const struct lease *leases;        /* LEASED: of one partition, ascending; SETTLED: what does not count */
+    size_t lease_count;
+    uint64_t moved; /* REDRIVEN */
 };
 
 /* A batch of a partition has become durable (message to the session). */

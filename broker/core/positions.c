@@ -123,6 +123,7 @@ static void delete_position(struct shard *shard, struct group_position *position
 {
     if (position->deleted)
         return; /* with its topic, and waits for the flush */
+    shared_forget(shard, position);
     shard_row_will_change(shard, &position->row);
     table_remove(&shard->positions, table_hash(&position->key, sizeof(position->key)), position);
     position->deleted = true;
@@ -148,6 +149,7 @@ void group_delete(struct shard *shard, struct group *group)
 static void position_free(struct group_position *position)
 {
     DL_DELETE(position->key.group->positions, position);
+    shared_free(position->shared);
     free(position);
 }
 

@@ -77,16 +77,15 @@ static void job_fail(struct retention_job *job, int code)
     job_free(job->shard, job);
 }
 
-static void moves_prepare(struct shard *shard, const struct retention_job *job)
+static void moves_prepare(struct shard *shard, const struct move *moves, size_t count)
 {
-    size_t count = job->move_count;
     State__MoveLogStart *items = core_alloc(count * sizeof(*items));
     State__MoveLogStart **pointers = core_alloc(count * sizeof(State__MoveLogStart *));
     for (size_t i = 0; i < count; i++) {
         state__move_log_start__init(&items[i]);
-        items[i].partition = job->moves[i].partition;
-        items[i].offset = job->moves[i].offset;
-        items[i].bytes = job->moves[i].bytes;
+        items[i].partition = moves[i].partition;
+        items[i].offset = moves[i].offset;
+        items[i].bytes = moves[i].bytes;
         pointers[i] = &items[i];
     }
     State__MoveLogStarts command = STATE__MOVE_LOG_STARTS__INIT;
@@ -98,13 +97,19 @@ static void moves_prepare(struct shard *shard, const struct retention_job *job)
     shard_add_command(shard, COMMAND_MOVE_LOG_STARTS, bytes, size);
     struct shard_entry *entry = shard->gathering;
     for (size_t i = 0; i < count; i++) {
-        partition_find(shard, job->moves[i].partition)->log_start_prepared = job->moves[i].offset;
+        partition_find(shard, moves[i].partition)->log_start_prepared = moves[i].offset;
         entry->moves = core_grow(entry->moves, entry->move_count, &entry->move_capacity, sizeof(uint64_t));
-        entry->moves[entry->move_count++] = job->moves[i].partition;
+        entry->moves[entry->move_count++] = moves[i].partition;
     }
     free(bytes);
     free(pointers);
     free(items);
+}
+
+void retention_move(struct shard *shard, uint64_t partition, uint64_t offset, uint64_t bytes)
+{
+    struct move move = {partition, offset, bytes};
+    moves_prepare(shard, &move, 1);
 }
 
 /* The answer to a request is the topic, when all of it is durable. */
@@ -112,7 +117,7 @@ static void job_end(struct retention_job *job)
 {
     struct shard *shard = job->shard;
     if (job->move_count > 0)
-        moves_prepare(shard, job);
+        moves_prepare(shard, job->moves, job->move_count);
     if (job->asked) {
         struct shard_request asked = job->asked->request;
         asked.kind = SHARD_TOPIC_DESCRIBE;

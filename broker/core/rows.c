@@ -82,6 +82,7 @@ static void row_topic(struct rows *rows, const struct topic *topic)
     settings.durability = topic->memory;
     settings.ephemeral = topic->ephemeral;
     retention_pack(&topic->retention, &settings);
+    retry_policy_pack(&topic->retry, &settings);
     State__TopicRow value = STATE__TOPIC_ROW__INIT;
     value.name = topic->name;
     value.partitions = topic->partitions;
@@ -137,6 +138,7 @@ static void row_group(struct rows *rows, const struct group *group)
     be64_put(key + 1, group->id);
     State__GroupRow value = STATE__GROUP_ROW__INIT;
     value.name = group->name;
+    value.kind = group->kind;
     rows_add(rows, key, sizeof(key), group->deleted ? NULL : &value.base);
 }
 
@@ -148,6 +150,19 @@ static void row_position(struct rows *rows, const struct group_position *positio
     State__PositionRow value = STATE__POSITION_ROW__INIT;
     value.offset = position->offset;
     rows_add(rows, key, sizeof(key), position->deleted ? NULL : &value.base);
+}
+
+static void row_shared(struct rows *rows, const struct row *row)
+{
+    const struct group_position *position = shared_row_position(row);
+    uint8_t key[17] = {ROW_SHARED};
+    be64_put(key + 1, position->key.group->id);
+    be64_put(key + 9, position->key.partition);
+    State__SharedRow value = STATE__SHARED_ROW__INIT;
+    bool any = shared_row_pack(row, &value);
+    rows_add(rows, key, sizeof(key), any ? &value.base : NULL);
+    if (any)
+        shared_row_packed(&value);
 }
 
 static void row_source(struct rows *rows, const struct source *source)
@@ -198,6 +213,9 @@ static void row_write(struct rows *rows, const struct row *row)
     case ROW_SCHEDULE:
         row_schedule(rows, row);
         break;
+    case ROW_SHARED:
+        row_shared(rows, row);
+        break;
     }
 }
 
@@ -207,7 +225,8 @@ static bool row_deleted(const struct row *row)
            (row->kind == ROW_PARTITION && ((const struct partition *)row)->deleted) ||
            (row->kind == ROW_GROUP && ((const struct group *)row)->deleted) ||
            (row->kind == ROW_POSITION && ((const struct group_position *)row)->deleted) ||
-           (row->kind == ROW_SCHEDULE && schedule_gone(row));
+           (row->kind == ROW_SCHEDULE && schedule_gone(row)) ||
+           (row->kind == ROW_SHARED && shared_row_deleted(row));
 }
 
 /* What is deleted is kept until the store has forgotten it; a producer is forgotten as soon as that is in bytes. */
@@ -266,21 +285,28 @@ const struct store_rows *rows_packed(const struct shard *shard, size_t *ret_coun
     return rows->first ? &rows->first->base : NULL;
 }
 
-/* Positions name their group and partitions lie in their topic, so groups and topics go last. */
+/* Positions name their group, partitions lie in their topic, and what shared groups keep belongs to a position: so positions go
+ * when all of the list has been seen, groups and topics last. */
 static void bury(struct shard *shard, struct row *graves)
 {
-    struct row *owners = NULL;
+    struct row *owners = NULL, *positions = NULL;
     while (graves) {
         struct row *row = graves;
         graves = row->next;
-        if (row->kind == ROW_GROUP || row->kind == ROW_TOPIC) {
-            row->next = owners;
-            owners = row;
-        } else if (row->kind == ROW_POSITION) {
-            group_bury(row);
+        struct row **list = row->kind == ROW_GROUP || row->kind == ROW_TOPIC ? &owners
+                            : row->kind == ROW_POSITION                      ? &positions
+                                                                             : NULL;
+        if (list) {
+            row->next = *list;
+            *list = row;
         } else if (row->kind == ROW_SCHEDULE) {
             schedule_bury(shard, row);
         }
+    }
+    while (positions) {
+        struct row *row = positions;
+        positions = row->next;
+        group_bury(row);
     }
     while (owners) {
         struct row *row = owners;
@@ -349,6 +375,8 @@ static int load_topic(struct shard *shard, const struct store_row *row, Protobuf
                                         value->n_partitions, value->settings->durability, value->created_us);
         topic->retention = retention_unpack(value->settings);
         topic->ephemeral = value->settings->ephemeral;
+        struct retry_policy retry = retry_policy_unpack(value->settings);
+        retry_policy_set(topic, &retry);
         topic_applied(shard, topic);
         rc = 0;
     }
@@ -405,7 +433,9 @@ static int load_group(struct shard *shard, const struct store_row *row, Protobuf
             state__group_row__free_unpacked(value, memory);
         return STORE_ECORRUPT;
     }
-    group_get(shard, value->name)->id = be64_get(row->key + 1);
+    struct group *group = group_get(shard, value->name);
+    group->id = be64_get(row->key + 1);
+    group->kind = group->kind_prepared = value->kind;
     state__group_row__free_unpacked(value, memory);
     return 0;
 }
@@ -437,6 +467,17 @@ static int load_position(struct shard *shard, const struct store_row *row, Proto
     return 0;
 }
 
+static int load_shared(struct shard *shard, const struct store_row *row, ProtobufCAllocator *memory)
+{
+    struct group *group = row->key_size == 17 ? group_by_id(shard, be64_get(row->key + 1)) : NULL;
+    struct group_position *position = group ? position_find(shard, group, be64_get(row->key + 9)) : NULL;
+    State__SharedRow *value = state__shared_row__unpack(memory, row->value_size, row->value);
+    int rc = value && position ? shared_row_load(shard, position, value) : STORE_ECORRUPT;
+    if (value)
+        state__shared_row__free_unpacked(value, memory);
+    return rc;
+}
+
 static int load_source(struct shard *shard, const struct store_row *row, ProtobufCAllocator *memory)
 {
     State__SourceRow *value = state__source_row__unpack(memory, row->value_size, row->value);
@@ -454,9 +495,9 @@ static int load_source(struct shard *shard, const struct store_row *row, Protobu
 int rows_load(struct shard *shard, const struct store_row *row)
 {
     static int (*const load[])(struct shard *, const struct store_row *, ProtobufCAllocator *) = {
-        [ROW_SHARD] = load_shard,       [ROW_TOPIC] = load_topic,      [ROW_PARTITION] = load_partition,
-        [ROW_PRODUCER] = load_producer, [ROW_GROUP] = load_group,      [ROW_POSITION] = load_position,
-        [ROW_SOURCE] = load_source,     [ROW_SCHEDULE] = schedule_load};
+        [ROW_SHARD] = load_shard,       [ROW_TOPIC] = load_topic,       [ROW_PARTITION] = load_partition,
+        [ROW_PRODUCER] = load_producer, [ROW_GROUP] = load_group,       [ROW_POSITION] = load_position,
+        [ROW_SOURCE] = load_source,     [ROW_SCHEDULE] = schedule_load, [ROW_SHARED] = load_shared};
     if (row->key_size == 0 || row->key[0] >= ARRAY_SIZE(load) || !load[row->key[0]])
         return STORE_ECORRUPT; /* a table of a newer version */
     uint8_t bytes[ROW_UNPACKED_MAX];

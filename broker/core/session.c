@@ -34,43 +34,6 @@ struct core_connection *session_find(struct session *session, uint64_t connectio
     return connection;
 }
 
-/* The length of the UTF-8 character at `text`, 0 if there is none (RFC 3629; no surrogates, nothing overlong). */
-static size_t utf8_length(const unsigned char *text)
-{
-    static const struct {
-        unsigned char first_min, first_max, second_min, second_max, length;
-    } forms[] = {{0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-                 {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
-                 {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
-    if (text[0] < 0x80)
-        return 1;
-    for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
-        if (text[0] < forms[i].first_min || text[0] > forms[i].first_max)
-            continue;
-        if (text[1] < forms[i].second_min || text[1] > forms[i].second_max)
-            return 0;
-        for (size_t k = 2; k < forms[i].length; k++)
-            if ((text[k] & 0xc0) != 0x80)
-                return 0;
-        return forms[i].length;
-    }
-    return 0;
-}
-
-bool text_valid(const char *text, size_t size_max)
-{
-    size_t size = strlen(text);
-    if (size == 0 || size > size_max)
-        return false;
-    for (const unsigned char *at = (const unsigned char *)text; *at;) {
-        size_t length = utf8_length(at);
-        if (length == 0 || *at < 0x20 || *at == 0x7f)
-            return false;
-        at += length;
-    }
-    return true;
-}
-
 /* ---- states ---- */
 
 static void connection_enter(struct core_connection *connection, enum connection_state next)
@@ -172,6 +135,8 @@ static void frame_hello(struct core_connection *connection, const struct frame *
         connection->producer_name = core_strdup(hello->producer_name);
     snprintf(connection->name, sizeof(connection->name), "%s", hello->name);
     connection->producer_epoch = hello->producer_epoch;
+    connection->feature_level =
+        hello->feature_level < WIRE_FEATURE_LEVEL ? hello->feature_level : WIRE_FEATURE_LEVEL;
     connection_enter(connection, CONNECTION_WELCOMING);
     struct shard_request request = {.kind = SHARD_PRODUCER,
                                     .token = {connection->id, 0},
@@ -245,6 +210,7 @@ static void welcome(struct core_connection *connection, const struct shard_reply
     connection_enter(connection, CONNECTION_READY);
     Wire__Welcome message = WIRE__WELCOME__INIT;
     message.version = WIRE_VERSION;
+    message.feature_level = connection->feature_level;
     message.node_id = session->store->node_id;
     message.cluster_id =
         (ProtobufCBinaryData){sizeof(session->store->cluster_id), session->store->cluster_id};
@@ -306,6 +272,10 @@ static const struct {
     [FRAME_CREDIT_RETURN] = {frame_credit_return, BIT(CONNECTION_READY)},
     [FRAME_COMMIT] = {frame_commit, BIT(CONNECTION_READY)},
     [FRAME_RELEASE] = {frame_release, BIT(CONNECTION_READY)},
+    [FRAME_ACK] = {frame_ack, BIT(CONNECTION_READY)},
+    [FRAME_NACK] = {frame_nack, BIT(CONNECTION_READY)},
+    [FRAME_EXTEND] = {frame_extend, BIT(CONNECTION_READY)},
+    [FRAME_REDRIVE] = {frame_redrive, BIT(CONNECTION_READY)},
     [FRAME_GROUP_LIST] = {frame_group_list, BIT(CONNECTION_READY)},
     [FRAME_GROUP_DESCRIBE] = {frame_group_describe, BIT(CONNECTION_READY)},
     [FRAME_GROUP_SEEK] = {frame_group_seek, BIT(CONNECTION_READY)},
@@ -519,10 +489,15 @@ void session_reply(void *ctx, const struct shard_reply *reply)
     case SHARD_JOINED:
     case SHARD_ASSIGNED:
     case SHARD_REVOKED:
+    case SHARD_LEASED:
         listener_replied(connection, reply);
         break;
     case SHARD_GROUPS:
         groups_replied(connection, reply);
+        break;
+    case SHARD_SETTLED:
+    case SHARD_REDRIVEN:
+        settled_replied(connection, reply);
         break;
     case SHARD_COMMITTED:
         committed_replied(connection, reply);

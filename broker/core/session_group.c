@@ -224,6 +224,7 @@ static void group_pack(Wire__GroupInfo *to, const struct group_info *from)
     to->topics = (char **)from->topics;
     to->n_topics = from->topic_count;
     to->n_partitions = from->partition_count;
+    to->kind = (Wire__GroupKind)from->kind;
     to->partitions = core_alloc((from->partition_count + 1) * sizeof(Wire__GroupPartition *));
     Wire__GroupPartition *block = core_alloc((from->partition_count + 1) * sizeof(*block));
     for (size_t i = 0; i < from->partition_count; i++) {
@@ -234,6 +235,9 @@ static void group_pack(Wire__GroupInfo *to, const struct group_info *from)
         block[i].position = partition->position;
         block[i].high_watermark = partition->high_watermark;
         block[i].owned = partition->member != NULL;
+        block[i].done = partition->done;
+        block[i].leased = partition->leased;
+        block[i].retries = partition->retries;
         if (partition->member)
             block[i].member = (char *)partition->member;
         to->partitions[i] = &block[i];

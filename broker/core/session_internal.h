@@ -7,7 +7,9 @@
  *   session_topic.c   TOPIC_*                                                       tail_cache.c
  *   session_inspect.c INSPECT                                                       session_schedule.c SCHEDULE_*
  *   session_pattern.c LISTEN to a pattern                                           view.c     topics and partitions
- *   ephemeral.c       topics of which nothing is kept */
+ *   ephemeral.c       topics of which nothing is kept
+ *   session_shared.c  members of shared groups: what they get                       session_settle.c ACK, NACK, EXTEND, REDRIVE
+ *   session_text.c    text from peers */
 #ifndef CRIER_BROKER_CORE_SESSION_INTERNAL_H
 #define CRIER_BROKER_CORE_SESSION_INTERNAL_H
 
@@ -21,6 +23,7 @@
 #include "proto/error.h"
 
 #define WIRE_VERSION          1u
+#define WIRE_FEATURE_LEVEL    2u
 #define UNANSWERED_MAX        256u /* requests of one connection; above, it is not read until some are answered */
 #define DELIVER_UNSENT_MAX    (256u * 1024) /* DELIVER is written only while less than this is unsent */
 #define DELIVER_FRAME_BYTES   (256u * 1024) /* batches gathered into one DELIVER, at least one */
@@ -108,6 +111,8 @@ struct listener {
     size_t looked_up;       /* of the starts, by time */
     bool lookup_waits;      /* in the session's line for a lookup */
     int64_t session_timeout_us, revoked_us; /* a group's; since when it owes a RELEASE, 0: it owes none */
+    struct sharing *sharing;                /* of a shared group's member; else NULL */
+    bool unlistened;                        /* its client has no use for it any more */
     uint64_t credit, delivered;             /* cumulative bytes of attachments */
     uint64_t reading;                       /* of the credit, promised to reads that are not back yet */
     Wire__Slow slow;                        /* of ephemeral topics: what becomes of what is over queue_max */
@@ -137,7 +142,8 @@ struct core_connection {
     uint64_t emit_request; /* the last EMIT's */
     uint64_t producer_id;
     uint32_t producer_epoch;
-    char *producer_name; /* NULL: none */
+    uint32_t feature_level; /* the highest that both sides know */
+    char *producer_name;    /* NULL: none */
     struct grant grant;
     struct listener *listeners;   /* hash */
     struct listener *deliverable; /* those with something to deliver and credit for it */
@@ -280,6 +286,28 @@ void frame_schedule_cancel(struct core_connection *connection, const struct fram
 void frame_schedule_list(struct core_connection *connection, const struct frame *frame, struct slice bytes);
 void schedules_replied(struct core_connection *connection, const struct shard_reply *reply);
 
+/* ---- session_shared.c ---- */
+const char *sharing_problem(const Wire__Listen *message); /* NULL: none */
+void sharing_create(struct listener *listener,
+                    const Wire__Listen *message); /* if it asks for a shared group */
+void sharing_join(const struct listener *listener, struct shard_request *join);
+void sharing_begin(struct listener *listener); /* it is in place */
+void sharing_ask(struct listener *listener);   /* for events, if it can take some */
+void sharing_leave(struct listener *listener, struct shard_request *leave); /* frees it */
+void sharing_destroy(struct listener *listener);
+void listener_leased(struct listener *listener, const struct shard_reply *reply);
+void shared_deliver(struct cursor *cursor); /* it has events, and credit */
+void shared_read_back(struct cursor *cursor, const struct store_read *read);
+
+/* ---- session_settle.c ---- */
+void frame_ack(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_nack(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_extend(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+void frame_redrive(struct core_connection *connection, const struct frame *frame, struct slice bytes);
+/* What the message names; NULL: it makes no sense. To free. */
+struct lease *leases_read(Wire__Lease *const *messages, size_t count);
+void settled_replied(struct core_connection *connection, const struct shard_reply *reply);
+
 /* ---- session_listen.c ---- */
 struct listener *listener_find(struct core_connection *connection, uint32_t id); /* NULL: none */
 struct cursor *listener_cursor(struct listener *listener, uint64_t partition);   /* NULL: not its own */
@@ -319,7 +347,10 @@ void backlog_deliver(struct cursor *cursor); /* one DELIVER of it, as far as the
 /* A cursor of an active listener, from `next` on. */
 struct cursor *cursor_create(struct listener *listener, uint64_t partition, uint64_t next);
 void cursor_destroy(struct cursor *cursor);
-void cursor_wake(struct cursor *cursor); /* it may be behind */
+void cursor_wake(struct cursor *cursor);                          /* it may be behind */
+void cursor_sleep(struct cursor *cursor);                         /* out of the line it is in */
+void cursor_read(struct session *session, struct cursor *cursor); /* not cached: in line for a read */
+uint64_t listener_credit(const struct listener *listener);        /* bytes */
 void connection_pump(
     struct core_connection *connection);       /* something may be deliverable: at the turn's end */
 void listener_wake(struct listener *listener); /* it may have credit again */

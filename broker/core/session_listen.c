@@ -46,6 +46,8 @@ void listener_destroy(struct listener *listener)
         struct shard_request leave = {.kind = SHARD_LEAVE,
                                       .token = {connection->id, listener_token(listener)},
                                       .group = listener->group};
+        if (listener->sharing)
+            sharing_leave(listener, &leave);
         shard_submit(session->shard, &leave);
     }
     while (listener->cursors)
@@ -58,6 +60,7 @@ void listener_destroy(struct listener *listener)
         connection_unanswered(connection, -1);
     HASH_DEL(connection->listeners, listener);
     session->listener_count--;
+    sharing_destroy(listener);
     free(listener->starts);
     free(listener->resume);
     free(listener->group);
@@ -152,6 +155,8 @@ static void listener_activate(struct listener *listener, const struct position *
     else
         listening_send(listener);
     struct cursor *cursor;
+    if (listener->sharing)
+        sharing_begin(listener);
     DL_FOREACH2(listener->cursors, cursor, next_own)
     cursor_wake(cursor);
 }
@@ -167,6 +172,8 @@ static void listener_join(struct listener *listener)
                                  .positions = listener->starts,
                                  .position_count = listener->start_count};
     listener->state = LISTENER_JOINING;
+    if (listener->sharing)
+        sharing_join(listener, &join);
     shard_submit(connection->session->shard, &join);
 }
 
@@ -341,7 +348,7 @@ static void listener_joined(struct listener *listener, const struct shard_reply 
     for (size_t i = 0; i < reply->position_count; i++) {
         uint64_t resume = resume_offset(listener, reply->positions[i].partition);
         positions[i] = reply->positions[i];
-        if (resume != UINT64_MAX &&
+        if (!listener->sharing && resume != UINT64_MAX &&
             resume > positions[i].offset) /* handled before a reconnect, not committed yet */
             positions[i].offset = resume;
     }
@@ -354,10 +361,15 @@ void listener_replied(struct core_connection *connection, const struct shard_rep
     struct listener *listener = listener_by_token(connection, reply->token.request);
     if (!listener)
         return;
-    if (reply->code)
+    if (reply->code == WIRE_CRIER_EINVAL && reply->kind == SHARD_JOINED)
+        listener_end(listener, reply->code,
+                     "the group is of another kind, or the topic has no dead-letter topic");
+    else if (reply->code)
         listener_end(listener, reply->code, error_text(reply->code));
     else if (reply->kind == SHARD_JOINED)
         listener_joined(listener, reply);
+    else if (reply->kind == SHARD_LEASED)
+        listener_leased(listener, reply);
     else if (reply->kind == SHARD_ASSIGNED)
         listener_assigned(listener, reply);
     else if (reply->kind == SHARD_REVOKED)
@@ -381,6 +393,8 @@ static const char *listen_problem(struct core_connection *connection, const Wire
                "MiB at most";
     if (HASH_COUNT(connection->listeners) >= LISTENERS_MAX)
         return "too many listeners on one connection";
+    if (sharing_problem(message))
+        return sharing_problem(message);
     return trie_is_pattern(message->topic) ? pattern_problem(message) : NULL;
 }
 
@@ -405,6 +419,7 @@ static struct listener *listener_create(struct core_connection *connection, cons
         listener->resume = core_alloc(message->n_resume * sizeof(struct position));
     for (size_t i = 0; i < message->n_resume; i++)
         listener->resume[i] = (struct position){message->resume[i]->partition, message->resume[i]->offset};
+    sharing_create(listener, message);
     HASH_ADD(hh, connection->listeners, id, sizeof(listener->id), listener);
     connection->session->listener_count++;
     connection_unanswered(connection, +1);
@@ -454,8 +469,10 @@ void frame_unlisten(struct core_connection *connection, const struct frame *fram
     if (!message)
         return;
     struct listener *listener = listener_find(connection, message->listener);
-    if (listener) /* else it has ended by itself, and the client knows or will */
-        listener_end(listener, 0, "");
+    if (!listener)
+        return; /* it has ended by itself, and the client knows or will */
+    listener->unlistened = true;
+    listener_end(listener, 0, "");
 }
 
 void frame_credit(struct core_connection *connection, const struct frame *frame, struct slice bytes)
@@ -474,4 +491,5 @@ void frame_credit(struct core_connection *connection, const struct frame *frame,
     }
     listener->credit = message->total;
     listener_wake(listener);
+    sharing_ask(listener);
 }

@@ -4,7 +4,8 @@
  * with TOKEN_LISTENER in session_listen.c). */
 #include "broker/core/session_internal.h"
 
-#define TOPIC_LIST_LIMIT_MAX 60 /* with 255-byte names and their partitions they fit a frame's header */
+#define TOPIC_LIST_LIMIT_MAX                                                                                 \
+    30 /* with 255-byte names, those of their dead-letter topics and their partitions they fit a frame's header */
 
 static void topics_code(struct core_connection *connection, uint64_t request, int code, const char *text)
 {
@@ -40,6 +41,14 @@ static struct retention retention_read(const Wire__Retention *message)
     return (struct retention){message->time_us, message->bytes, message->count, message->until_consumed};
 }
 
+static struct retry_policy retry_read(const Wire__RetryPolicy *message)
+{
+    if (!message)
+        return (struct retry_policy){0};
+    return (struct retry_policy){message->first_ms, message->max_ms, message->deliveries,
+                                 message->dead_letter};
+}
+
 void frame_topic_create(struct core_connection *connection, const struct frame *frame, struct slice bytes)
 {
     (void)bytes;
@@ -54,7 +63,8 @@ void frame_topic_create(struct core_connection *connection, const struct frame *
                                     .memory = message->durability == WIRE__DURABILITY__MEMORY ||
                                               session->config.durability_memory,
                                     .ephemeral = message->ephemeral,
-                                    .retention = retention_read(message->retention)};
+                                    .retention = retention_read(message->retention),
+                                    .retry = retry_read(message->retry)};
     session->ops->random(session->ops_ctx, request.topic_id, TOPIC_ID_SIZE);
     connection_unanswered(connection, +1);
     shard_submit(session->shard, &request);
@@ -106,7 +116,8 @@ void frame_topic_alter(struct core_connection *connection, const struct frame *f
                                     .name = message->name,
                                     .set = message->set,
                                     .memory = message->durability == WIRE__DURABILITY__MEMORY,
-                                    .retention = retention_read(message->retention)};
+                                    .retention = retention_read(message->retention),
+                                    .retry = retry_read(message->retry)};
     connection_unanswered(connection, +1);
     shard_submit(connection->session->shard, &request);
 }
@@ -170,6 +181,18 @@ static Wire__Retention *retention_write(Wire__Retention *to, const struct retent
     return wire__retention__get_packed_size(to) ? to : NULL;
 }
 
+/* NULL: the defaults. */
+static Wire__RetryPolicy *retry_write(Wire__RetryPolicy *to, const struct retry_policy *retry)
+{
+    wire__retry_policy__init(to);
+    to->first_ms = retry->first_ms;
+    to->max_ms = retry->max_ms;
+    to->deliveries = retry->deliveries;
+    if (retry->dead_letter)
+        to->dead_letter = (char *)retry->dead_letter;
+    return wire__retry_policy__get_packed_size(to) ? to : NULL;
+}
+
 static void topics_send(struct core_connection *connection, const struct shard_reply *reply)
 {
     size_t partition_count = 0;
@@ -179,6 +202,7 @@ static void topics_send(struct core_connection *connection, const struct shard_r
     Wire__TopicInfo **info_pointers = core_alloc((reply->topic_count + 1) * sizeof(Wire__TopicInfo *));
     Wire__PartitionInfo *partitions = core_alloc((partition_count + 1) * sizeof(*partitions));
     Wire__Retention *retentions = core_alloc((reply->topic_count + 1) * sizeof(*retentions));
+    Wire__RetryPolicy *retries = core_alloc((reply->topic_count + 1) * sizeof(*retries));
     Wire__PartitionInfo **pointers = core_alloc((partition_count + 1) * sizeof(Wire__PartitionInfo *));
     size_t used = 0;
     for (size_t i = 0; i < reply->topic_count; i++) {
@@ -191,6 +215,7 @@ static void topics_send(struct core_connection *connection, const struct shard_r
         infos[i].ephemeral = topic->ephemeral;
         infos[i].created_us = topic->created_us;
         infos[i].retention = retention_write(&retentions[i], &topic->retention);
+        infos[i].retry = retry_write(&retries[i], &topic->retry);
         infos[i].partitions = pointers + used;
         infos[i].n_partitions = topic->partition_count;
         for (uint32_t p = 0; p < topic->partition_count; p++, used++)
@@ -203,6 +228,7 @@ static void topics_send(struct core_connection *connection, const struct shard_r
     topics.more = reply->more;
     connection_send(connection, FRAME_TOPICS, &topics.base, NULL, 0);
     free(pointers);
+    free(retries);
     free(retentions);
     free(partitions);
     free(info_pointers);

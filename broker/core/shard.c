@@ -39,7 +39,11 @@ void shard_reply_code(struct shard *shard, const struct shard_request *request, 
                                                   [SHARD_GROUP_SEEK] = SHARD_GROUPS,
                                                   [SHARD_GROUP_DELETE] = SHARD_GROUPS,
                                                   [SHARD_SCHEDULE_CANCEL] = SHARD_SCHEDULES,
-                                                  [SHARD_SCHEDULE_LIST] = SHARD_SCHEDULES};
+                                                  [SHARD_SCHEDULE_LIST] = SHARD_SCHEDULES,
+                                                  [SHARD_ACK] = SHARD_SETTLED,
+                                                  [SHARD_NACK] = SHARD_SETTLED,
+                                                  [SHARD_EXTEND] = SHARD_SETTLED,
+                                                  [SHARD_REDRIVE] = SHARD_REDRIVEN};
     if (request->kind == SHARD_LEAVE || request->kind == SHARD_RELEASE)
         return;
     struct shard_reply reply = {.kind = kinds[request->kind],
@@ -80,6 +84,15 @@ void shard_request_run(struct shard *shard, const struct shard_request *request)
     case SHARD_SCHEDULE_CANCEL:
     case SHARD_SCHEDULE_LIST:
         schedules_request(shard, request);
+        break;
+    case SHARD_WANT:
+    case SHARD_RETURN:
+    case SHARD_NONE:
+    case SHARD_ACK:
+    case SHARD_NACK:
+    case SHARD_EXTEND:
+    case SHARD_REDRIVE:
+        shared_request(shard, request);
         break;
     }
 }
@@ -217,7 +230,8 @@ static void life_begin(struct shard *shard);
 
 static bool entry_has_something(const struct shard_entry *entry)
 {
-    return entry->part_count || entry->position_count || entry->source_count || entry->ended_count;
+    return entry->part_count || entry->position_count || entry->source_count || entry->ended_count ||
+           entry->mark_count;
 }
 
 static int64_t sooner(int64_t a, int64_t b)
@@ -229,6 +243,7 @@ int64_t shard_turn_end(struct shard *shard)
 {
     emit_run_waiting(shard);
     int64_t schedules_us = schedules_turn(shard);
+    int64_t shared_us = shared_turn(shard);
     if (shard->gathering && entry_has_something(shard->gathering) && shard_has_room(shard))
         entry_seal(shard);
     if (!shard->ready && !shard->read_only &&
@@ -239,7 +254,7 @@ int64_t shard_turn_end(struct shard *shard)
         entry_seal(shard);
     }
     int64_t retention_us = retention_turn(shard);
-    return sooner(sooner(schedules_us, retention_us), flush_turn(shard));
+    return sooner(sooner(schedules_us, shared_us), sooner(retention_us, flush_turn(shard)));
 }
 
 /* ---- life ---- */
@@ -266,6 +281,7 @@ struct shard *shard_create(const struct core_config *config, const struct core_o
                                      .next_producer_id = 1,
                                      .next_group_id = 1,
                                      .next_source_id = 1};
+    shared_create(shard);
     return shard;
 }
 
@@ -299,6 +315,7 @@ void shard_destroy(struct shard *shard)
 {
     if (!shard)
         return;
+    shared_destroy(shard);
     entries_drop(shard->gathering);
     entries_drop(shard->in_flight);
     entries_drop(shard->entries_free);
@@ -314,6 +331,7 @@ void shard_destroy(struct shard *shard)
     producer_free_all(shard);
     source_free_all(shard);
     topic_free_all(shard);
+    free(shard->shared);
     free(shard);
 }
 

@@ -34,6 +34,8 @@ enum command {
     COMMAND_MOVE_LOG_STARTS = 8,
     COMMAND_ALTER_TOPIC = 9,
     COMMAND_DELETE_TOPIC = 10,
+    COMMAND_SHARED_PROGRESS = 11,
+    COMMAND_SHARED_GROUP = 12,
     COMMAND_SCHEDULE = 15,
     COMMAND_FIRE = 16,
     COMMAND_CANCEL_SCHEDULES = 17
@@ -54,6 +56,7 @@ enum row_kind {
     ROW_GROUP = 5,
     ROW_POSITION = 6,
     ROW_SOURCE = 7,
+    ROW_SHARED = 8,
     ROW_SCHEDULE = 9
 };
 struct row {
@@ -83,7 +86,8 @@ struct topic {
     uint64_t *partitions;
     uint32_t partition_count;
     bool memory;
-    bool reserved;  /* `$...`: the broker's own, which nobody else writes or changes */
+    bool
+        reserved; /* `$...`: the broker's own, which nobody else writes or changes; not those of dead letters */
     bool applied;   /* false: its command is in an entry that is not durable yet */
     bool ephemeral; /* nothing of it comes here: the session hands it on */
     int64_t created_us;
@@ -96,7 +100,9 @@ struct topic {
     bool retaining;           /* a job is at it */
     int64_t retention_due_us; /* when the age of its events is looked at next */
     struct topic *retained_prev, *retained_next;
-    struct partition own[]; /* behind them, in the same piece of memory: their numbers, the name */
+    struct retry_policy retry; /* its dead_letter is the topic's own, or NULL */
+    struct crew *shared_crews; /* of shared groups that listen to it */
+    struct partition own[];    /* behind them, in the same piece of memory: their numbers, the name */
 };
 
 struct producer_key {
@@ -148,6 +154,8 @@ struct group {
     uint64_t id;    /* 0: nothing stored */
     uint64_t entry; /* the one that seeks or deletes it; 0: none */
     bool deleted;   /* it is no longer in the hash and waits for the flush that removes its row */
+    enum group_kind kind, kind_prepared;
+    uint64_t kind_entry; /* the last one that changes it */
     struct crew *crews;
     struct group_position *positions; /* all of them */
 };
@@ -173,7 +181,9 @@ struct crew {
     struct slot *free;
     struct member *members; /* in the order they came */
     uint32_t member_count;
-    bool positioned; /* every partition has a stored position: who joins now need not look */
+    bool positioned;            /* every partition has a stored position: who joins now need not look */
+    struct shared_crew *shared; /* NULL: an ordered group's */
+    struct crew *shared_next;   /* of the topic */
 };
 struct member {
     UT_hash_handle hh; /* by generation */
@@ -184,8 +194,9 @@ struct member {
     char *name;
     bool joined; /* SHARD_JOINED has been sent */
     struct slot *slots;
-    uint32_t owned; /* of them, STARTING or OWNED */
-    bool gained;    /* in the rebalance that is going on */
+    uint32_t owned;        /* of them, STARTING or OWNED */
+    bool gained;           /* in the rebalance that is going on */
+    struct worker *worker; /* NULL: an ordered group's */
 };
 struct position_key {
     uint64_t partition;
@@ -198,7 +209,8 @@ struct group_position {
     bool deleted;
     bool exists, exists_prepared;
     uint64_t offset, offset_prepared;
-    uint64_t entry; /* the last one that carries it */
+    uint64_t entry;        /* the last one that carries it */
+    struct shared *shared; /* NULL: it never was a shared group's */
 };
 
 /* A request that waits for an entry. */
@@ -243,6 +255,10 @@ struct shard_entry {
     size_t scheduled_count, scheduled_capacity;
     struct ended *ended; /* the same */
     size_t ended_count, ended_capacity;
+    struct shared_mark *marks; /* of shared groups: commands, written when it is sealed */
+    size_t mark_count, mark_capacity;
+    struct group **kinds; /* groups whose kind it changes */
+    size_t kind_count, kind_capacity;
 };
 
 struct shard_row {
@@ -328,6 +344,8 @@ struct shard {
     size_t retention_job_count; /* started */
     int64_t retention_round_us;
     uint64_t retention_round_bytes; /* count_bytes when it began */
+
+    struct shared_world *shared; /* shared groups: shared_internal.h */
 
     bool guarded;     /* little is left on the disk: emits are refused, the rest goes on */
     int64_t guard_us; /* when that was looked at last */
@@ -516,6 +534,7 @@ void source_free_all(struct shard *shard);
 /* ---- positions.c ---- */
 struct group *group_find(struct shard *shard, const char *name);
 struct group *group_get(struct shard *shard, const char *name);
+struct group *group_stored(struct shard *shard, const char *name); /* applied: it has a number */
 struct group_position *position_find(struct shard *shard, struct group *group, uint64_t partition);
 struct group_position *position_get(struct shard *shard, struct group *group, uint64_t partition);
 /* A position to be committed with the open entry. */
@@ -547,9 +566,15 @@ void groups_request(struct shard *shard, const struct shard_request *request);
 /* Tells a member which partitions are its own now; what is not ready yet is told later. */
 void member_settle(struct shard *shard, struct member *member);
 struct member *member_find(struct shard *shard, uint64_t generation); /* NULL: gone */
+void member_tell(struct shard *shard, struct member *member, const struct position *ready, size_t count);
+/* It is settled when entry `number` is durable. */
+void member_settle_later(struct shard *shard, const struct member *member, uint64_t number);
 
 /* ---- group_admin.c ---- */
 void group_admin_request(struct shard *shard, const struct shard_request *request);
+
+/* ---- shared groups ---- */
+#include "broker/core/shared.h"
 
 /* ---- rows.c ---- */
 int rows_load(struct shard *shard, const struct store_row *row);

@@ -71,12 +71,13 @@ static void alter_prepare(struct shard *shard, struct topic *topic, const struct
     State__TopicSettings settings = STATE__TOPIC_SETTINGS__INIT;
     settings.durability = request->memory;
     retention_pack(&request->retention, &settings);
+    retry_policy_pack(&request->retry, &settings);
     State__AlterTopic command = STATE__ALTER_TOPIC__INIT;
     command.id = (ProtobufCBinaryData){TOPIC_ID_SIZE, topic->id};
     command.name = topic->name;
     command.set = request->set;
     command.settings = &settings;
-    uint8_t bytes[TOPIC_NAME_MAX + 128];
+    uint8_t bytes[2 * TOPIC_NAME_MAX + 192];
     CHECK(state__alter_topic__get_packed_size(&command) <= sizeof(bytes));
     shard_add_command(shard, COMMAND_ALTER_TOPIC, bytes, state__alter_topic__pack(&command, bytes));
     change_begin(shard, topic, request);
@@ -114,7 +115,9 @@ static int admin_code(const struct shard *shard, const struct topic *topic,
     if (topic->ephemeral)
         return WIRE_CRIER_ENOTSUP;
     struct retention retention = altered(&topic->retention, &request->retention, request->set);
-    return (request->set & ~TOPIC_SET_ALL) ? WIRE_CRIER_EINVAL : retention_check(&retention);
+    if ((request->set & ~TOPIC_SET_ALL) || retry_policy_check(topic->name, &request->retry))
+        return WIRE_CRIER_EINVAL;
+    return retention_check(&retention);
 }
 
 void topic_admin_request(struct shard *shard, const struct shard_request *request)
@@ -167,6 +170,9 @@ int apply_alter_topic(struct shard *shard, const uint8_t *bytes, size_t size)
         topic->retention = altered(&topic->retention, &wanted, command->set);
         if (command->set & TOPIC_SET_DURABILITY)
             topic->memory = command->settings->durability;
+        struct retry_policy retry = retry_policy_unpack(command->settings);
+        if (command->set & TOPIC_SET_RETRY)
+            retry_policy_set(topic, &retry);
         retention_settings_changed(shard, topic);
     }
     if (command)

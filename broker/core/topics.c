@@ -75,7 +75,7 @@ struct topic *topic_add(struct shard *shard, const char *name, const uint8_t *id
     topic->partitions = (uint64_t *)&topic->own[partition_count];
     topic->name = (char *)&topic->partitions[partition_count];
     memcpy(topic->name, name, name_size);
-    topic->reserved = name[0] == '$';
+    topic->reserved = name[0] == '$' && strncmp(name, DEAD_LETTER_PREFIX, strlen(DEAD_LETTER_PREFIX)) != 0;
     memcpy(topic->id, id, TOPIC_ID_SIZE);
     memcpy(topic->partitions, partitions, partition_count * sizeof(uint64_t));
     topic->partition_count = (uint32_t)partition_count;
@@ -108,7 +108,8 @@ static void topic_tell(const struct shard *shard, const struct topic *topic,
                                     .memory = topic->memory || topic->ephemeral,
                                     .ephemeral = topic->ephemeral,
                                     .created_us = topic->created_us,
-                                    .retention = topic->retention};
+                                    .retention = topic->retention,
+                                    .retry = topic->retry};
 }
 
 /* To the session: it is there from now on, or it goes. */
@@ -150,6 +151,7 @@ static void topic_free(struct shard *shard, struct topic *topic)
 {
     for (uint32_t i = 0; i < topic->partition_count; i++)
         shard->partitions[topic->partitions[i]] = NULL;
+    free((char *)topic->retry.dead_letter);
     free(topic);
 }
 
@@ -184,7 +186,9 @@ void topic_delete(struct shard *shard, struct topic *topic)
 
 void topic_bury(struct row *row)
 {
-    free(row); /* the topic's first member */
+    struct topic *topic = (struct topic *)row;
+    free((char *)topic->retry.dead_letter);
+    free(topic);
 }
 
 void topic_free_all(struct shard *shard)
@@ -233,6 +237,7 @@ uint64_t topic_create(struct shard *shard, const struct shard_request *request)
     settings.durability = request->memory;
     settings.ephemeral = request->ephemeral;
     retention_pack(&request->retention, &settings);
+    retry_policy_pack(&request->retry, &settings);
     State__CreateTopic command = STATE__CREATE_TOPIC__INIT;
     command.name = (char *)request->name;
     command.id = (ProtobufCBinaryData){TOPIC_ID_SIZE, (uint8_t *)request->topic_id};
@@ -250,6 +255,7 @@ uint64_t topic_create(struct shard *shard, const struct shard_request *request)
         topic_add(shard, request->name, request->topic_id, ids, count, request->memory, command.created_us);
     topic->retention = request->retention;
     topic->ephemeral = request->ephemeral;
+    retry_policy_set(topic, &request->retry);
     free(ids);
     struct shard_entry *entry = shard->gathering;
     topic->entry = entry->number;
@@ -266,7 +272,8 @@ static int create_code(const struct shard *shard, const struct shard_request *re
 {
     if (!topic_name_valid(request->name) || topic_name_reserved(request->name) ||
         request->partitions > TOPIC_PARTITIONS_MAX || retention_check(&request->retention) ||
-        (request->ephemeral && retention_any(&request->retention)))
+        (request->ephemeral && retention_any(&request->retention)) ||
+        retry_policy_check(request->name, &request->retry))
         return WIRE_CRIER_EINVAL;
     if (request->kind == SHARD_TOPIC_DESCRIBE && (!request->create || !shard->config.auto_create))
         return WIRE_CRIER_ENOTOPIC;

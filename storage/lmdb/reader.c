@@ -166,6 +166,8 @@ static void run_read(struct reader *reader, struct store_read *read)
             slice_unref(&read->batches[--read->count].batch);
     buffer_unref(reader->buffer);
     reader->buffer = NULL;
+    if (read->status == 0 && read->digest)
+        read->digest(read);
     atomic_fetch_add(&reader->health->reads, 1);
     atomic_fetch_add(&reader->health->read_bytes, job.bytes);
     read->node.weight = reader->read_tag;

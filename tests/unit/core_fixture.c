@@ -352,7 +352,8 @@ static const ProtobufCMessageDescriptor *const headers[] = {
     [FRAME_PING] = &wire__ping__descriptor,           [FRAME_PONG] = &wire__ping__descriptor,
     [FRAME_GOAWAY] = &wire__goaway__descriptor,       [FRAME_ERROR] = &wire__error__descriptor,
     [FRAME_ASSIGN] = &wire__assign__descriptor,       [FRAME_GROUPS] = &wire__groups__descriptor,
-    [FRAME_INSPECTED] = &wire__inspected__descriptor, [FRAME_SCHEDULES] = &wire__schedules__descriptor};
+    [FRAME_INSPECTED] = &wire__inspected__descriptor, [FRAME_SCHEDULES] = &wire__schedules__descriptor,
+    [FRAME_SETTLED] = &wire__settled__descriptor,     [FRAME_REDRIVEN] = &wire__redriven__descriptor};
 
 /* The next frame that was not taken yet; false: none. */
 static bool frame_peek(const struct peer *peer, size_t at, struct frame *ret_frame, size_t *ret_size)
@@ -361,6 +362,13 @@ static bool frame_peek(const struct peer *peer, size_t at, struct frame *ret_fra
     cr_assert_geq(size, 0, "the core sent bytes that are no frame");
     *ret_size = (size_t)size;
     return size > 0;
+}
+
+int peer_next_kind(const struct peer *peer)
+{
+    struct frame frame;
+    size_t size = 0;
+    return frame_peek(peer, peer->seen, &frame, &size) ? frame.kind : 0;
 }
 
 void *peer_expect(struct peer *peer, enum frame_kind kind)

@@ -101,6 +101,7 @@ void peer_send_attached(struct peer *peer, enum frame_kind kind, const ProtobufC
 /* Arbitrary bytes arrive, one frame at most. */
 void peer_send_bytes(struct peer *peer, const uint8_t *bytes, size_t size);
 
+int peer_next_kind(const struct peer *peer); /* of the next frame; 0: there is none */
 /* The next frame is of this kind: its header, valid until the next call. */
 void *peer_expect(struct peer *peer, enum frame_kind kind);
 /* The same, over CREDIT frames (whose totals are noted). */

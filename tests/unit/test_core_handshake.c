@@ -105,7 +105,8 @@ Test(handshake, frames_only_a_broker_sends_and_unknown_ones_are_refused)
                      (kind >= FRAME_TOPIC_CREATE && kind <= FRAME_TOPIC_LIST) ||
                      (kind >= FRAME_TOPIC_ALTER && kind <= FRAME_TOPIC_TRIM) || kind == FRAME_PING ||
                      kind == FRAME_PONG || kind == FRAME_ERROR || kind == FRAME_INSPECT ||
-                     kind == FRAME_SCHEDULE_CANCEL || kind == FRAME_SCHEDULE_LIST;
+                     kind == FRAME_SCHEDULE_CANCEL || kind == FRAME_SCHEDULE_LIST ||
+                     (kind >= FRAME_ACK && kind <= FRAME_EXTEND) || kind == FRAME_REDRIVE;
         if (taken)
             continue;
         struct peer *p = peer_welcome(f);
