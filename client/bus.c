@@ -139,6 +139,7 @@ void bus_free(crier *bus)
     pthread_cond_destroy(&bus->changed);
     pthread_mutex_destroy(&bus->lock);
     local_events_finish(bus);
+    asks_destroy(bus->asks);
     free(bus->listeners);
     free(bus);
     transport_release(&transport); /* last: it may end what the bus was connected to */

@@ -183,7 +183,7 @@ void listener_left_locked(crier *bus, const crier_listener *listener)
     crier_listener_info info = engine_listener_info(listener);
     struct local_event *event;
 
-    if (!left || left->count == 0 || bus->closing)
+    if (!left || left->count == 0 || bus->closing || topic_name_is_inbox(info.topic))
         return;
     if (!(event = local_event_make("removeListener", info.topic, strlen(info.topic)))) {
         bus->error = bus->error ? bus->error : CRIER_ENOMEM;

@@ -15,6 +15,7 @@
 #define CRIER_CLIENT_BUS_INTERNAL_H
 
 #include "base/agenda.h"
+#include "client/ask.h"
 #include "client/engine.h"
 #include "client/resolve.h"
 #include "client/topic_table.h"
@@ -73,6 +74,7 @@ struct crier {
     size_t listener_count, listener_capacity;
     crier_listener *changes, **changes_end; /* listeners the I/O thread has to start or end */
     struct bus_request *requests, **requests_end;
+    struct asks *asks;                                    /* made with the first crier_request() */
     size_t outings;                                       /* events on worker pools */
     struct topic_table topics;                            /* of the listeners, and what was interned */
     int listeners_max;                                    /* of one topic, without a warning; 0: no limit */

@@ -211,6 +211,7 @@ struct engine_progress engine_collect(struct engine *engine, int64_t now_us)
         lane_collect(engine, LIST_ENTRY(link, struct emit_lane, revisit));
     lingering_collect(engine, engine->flush_seen != stage->flush_ticket);
     engine->flush_seen = stage->flush_ticket;
+    stage_inboxes_trim(stage);
     atomic_collect(engine);
     if (stage->drain_wanted && stage->pending_bytes <= stage->drain_below) {
         stage->drain_wanted = false;
@@ -350,6 +351,7 @@ static uint8_t *frame_head(struct engine *engine, bool memory, uint32_t count, s
         wire__emit_part__init(&scratch->parts[i]);
         scratch->parts[i].partition = scratch->batches[i]->lane->partition_id;
         scratch->parts[i].size = (uint32_t)scratch->batches[i]->size;
+        scratch->parts[i].heard = scratch->batches[i]->heard;
         scratch->part_pointers[i] = &scratch->parts[i];
     }
     emit.request = engine->emit_request + 1;

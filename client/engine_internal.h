@@ -132,6 +132,7 @@ struct crier_listener {
     uint64_t corrupt_offset;  /* where a batch arrived broken; UINT64_MAX: nowhere */
     enum crier_slow slow;     /* of ephemeral topics, with */
     size_t queue_size;
+    bool ephemeral;          /* if its topic has to be made, then so */
     uint64_t dropped_before; /* in earlier connections */
     int end_code;            /* ENDING: what `released` will be told */
     const char *end_text;    /* static */

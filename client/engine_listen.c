@@ -53,7 +53,8 @@ int engine_listener_create(const struct engine *engine, const char *topic,
 
     if (!handler || !struct_take(&copy, sizeof(copy), options) || !options_are_valid(&copy))
         return CRIER_EINVAL;
-    if (!local && !(pattern ? topic_pattern_is_valid(topic) : topic_name_is_valid(topic)))
+    if (!local &&
+        !(pattern ? topic_pattern_is_valid(topic) : topic_name_is_valid(topic) || topic_name_is_inbox(topic)))
         return CRIER_EINVAL;
     if ((local && copy.group) || (pattern && (copy.group || copy.from == CRIER_OFFSET)))
         return CRIER_EINVAL;
@@ -79,6 +80,7 @@ int engine_listener_create(const struct engine *engine, const char *topic,
     listener->corrupt_offset = UINT64_MAX;
     listener->slow = copy.slow;
     listener->queue_size = copy.queue_size;
+    listener->ephemeral = copy.ephemeral;
     listener->driver.first = copy.first;
     listener->driver.count_wanted = copy.count;
     if (!listener->topic || (copy.group && !listener->group)) {
@@ -349,6 +351,7 @@ static void listener_ask(struct engine *engine, struct crier_listener *listener)
         listen.again = listener->again;
         listen.slow = (Wire__Slow)listener->slow;
         listen.queue_size = listener->queue_size;
+        listen.ephemeral = listener->ephemeral;
         listener->dropped_before = atomic_load_explicit(&listener->dropped, memory_order_relaxed);
         listener->credit_received = listener->credit_handled = 0;
         listener->credit_told = listener->credit;

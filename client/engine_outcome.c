@@ -260,7 +260,7 @@ static void batch_refused(struct engine *engine, struct emit_batch *batch, int c
         batch_settle(engine, batch, CRIER_EUNKNOWN, -1, text);
         break;
     case FAIL:
-        if (code == CRIER_ENOTOPIC && lane->topic->state == EMIT_TOPIC_KNOWN) {
+        if (code == CRIER_ENOTOPIC && lane->topic->state == EMIT_TOPIC_KNOWN && !lane->topic->inbox) {
             lane->topic->state = EMIT_TOPIC_ASKED; /* it may have another number now */
             if (request_topic(engine, lane->topic) < 0)
                 lane->topic->state = EMIT_TOPIC_KNOWN;

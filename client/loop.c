@@ -166,6 +166,7 @@ static void loop_stop(crier *bus)
     outings_wait(bus);
     agenda_immediates(bus->agenda); /* their outcomes */
     engine_drop(bus->engine, CRIER_ECLOSED);
+    asks_close(bus);
     agenda_close(bus->agenda); /* after every emit was told; before the last errors are counted */
     wishes_do(bus);
     socket_close(bus);
@@ -229,6 +230,7 @@ static void engine_turn(crier *bus)
         if (turns == 0)
             handlers_run(bus);
         wishes_do(bus);
+        asks_start(bus);
         stop = progress_publish(bus);
         socket_send(bus);
         wishes_do(bus);

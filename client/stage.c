@@ -241,14 +241,16 @@ int stage_event_append(struct stage *stage, struct emit_lane *lane, const struct
     size_t size_before;
 
     *ret_fresh = false;
-    if (batch && (batch->route != route || batch->builder.size >= stage->batch_size_max ||
-                  (event->done && !completion_reserve(batch))))
+    if (batch &&
+        (batch->route != route || batch->heard != event->heard ||
+         batch->builder.size >= stage->batch_size_max || (event->done && !completion_reserve(batch))))
         batch = NULL;
     for (;;) {
         if (!batch) {
             if (!(batch = lane_open(stage, lane, event->size_max, route, as_old_as)))
                 return CRIER_ENOMEM;
             is_new = true;
+            batch->heard = event->heard;
             *ret_fresh = true;
             if (event->done && !completion_reserve(batch)) {
                 lane_unopen(stage, lane);
@@ -297,7 +299,9 @@ static int topic_add(struct stage *stage, const char *name, uint32_t hash, struc
     size_t size = strlen(name);
     struct emit_topic *topic;
 
-    if (!topic_name_is_valid(name))
+    bool inbox = topic_name_is_inbox(name);
+
+    if (!inbox && !topic_name_is_valid(name))
         return CRIER_EINVAL;
     if (stage->topic_count >= stage->bucket_count && !buckets_grow(stage))
         return CRIER_ENOMEM;
@@ -310,6 +314,8 @@ static int topic_add(struct stage *stage, const char *name, uint32_t hash, struc
     topic->next = stage->buckets[hash & (stage->bucket_count - 1)];
     stage->buckets[hash & (stage->bucket_count - 1)] = topic;
     stage->topic_count++;
+    topic->inbox = inbox;
+    stage->inbox_count += inbox;
     *ret_topic = topic;
     return 0;
 }
@@ -329,11 +335,13 @@ int stage_topic_get(struct stage *stage, const char *name, struct emit_topic **r
             return rc;
         stage->last = topic;
     }
+    if (topic->inbox && !topic->known && (rc = stage_inbox_resolve(topic)) < 0)
+        return rc;
     *ret_topic = topic;
     return 0;
 }
 
-static void topic_free(struct stage *stage, struct emit_topic *topic)
+void stage_topic_free(struct stage *stage, struct emit_topic *topic)
 {
     for (uint32_t i = 0; i < 2; i++)
         lane_free(stage, topic->unrouted[i]);
@@ -350,7 +358,7 @@ void stage_finish(struct stage *stage)
     for (size_t i = 0; i < stage->bucket_count; i++)
         for (struct emit_topic *topic = stage->buckets[i], *next; topic; topic = next) {
             next = topic->next;
-            topic_free(stage, topic);
+            stage_topic_free(stage, topic);
         }
     free(stage->buckets);
     stage_spares_free(stage);
@@ -392,6 +400,7 @@ int stage_event_make(const struct stage *stage, const void *value, size_t value_
         size += event->key_size;
         event->headers = (const struct batch_pair *)(const void *)options->headers;
         event->header_count = options->header_count;
+        event->heard = options->needs_listener;
         for (size_t i = 0; i < event->header_count; i++) {
             const struct batch_pair *header = &event->headers[i];
             if (!header->key || (!header->value && header->value_size > 0))
@@ -443,7 +452,8 @@ int stage_emit(struct stage *stage, const char *name, const void *value, size_t 
     }
     if ((rc = stage_topic_get(stage, name, &topic)) < 0)
         return rc;
-    memory = topic->memory || (options && options->durability == CRIER_MEMORY);
+    memory = topic->memory || event.heard || (options && options->durability == CRIER_MEMORY);
+    topic->ephemeral |= event.heard && !topic->known;
     if (topic->known) {
         uint32_t partition = stage_partition_choose(topic, event.key, event.key_size, route);
         if (partition >= topic->partition_count)

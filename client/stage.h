@@ -42,6 +42,7 @@ struct emit_batch {
     size_t charged;               /* bytes of stage.pending_bytes */
     struct emit_completion *completions;
     int32_t completion_count, completion_capacity;
+    bool heard;     /* refused unless somebody listens */
     uint32_t route; /* in an unrouted lane: the partition that was asked for, or LANE_UNROUTED */
     int failure;    /* why it cannot be sent, on its way into a `ret_failed` list */
     /* engine */
@@ -86,8 +87,10 @@ struct emit_topic {
     struct emit_topic *next; /* in its hash bucket */
     uint32_t hash;
     /* stage */
-    bool known;  /* lanes are there */
-    bool memory; /* the topic's own durability: events default to it */
+    bool known;     /* lanes are there */
+    bool memory;    /* the topic's own durability: events default to it */
+    bool inbox;     /* of a client that waits for replies: its partition is in its name */
+    bool ephemeral; /* if it has to be made, then so */
     uint32_t partition_count;
     uint32_t turn;                 /* where events without a key go now; moves on with each batch */
     struct emit_lane *unrouted[2]; /* by durability; NULL: none yet */
@@ -124,6 +127,7 @@ struct stage {
     struct emit_topic *last;   /* the topic of the last emit: most threads have one */
     struct emit_topic **buckets;
     size_t bucket_count, topic_count;  /* a power of two, or 0 */
+    size_t inbox_count, inbox_trim_at; /* of the topics; above, the idle ones are forgotten */
     uint8_t *spares[STAGE_SPARES_MAX]; /* of batch_size_max bytes */
     unsigned spare_count;
     struct crier_stats stats; /* as of the last collect; `emitted` as of now */
@@ -149,6 +153,7 @@ void stage_topic_failed(struct emit_topic *topic, int code, struct list *ret_fai
 /* The log is another one: every topic is unknown again, and what was on its way to the old partitions goes to ret_failed.
  * The engine is not connected. */
 void stage_forget_topics(struct stage *stage, struct list *ret_failed);
+void stage_inboxes_trim(struct stage *stage); /* forgets idle ones, if there are many; in engine_collect */
 uint64_t stage_oldest_ticket(const struct stage *stage);
 void stage_spares_free(struct stage *stage);
 

@@ -12,6 +12,7 @@ struct stage_event {
     const struct batch_pair *headers;
     size_t header_count;
     size_t size_max; /* bytes it may need in a batch */
+    bool heard;
     crier_emitted *done;
     void *ctx;
 };
@@ -22,6 +23,14 @@ struct stage_event {
 int stage_event_make(const struct stage *stage, const void *value, size_t value_size,
                      const struct crier_emit_options *options, int64_t timestamp_ms,
                      struct stage_event *event);
+/* ---- stage_inbox.c ---- */
+
+/* A topic of such a name is known without asking. 0, CRIER_ENOMEM, or CRIER_EINVAL: no name of an inbox. */
+int stage_inbox_resolve(struct emit_topic *topic);
+
+/* ---- stage.c ---- */
+
+void stage_topic_free(struct stage *stage, struct emit_topic *topic); /* in no list any more */
 int stage_topic_get(struct stage *stage, const char *name, struct emit_topic **ret_topic);
 /* CRIER_EAGAIN: drain not before half of the buffer is free, and what was refused has room. */
 void stage_drain_want(struct stage *stage, size_t pending_max);

@@ -48,6 +48,7 @@ static int record_deal(struct stage *stage, struct emit_topic *topic, struct emi
                                 .value_size = record->value.size,
                                 .headers = headers,
                                 .header_count = (size_t)record->header_count,
+                                .heard = from->heard,
                                 .done = completion ? completion->done : NULL,
                                 .ctx = completion ? completion->ctx : NULL};
     int rc = CRIER_ENOMEM;

@@ -4,6 +4,7 @@
 #include "crier/crier.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,6 +100,28 @@ bool topic_name_is_valid(const char *name)
     if (!levels_are_valid(name) || name[0] == '$' || topic_is_pattern(name))
         return false;
     return !topic_name_is_local(name);
+}
+
+#define INBOX_PREFIX "$inbox."
+#define INBOX_DIGITS 15
+
+bool topic_name_is_inbox(const char *name)
+{
+    size_t prefix = sizeof(INBOX_PREFIX) - 1;
+
+    if (!name || strncmp(name, INBOX_PREFIX, prefix) != 0)
+        return false;
+    return strspn(name + prefix, "0123456789abcdef") == INBOX_DIGITS && strlen(name) == prefix + INBOX_DIGITS;
+}
+
+uint64_t topic_name_inbox_id(const char *name)
+{
+    return strtoull(name + sizeof(INBOX_PREFIX) - 1, NULL, 16) | UINT64_C(1) << 63;
+}
+
+void topic_name_inbox_make(char name[INBOX_NAME_SIZE], uint64_t random)
+{
+    snprintf(name, INBOX_NAME_SIZE, INBOX_PREFIX "%015llx", (unsigned long long)(random >> 4));
 }
 
 char *text_copy(const char *text)

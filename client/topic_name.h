@@ -5,6 +5,7 @@
 #define CRIER_CLIENT_TOPIC_NAME_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* 1..255 bytes of UTF-8 without control characters, blanks or '*', levels split by single dots, no leading '$', and none
  * of the names that are local to a bus. */
@@ -17,6 +18,11 @@ bool topic_is_pattern(const char *text);
 bool topic_pattern_is_valid(const char *pattern);
 /* For a group or the bus itself: 1..size_max bytes of UTF-8 without control characters. */
 bool text_is_valid(const char *text, unsigned size_max);
+/* Where replies go: "$inbox." and fifteen hexadecimal digits; and its partition. */
+#define INBOX_NAME_SIZE 23 /* with the NUL */
+bool topic_name_is_inbox(const char *name);
+uint64_t topic_name_inbox_id(const char *name);
+void topic_name_inbox_make(char name[INBOX_NAME_SIZE], uint64_t random);
 char *text_copy(const char *text); /* malloc'ed; NULL: no memory */
 
 #endif

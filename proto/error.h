@@ -36,6 +36,7 @@
     X(CRIER_EXSHARD, -24, false, "parts of an atomic emit live in different shards")                         \
     X(CRIER_EOFFSET, -25, false, "the partition does not end where it was expected to")                      \
     X(CRIER_ECANCELED, -26, false, "canceled")                                                               \
+    X(CRIER_ENOLISTENER, -27, false, "nobody listens to the topic just now")                                 \
     X(CRIER_ENOSCHEDULE, -31, false, "no such schedule: it has fired, was canceled, or never was")
 
 enum error_code {

@@ -22,6 +22,7 @@
 #include "tools/history.h"
 
 #include "client/include/crier/crier.h"
+#include "client/include/crier/request.h"
 
 #include "base/bytes.h"
 
@@ -216,5 +217,7 @@ bench_worker bench_producer_run; /* as fast as the broker takes it, or at a rate
 bench_worker bench_closed_run;   /* so many connections, each with so many events in flight */
 bench_worker bench_listener_run; /* from now on */
 bench_worker bench_replay_run;   /* from the earliest event */
+bench_worker bench_asker_run;    /* as bench_closed_run, of requests */
+bench_worker bench_replier_run;  /* as bench_listener_run, and replies with what it got */
 
 #endif

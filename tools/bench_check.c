@@ -83,6 +83,8 @@ static void sum_deliveries(const struct bench *bench, struct bench_summary *sum)
 {
     for (uint64_t i = 0; i < bench->options->listeners; i++)
         sum_listener(bench, &bench->results->listeners[i], sum);
+    for (uint64_t i = 0; i < bench->options->producers; i++) /* of requests: the whole way */
+        histogram_merge(&sum->latency_us, &bench->results->producers[i].latency_us);
     sum->deliveries_per_s = (double)sum->received / sum->elapsed_s;
     sum->events_per_s = sum->deliveries_per_s / (double)bench->options->listeners;
 }

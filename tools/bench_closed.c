@@ -1,4 +1,4 @@
-/* bench_closed.c: a producer of `crier bench emit`: a closed loop over many connections, on one event loop.
+/* bench_closed.c: a producer of `crier bench emit` and `request`: a closed loop over many connections, on one event loop.
  *
  * Thread:      main of a process of its own; all buses live on its event_base, so nothing is shared.
  * Owns:        struct closed: the buses and, per event in flight, a struct flight.
@@ -26,6 +26,7 @@ struct flight {
 
 struct closed {
     const struct bench *bench;
+    bool asks; /* its events are requests, and what acks one is the reply */
     struct bench_producer *result;
     uint64_t number, share;
     uint64_t next;   /* the sequence of the next event */
@@ -38,6 +39,7 @@ struct closed {
 };
 
 static crier_emitted on_acked;
+static crier_replied on_replied;
 
 static void flight_stop(struct closed *closed, int code)
 {
@@ -46,18 +48,40 @@ static void flight_stop(struct closed *closed, int code)
                                         crier_strerror(code));
 }
 
-static void flight_emit(struct flight *flight)
+static int flight_ask(struct flight *flight)
 {
-    struct closed *closed = flight->closed;
-    const struct bench *bench = closed->bench;
+    const struct bench *bench = flight->closed->bench;
+    struct crier_request_options options = crier_request_options_default();
+
+    options.replied = on_replied;
+    options.ctx = flight;
+    options.timeout_ms = (int)(bench->options->patience_us / 1000);
+    return crier_request(flight->bus, bench->topic, flight->closed->value, bench->options->event_size,
+                         &options, NULL);
+}
+
+static int flight_send(struct flight *flight)
+{
+    const struct bench *bench = flight->closed->bench;
     struct crier_emit_options options = crier_emit_options_default();
 
+    if (flight->closed->asks)
+        return flight_ask(flight);
     options.durability = bench->options->durability;
     options.done = on_acked;
     options.ctx = flight;
+    return crier_emit_with(flight->bus, bench->topic, flight->closed->value, bench->options->event_size,
+                           &options);
+}
+
+static void flight_emit(struct flight *flight)
+{
+    struct closed *closed = flight->closed;
+
     flight->emitted_us = clock_monotonic_us();
-    bench_event_put(closed->value, bench->run, closed->number, closed->next, flight->emitted_us);
-    int rc = crier_emit_with(flight->bus, bench->topic, closed->value, bench->options->event_size, &options);
+    bench_event_put(closed->value, closed->bench->run, closed->number, closed->next,
+                    closed->asks ? 0 : flight->emitted_us); /* the way there is not what is measured then */
+    int rc = flight_send(flight);
     if (rc < 0) {
         flight_stop(closed, rc);
         return;
@@ -84,6 +108,12 @@ static void on_acked(crier *bus, int code, uint64_t offset, void *ctx)
         flight_emit(flight);
     if (closed->flying == 0)
         event_base_loopbreak(closed->base);
+}
+
+static void on_replied(crier *bus, int code, const crier_event *reply, void *ctx)
+{
+    (void)reply;
+    on_acked(bus, code, 0, ctx);
 }
 
 static int closed_open(struct closed *closed)
@@ -117,10 +147,11 @@ static int closed_loop(struct closed *closed)
     return closed->status;
 }
 
-int bench_closed_run(const struct bench *bench, uint64_t number, struct worker *worker)
+static int run(const struct bench *bench, uint64_t number, struct worker *worker, bool asks)
 {
     const struct bench_options *options = bench->options;
     struct closed closed = {.bench = bench,
+                            .asks = asks,
                             .result = &bench->results->producers[number],
                             .number = number,
                             .share = bench_share(options, number),
@@ -148,4 +179,14 @@ out:
     if (closed.base != NULL)
         event_base_free(closed.base);
     return status;
+}
+
+int bench_closed_run(const struct bench *bench, uint64_t number, struct worker *worker)
+{
+    return run(bench, number, worker, false);
+}
+
+int bench_asker_run(const struct bench *bench, uint64_t number, struct worker *worker)
+{
+    return run(bench, number, worker, true);
 }

@@ -17,6 +17,7 @@
 struct receiver {
     const struct bench *bench;
     struct bench_listener *result;
+    bool replies;
     sem_t changed; /* posted when listening, finished or ended */
     atomic_bool listening, finished, ended;
 };
@@ -30,11 +31,11 @@ static void tell(struct receiver *receiver, atomic_bool *what)
 static int on_event(crier *bus, const crier_event *event, void *ctx)
 {
     struct receiver *receiver = ctx;
-    (void)bus;
+    int rc = receiver->replies ? crier_reply(bus, event, event->value, event->value_size) : 0;
     if (bench_listener_note(receiver->bench, receiver->result, event->value, event->value_size,
                             clock_monotonic_us))
         tell(receiver, &receiver->finished);
-    return 0;
+    return rc;
 }
 
 static void on_listening(void *ctx)
@@ -102,9 +103,10 @@ static int listener_work(struct receiver *receiver, crier *bus, struct worker *w
 }
 
 static int listener_run(const struct bench *bench, uint64_t number, struct worker *worker,
-                        enum crier_from from)
+                        enum crier_from from, bool replies)
 {
-    struct receiver receiver = {.bench = bench, .result = &bench->results->listeners[number]};
+    struct receiver receiver = {
+        .bench = bench, .result = &bench->results->listeners[number], .replies = replies};
     struct crier_options options = command_bus_options("crier bench listener");
     crier *bus;
 
@@ -113,16 +115,23 @@ static int listener_run(const struct bench *bench, uint64_t number, struct worke
     int status = command_open(bench->options->url, &options, &bus);
     if (status == STATUS_DONE)
         status = command_close(bus, listener_work(&receiver, bus, worker, from));
+    for (uint64_t i = 0; replies && i < bench->options->producers; i++)
+        receiver.result->histories[i].reordered = 0; /* requests of several connections have no order */
     sem_destroy(&receiver.changed);
     return status;
 }
 
 int bench_listener_run(const struct bench *bench, uint64_t number, struct worker *worker)
 {
-    return listener_run(bench, number, worker, CRIER_LIVE);
+    return listener_run(bench, number, worker, CRIER_LIVE, false);
 }
 
 int bench_replay_run(const struct bench *bench, uint64_t number, struct worker *worker)
 {
-    return listener_run(bench, number, worker, CRIER_EARLIEST);
+    return listener_run(bench, number, worker, CRIER_EARLIEST, false);
+}
+
+int bench_replier_run(const struct bench *bench, uint64_t number, struct worker *worker)
+{
+    return listener_run(bench, number, worker, CRIER_LIVE, true);
 }

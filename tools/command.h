@@ -31,13 +31,14 @@ struct command {
     int (*run)(const struct command *command, const char *url, int argc, char **argv);
 };
 
-extern const struct command emit_command, on_command, once_command;
+extern const struct command emit_command, on_command, once_command, request_command;
 extern const struct command topic_create_command, topic_list_command, topic_describe_command;
 extern const struct command topic_alter_command, topic_delete_command, topic_trim_command,
     topic_confirm_command;
 extern const struct command group_list_command, group_describe_command, group_seek_command,
     group_delete_command;
-extern const struct command ping_command, bench_e2e_command, bench_emit_command, bench_replay_command;
+extern const struct command ping_command, bench_e2e_command, bench_emit_command, bench_replay_command,
+    bench_request_command;
 
 extern const struct command verify_command, backup_command, restore_command;
 

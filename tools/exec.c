@@ -10,9 +10,11 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,8 +41,8 @@ static void describe(const crier_event *event)
     free(key);
 }
 
-/* Starts /bin/sh with the read end as its standard input. 0 or an errno. */
-static int spawn(const char *command, int input_fd, pid_t *ret_pid)
+/* Starts /bin/sh with the read end as its standard input; output_fd: -1: ours. 0 or an errno. */
+static int spawn(const char *command, int input_fd, int output_fd, pid_t *ret_pid)
 {
     const char *words[] = {"sh", "-c", command, NULL};
     posix_spawn_file_actions_t actions;
@@ -58,6 +60,8 @@ static int spawn(const char *command, int input_fd, pid_t *ret_pid)
     posix_spawnattr_setsigdefault(&attributes, &defaults);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
     rc = posix_spawn_file_actions_adddup2(&actions, input_fd, STDIN_FILENO);
+    if (rc == 0 && output_fd >= 0)
+        rc = posix_spawn_file_actions_adddup2(&actions, output_fd, STDOUT_FILENO);
     if (rc == 0)
         rc = posix_spawn(ret_pid, "/bin/sh", &actions, &attributes, (char *const *)words, environ);
     posix_spawnattr_destroy(&attributes);
@@ -100,18 +104,37 @@ static int outcome(pid_t pid, char *reason, size_t reason_size)
     return -1;
 }
 
-int exec_command(const char *command, const crier_event *event, const void *input, size_t input_size,
-                 char *reason, size_t reason_size)
+/* All that is in the file. false: no memory, or it cannot be read. */
+static bool output_read(int fd, struct exec_output *output)
+{
+    off_t size = lseek(fd, 0, SEEK_END);
+
+    if (size < 0 || !(output->data = malloc((size_t)size + 1)))
+        return false;
+    while (output->size < (size_t)size) {
+        ssize_t got =
+            pread(fd, output->data + output->size, (size_t)size - output->size, (off_t)output->size);
+        if (got <= 0)
+            return false;
+        output->size += (size_t)got;
+    }
+    if (output->size > 0 && output->data[output->size - 1] == '\n')
+        output->size--;
+    return true;
+}
+
+/* Starts it, feeds it, waits for it. */
+static int run(const char *command, int output_fd, const void *input, size_t input_size, char *reason,
+               size_t reason_size)
 {
     int fds[2];
     pid_t pid;
 
-    describe(event);
     if (pipe2(fds, O_CLOEXEC) < 0) {
         snprintf(reason, reason_size, "could not be started: %s", strerror(errno));
         return -1;
     }
-    int rc = spawn(command, fds[0], &pid);
+    int rc = spawn(command, fds[0], output_fd, &pid);
     close(fds[0]);
     if (rc != 0) {
         close(fds[1]);
@@ -121,4 +144,24 @@ int exec_command(const char *command, const crier_event *event, const void *inpu
     write_all(fds[1], input, input_size);
     close(fds[1]);
     return outcome(pid, reason, reason_size);
+}
+
+int exec_command(const char *command, const crier_event *event, const void *input, size_t input_size,
+                 struct exec_output *output, char *reason, size_t reason_size)
+{
+    int fd = -1;
+
+    describe(event);
+    if (output != NULL && (fd = memfd_create("crier-output", MFD_CLOEXEC)) < 0) {
+        snprintf(reason, reason_size, "could not be started: %s", strerror(errno));
+        return -1;
+    }
+    int rc = run(command, fd, input, input_size, reason, reason_size);
+    if (rc == 0 && output != NULL && !output_read(fd, output)) {
+        snprintf(reason, reason_size, "printed more than there is memory for");
+        rc = -1;
+    }
+    if (fd >= 0)
+        close(fd);
+    return rc;
 }

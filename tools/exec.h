@@ -10,9 +10,15 @@
 
 #include <stddef.h>
 
-/* command: a line for /bin/sh. 0 if it ended with status 0, else -1 with the reason, "ended with status 3". A command
+/* What a command has printed. */
+struct exec_output {
+    char *data;  /* malloc'ed; NULL: nothing */
+    size_t size; /* without the line's end */
+};
+
+/* output: where its standard output goes; NULL: to ours. command: a line for /bin/sh. 0 if it ended with status 0, else -1 with the reason, "ended with status 3". A command
  * that does not read all of its input is fine: only its status counts. */
 int exec_command(const char *command, const crier_event *event, const void *input, size_t input_size,
-                 char *reason, size_t reason_size);
+                 struct exec_output *output, char *reason, size_t reason_size);
 
 #endif

@@ -16,13 +16,12 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &emit_command,          &on_command,           &once_command,
-    &topic_create_command,  &topic_list_command,   &topic_describe_command,
-    &topic_alter_command,   &topic_delete_command, &topic_trim_command,
-    &topic_confirm_command, &group_list_command,   &group_describe_command,
-    &group_seek_command,    &group_delete_command, &ping_command,
-    &bench_e2e_command,     &bench_emit_command,   &bench_replay_command,
-    &verify_command,        &backup_command,       &restore_command,
+    &emit_command,           &on_command,         &once_command,           &request_command,
+    &topic_create_command,   &topic_list_command, &topic_describe_command, &topic_alter_command,
+    &topic_delete_command,   &topic_trim_command, &topic_confirm_command,  &group_list_command,
+    &group_describe_command, &group_seek_command, &group_delete_command,   &ping_command,
+    &bench_e2e_command,      &bench_emit_command, &bench_replay_command,   &bench_request_command,
+    &verify_command,         &backup_command,     &restore_command,
 };
 
 struct global_options {

@@ -16,6 +16,8 @@
 #include "tools/from.h"
 #include "tools/waiter.h"
 
+#include "client/include/crier/request.h"
+
 #include "base/check.h"
 #include "base/clock.h"
 
@@ -39,6 +41,7 @@ struct on_options {
     int64_t timeout_us; /* 0: none */
     enum crier_slow slow;
     uint64_t queue_size; /* bytes; 0: the broker's */
+    bool replies;        /* what the command prints is the reply */
     bool verbose;
 };
 
@@ -127,6 +130,8 @@ static const struct option_row on_rows[] = {
     {"to-file", 0, NULL, "FILE", NULL,
      "Put together in FILE what `crier emit --file` emits, and end when it is whole (docs/files.md).",
      options_string, offsetof(struct on_options, to_file)},
+    {"reply", 0, NULL, NULL, NULL, "With --exec: what COMMAND prints is the reply to a request.",
+     options_flag, offsetof(struct on_options, replies)},
     {"slow", 0, NULL, "POLICY", "drop-oldest",
      "Of an ephemeral topic, when it is too slow: drop-oldest, drop-newest or disconnect.", option_slow,
      offsetof(struct on_options, slow)},
@@ -164,21 +169,37 @@ static char *event_text(const struct format *format, const crier_event *event, s
     return NULL;
 }
 
-/* Runs --exec's command. 0, or -1 when it failed and that was said. */
-static int run_command(const struct printer *printer, const crier_event *event)
+/* What the command printed, or why it failed, to who asked; an event that is no request has nobody to tell. */
+static void reply(crier *bus, const crier_event *event, int rc, const struct exec_output *output,
+                  const char *reason)
+{
+    int told = rc < 0 ? crier_reply_failed(bus, event, CRIER_EHANDLER, reason)
+                      : crier_reply(bus, event, output->data, output->size);
+    if (told < 0 && told != CRIER_EINVAL)
+        fprintf(stderr, "crier: a reply was not sent: %s\n", crier_strerror(told));
+}
+
+/* Runs --exec's command. 0, or -1 when it failed and that was said: here, or, with --reply, to who asked. */
+static int run_command(const struct printer *printer, crier *bus, const crier_event *event)
 {
     const struct on_options *options = printer->options;
     char reason[128] = "did not get its input (out of memory)";
     size_t size = event->value_size;
+    struct exec_output output = {0};
     char *text = NULL;
     int rc = -1;
 
     if (options->format != NULL)
         text = event_text(&printer->format, event, &size);
     if (options->format == NULL || text != NULL)
-        rc = exec_command(options->command, event, text != NULL ? text : event->value, size, reason,
-                          sizeof(reason));
+        rc = exec_command(options->command, event, text != NULL ? text : event->value, size,
+                          options->replies ? &output : NULL, reason, sizeof(reason));
     free(text);
+    if (options->replies) {
+        reply(bus, event, rc, &output, reason);
+        free(output.data);
+        return 0;
+    }
     if (rc < 0)
         command_failed("'%s' %s for %s, partition %" PRIu32 ", offset %" PRIu64 "%s", options->command,
                        reason, event->topic, event->partition, event->offset,
@@ -220,22 +241,21 @@ static int write_to_file(struct printer *printer, const crier_event *event)
     return -1;
 }
 
-static int handle(struct printer *printer, const crier_event *event)
+static int handle(struct printer *printer, crier *bus, const crier_event *event)
 {
     if (printer->options->to_file != NULL)
         return write_to_file(printer, event);
-    return printer->options->command != NULL ? run_command(printer, event) : print(printer, event);
+    return printer->options->command != NULL ? run_command(printer, bus, event) : print(printer, event);
 }
 
 static int on_event(crier *bus, const crier_event *event, void *ctx)
 {
     struct printer *printer = ((struct topic_listener *)ctx)->printer;
     int rc;
-    (void)bus;
 
     if (printer->over)
         return CRIER_EHANDLER;
-    rc = handle(printer, event);
+    rc = handle(printer, bus, event);
     if (rc < 0) {
         stop(printer, STATUS_FAILED);
         return CRIER_EHANDLER;
@@ -332,6 +352,7 @@ static int listen_to(struct topic_listener *listener, crier *bus)
     options.count = on->count;
     options.slow = on->slow;
     options.queue_size = on->queue_size;
+    options.ephemeral = on->replies;
     options.released = on_released;
     options.listening = on_listening;
 
@@ -454,6 +475,8 @@ static int on_run(const struct command *command, const char *url, int argc, char
         return status;
     if (first == argc)
         return command_usage_error(command, "which topic?");
+    if (options.replies && options.command == NULL)
+        return command_usage_error(command, "--reply: what is the reply? Say it with --exec COMMAND");
     return run_with(command, &options, argc - first, argv + first);
 }
 
@@ -489,7 +512,8 @@ const struct command on_command = {
             "makes of the event) as its input, and CRIER_TOPIC, CRIER_KEY, CRIER_PARTITION,\n"
             "CRIER_OFFSET and CRIER_TIMESTAMP_MS in its environment. If it ends with another\n"
             "status than 0, listening ends there with exit status 1, and a --group gets that\n"
-            "event again next time.\n"
+            "event again next time. With --reply, what COMMAND prints is the reply to `crier\n"
+            "request`, another status tells it of the failure, and listening goes on.\n"
             "\n"
             "Examples:\n"
             "  crier on orders.placed\n"
@@ -497,7 +521,8 @@ const struct command on_command = {
             "  crier on 'orders.**' --format '%t %v'\n"
             "  crier on orders.placed --from earliest --timeout 1s | wc -l\n"
             "  crier on orders.placed --from 15m --format json | jq .key\n"
-            "  crier on orders.placed --group billing --exec ./bill",
+            "  crier on orders.placed --group billing --exec ./bill\n"
+            "  crier on quotes --reply --exec ./quote",
     .rows = on_rows,
     .row_count = ARRAY_SIZE(on_rows),
     .run = on_run,

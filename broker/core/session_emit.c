@@ -23,8 +23,17 @@ static const char *kind_problem(const struct emit *emit, const struct emit_part 
                                          : NULL;
 }
 
+/* Of an emit that somebody has to hear. A durable one may come again when it is stored, whoever listens then. */
+static int heard_code(const struct session *session, const struct emit *emit, uint64_t partition)
+{
+    const struct view *view = view_find(session, partition);
+    if (!emit->memory)
+        return WIRE_CRIER_EINVAL;
+    return view && !view->cursors ? WIRE_CRIER_ENOLISTENER : 0;
+}
+
 /* Sets the part's code if the batch cannot be taken. */
-static void part_check(const struct session *session, struct emit *emit, struct emit_part *part)
+static void part_check(const struct session *session, struct emit *emit, struct emit_part *part, bool heard)
 {
     const struct batch_limits limits = {.batch_size_max = FRAME_BATCH_SIZE_MAX,
                                         .event_size_max = session->config.event_size_max,
@@ -39,6 +48,8 @@ static void part_check(const struct session *session, struct emit *emit, struct 
         why = emit->memory ? "memory emits carry no sequence" : "a producer id needs an epoch and a sequence";
     } else if (rc == 0 && (why = kind_problem(emit, part))) {
         rc = WIRE_CRIER_EINVAL;
+    } else if (rc == 0 && heard) {
+        rc = heard_code(session, emit, part->partition);
     }
     part->code = rc;
     part->base_offset = -1;
@@ -78,7 +89,7 @@ static struct emit *emit_build(struct core_connection *connection, const Wire__E
         part->at_us = message->parts[i]->at_us;
         emit->scheduled |= part->delay_us || part->at_us;
         part->batch = slice_ref((struct slice){bytes.buffer, at, message->parts[i]->size});
-        part_check(connection->session, emit, part);
+        part_check(connection->session, emit, part, message->parts[i]->heard);
         at += message->parts[i]->size;
     }
     return emit;

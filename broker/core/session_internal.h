@@ -7,7 +7,7 @@
  *   session_topic.c   TOPIC_*                                                       tail_cache.c
  *   session_inspect.c INSPECT                                                       session_schedule.c SCHEDULE_*
  *   session_pattern.c LISTEN to a pattern                                           view.c     topics and partitions
- *   ephemeral.c       topics of which nothing is kept
+ *   ephemeral.c       topics of which nothing is kept                              inbox.c    where replies come in
  *   session_shared.c  members of shared groups: what they get                       session_settle.c ACK, NACK, EXTEND, REDRIVE
  *   session_text.c    text from peers */
 #ifndef CRIER_BROKER_CORE_SESSION_INTERNAL_H
@@ -171,6 +171,13 @@ struct topic_view {
     struct view views[];
 };
 
+/* See inbox.c. */
+struct inbox {
+    UT_hash_handle hh;
+    uint64_t id; /* of its partition */
+    struct topic_view *topic;
+};
+
 struct session {
     struct core_config config;
     const struct core_ops *ops;
@@ -185,6 +192,7 @@ struct session {
     struct trie names;         /* of them */
     struct trie patterns;      /* listeners to a pattern */
     struct view **views;       /* by partition id */
+    struct inbox *inboxes;     /* hash: those whose id has the top bit */
     size_t view_capacity;
     struct tail_cache cache;
     struct core_connection *pump, *pump_last;
@@ -342,6 +350,13 @@ ephemeral_problem(const struct listener *listener); /* why it cannot listen to s
 void backlog_create(struct cursor *cursor);
 void backlog_destroy(struct cursor *cursor);
 void backlog_deliver(struct cursor *cursor); /* one DELIVER of it, as far as the credit goes */
+
+/* ---- inbox.c ---- */
+bool inbox_is_one(const char *name); /* or pretends to be */
+/* It is there from now on; inbox_leave() must follow. NULL: no name of an inbox. */
+const struct topic_view *inbox_open(struct session *session, const char *name);
+void inbox_leave(struct session *session, const char *name); /* it goes with its last listener */
+struct view *inbox_view(const struct session *session, uint64_t partition); /* NULL: gone */
 
 /* ---- delivery.c ---- */
 /* A cursor of an active listener, from `next` on. */

@@ -55,6 +55,8 @@ void listener_destroy(struct listener *listener)
     if (listener->queued)
         DL_DELETE2(connection->deliverable, listener, queue_prev, queue_next);
     lookup_leave_line(listener);
+    if (inbox_is_one(listener->topic))
+        inbox_leave(session, listener->topic);
     trie_remove(&session->patterns, &listener->pattern);
     if (listener->state != LISTENER_ACTIVE)
         connection_unanswered(connection, -1);
@@ -341,6 +343,19 @@ static void listener_topic(struct listener *listener, const struct topic_info *t
     listener_started(listener);
 }
 
+/* Replies are to come here: there is nothing to wait for. */
+static void listener_inbox(struct listener *listener)
+{
+    const struct topic_view *inbox = inbox_open(listener->connection->session, listener->topic);
+    const char *problem = inbox ? ephemeral_problem(listener) : "an inbox has fifteen hexadecimal digits";
+    if (problem) {
+        listener_end(listener, inbox ? WIRE_CRIER_ENOTSUP : WIRE_CRIER_EINVAL, problem);
+        return;
+    }
+    listener_start(listener, &inbox->views[0]);
+    listener_started(listener);
+}
+
 static void listener_joined(struct listener *listener, const struct shard_reply *reply)
 {
     struct position *positions = core_alloc((reply->position_count + 1) * sizeof(*positions));
@@ -448,6 +463,10 @@ void frame_listen(struct core_connection *connection, const struct frame *frame,
         return;
     }
     struct listener *listener = listener_create(connection, message);
+    if (inbox_is_one(listener->topic)) {
+        listener_inbox(listener);
+        return;
+    }
     if (trie_is_pattern(listener->topic)) {
         if (pattern_begin(listener))
             listener_started(listener);
@@ -457,6 +476,7 @@ void frame_listen(struct core_connection *connection, const struct frame *frame,
                                     .token = {connection->id, listener_token(listener)},
                                     .name = listener->topic,
                                     .create = message->create,
+                                    .ephemeral = message->ephemeral,
                                     .memory = session->config.durability_memory};
     session->ops->random(session->ops_ctx, request.topic_id, TOPIC_ID_SIZE);
     shard_submit(session->shard, &request);

@@ -81,6 +81,7 @@ void frame_topic_describe(struct core_connection *connection, const struct frame
                                     .token = {connection->id, message->request},
                                     .name = message->name,
                                     .create = message->create,
+                                    .ephemeral = message->ephemeral,
                                     .memory = session->config.durability_memory};
     session->ops->random(session->ops_ctx, request.topic_id, TOPIC_ID_SIZE);
     connection_unanswered(connection, +1);

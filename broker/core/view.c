@@ -7,6 +7,8 @@
 
 struct view *view_find(const struct session *session, uint64_t partition)
 {
+    if (partition >> 63)
+        return inbox_view(session, partition);
     return partition < session->view_capacity ? session->views[partition] : NULL;
 }
 

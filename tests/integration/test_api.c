@@ -3,6 +3,7 @@
 #include "tests/integration/client_probe.h"
 
 #include "crier/pool.h"
+#include "crier/request.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -74,6 +75,20 @@ Test(api, null_is_refused_everywhere)
     cr_expect_eq(crier_emit(bus, NULL, "x", 1), CRIER_EINVAL);
     cr_expect_eq(crier_emit(bus, "t", NULL, 1), CRIER_EINVAL);
     cr_expect_eq(crier_emit(bus, "t", NULL, 0), 0); /* a null value is one */
+    char address[CRIER_REPLY_ADDRESS_SIZE];
+    crier_future *future;
+    cr_expect_eq(crier_request(NULL, "t", "x", 1, NULL, &future), CRIER_EINVAL);
+    cr_expect_eq(crier_request(bus, NULL, "x", 1, NULL, &future), CRIER_EINVAL);
+    cr_expect_eq(crier_request(bus, "t", "x", 1, NULL, NULL), CRIER_EINVAL);
+    cr_expect_eq(crier_reply(NULL, &event, "x", 1), CRIER_EINVAL);
+    cr_expect_eq(crier_reply(bus, NULL, "x", 1), CRIER_EINVAL);
+    cr_expect_eq(crier_reply(bus, &event, "x", 1), CRIER_EINVAL);
+    cr_expect_eq(crier_reply_failed(bus, &event, -1, "x"), CRIER_EINVAL);
+    cr_expect_eq(crier_reply_address(&event, address), CRIER_EINVAL);
+    cr_expect_eq(crier_reply_address(NULL, address), CRIER_EINVAL);
+    cr_expect_eq(crier_reply_to(NULL, "$inbox.0123456789abcde:1", 0, "x", 1), CRIER_EINVAL);
+    cr_expect_eq(crier_reply_to(bus, NULL, 0, "x", 1), CRIER_EINVAL);
+    cr_expect_eq(crier_reply_to(bus, "$inbox.0123456789abcde:1", 1, "x", 1), CRIER_EINVAL);
     cr_expect_eq(crier_flush(NULL, 0), CRIER_EINVAL);
     cr_expect_eq(crier_topic_create(NULL, "t", NULL), CRIER_EINVAL);
     cr_expect_eq(crier_topic_create(bus, NULL, NULL), CRIER_EINVAL);

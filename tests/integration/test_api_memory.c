@@ -7,6 +7,7 @@
 #include "tests/support/broker_fixture.h"
 
 #include "crier/crier.h"
+#include "crier/request.h"
 
 #include <criterion/criterion.h>
 
@@ -14,7 +15,7 @@
 
 struct life {
     crier *bus;
-    unsigned done, heard, released, told;
+    unsigned done, heard, released, replied, told;
 };
 
 static int on_event(crier *bus, const crier_event *event, void *ctx)
@@ -83,6 +84,29 @@ static unsigned emit_some(struct life *life)
     return accepted;
 }
 
+static void on_replied(crier *bus, int code, const crier_event *reply, void *ctx)
+{
+    struct life *life = ctx;
+    (void)bus, (void)code, (void)reply;
+    life->replied++;
+}
+
+/* Nobody replies, or nobody listens: each is told once. */
+static unsigned request_some(struct life *life)
+{
+    struct crier_request_options options = crier_request_options_default();
+    unsigned accepted = 0;
+    options.replied = on_replied;
+    options.ctx = life;
+    options.timeout_ms = 1;
+    for (int i = 0; i < 2; i++) {
+        int rc = crier_request(life->bus, i == 0 ? "t" : "nobody", "x", 1, &options, NULL);
+        expect_sane(rc, "request");
+        accepted += rc == 0;
+    }
+    return accepted;
+}
+
 static unsigned listen_some(struct life *life)
 {
     struct crier_listen_options options = crier_listen_options_default();
@@ -116,7 +140,7 @@ static bool life_with_failure(const char *url, unsigned skip)
 {
     struct crier_options options = crier_options_default();
     struct life life = {0};
-    unsigned emitted = 0, listening = 0;
+    unsigned emitted = 0, listening = 0, requested = 0;
     long out = allocation_out();
     options.polled = true;
     options.reconnect_delay_ms_min = options.reconnect_delay_ms_max = 1;
@@ -127,6 +151,7 @@ static bool life_with_failure(const char *url, unsigned skip)
         expect_sane(crier_topic_create(life.bus, "t", NULL), "create");
         listening = listen_some(&life);
         emitted = emit_some(&life);
+        requested = request_some(&life);
         rc = crier_flush(life.bus, 10000);
         expect_sane(rc, "flush");
         ask(&life);
@@ -135,6 +160,7 @@ static bool life_with_failure(const char *url, unsigned skip)
     bool failed = allocation_failed();
     allocation_never_fail();
     cr_expect_eq(life.done, emitted, "%u: %u of %u emits were told", skip, life.done, emitted);
+    cr_expect_eq(life.replied, requested, "%u: %u of %u requests were told", skip, life.replied, requested);
     cr_expect_eq(life.released, listening, "%u: %u of %u listeners released", skip, life.released, listening);
     cr_expect_eq(allocation_out(), out, "%u: %ld blocks leaked", skip, allocation_out() - out);
     return failed;

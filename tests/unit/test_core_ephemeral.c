@@ -280,3 +280,98 @@ Test(ephemeral, it_goes_with_what_waits_for_its_listeners)
     cr_assert_eq(fixture_stats(s.f).backlog_bytes, 0);
     fixture_destroy(s.f);
 }
+
+/* ---- requests ---- */
+
+/* A memory emit that has to be heard. */
+static void emit_heard(struct stage *s, uint64_t partition)
+{
+    uint8_t batch[512];
+    Wire__Emit emit = WIRE__EMIT__INIT;
+    Wire__EmitPart part = WIRE__EMIT_PART__INIT, *parts = &part;
+    part.partition = partition;
+    part.size = (uint32_t)batch_make(batch, sizeof(batch), &(struct batch_spec){.partition = partition});
+    part.heard = true;
+    emit.request = ++s->p->emits;
+    emit.durability = WIRE__DURABILITY__MEMORY;
+    emit.parts = &parts;
+    emit.n_parts = 1;
+    peer_send_attached(s->p, FRAME_EMIT, &emit.base, batch, part.size);
+    fixture_settle(s->f);
+}
+
+static void expect_heard(struct stage *s, uint64_t partition, int code)
+{
+    emit_heard(s, partition);
+    const Wire__Emitted *emitted = peer_expect_beyond_credit(s->p, FRAME_EMITTED);
+    cr_assert_eq(emitted->parts[0]->code, code, "%s", error_name(emitted->parts[0]->code));
+}
+
+Test(ephemeral, an_emit_that_has_to_be_heard_is_refused_when_nobody_listens)
+{
+    struct stage s = stage_make();
+    uint64_t kept = peer_topic(s.p, "kept", 1);
+    expect_heard(&s, s.topic, WIRE_CRIER_ENOLISTENER);
+    expect_heard(&s, kept, WIRE_CRIER_ENOLISTENER);
+    cr_assert_eq(fixture_stats(s.f).events_in, 0, "what is refused is not stored");
+    listen_to(&s, s.l);
+    expect_heard(&s, s.topic, 0);
+    peer_listen(s.l, &(struct listen_spec){.id = 2, .topic = "kept"});
+    fixture_settle(s.f);
+    expect_heard(&s, kept, 0);
+    peer_unlisten(s.l, 1);
+    fixture_settle(s.f);
+    expect_heard(&s, s.topic, WIRE_CRIER_ENOLISTENER);
+    fixture_destroy(s.f);
+}
+
+#define INBOX           "$inbox.0123456789abcde"
+#define INBOX_PARTITION (UINT64_C(1) << 63 | UINT64_C(0x0123456789abcde))
+
+Test(ephemeral, an_inbox_is_there_while_somebody_listens_to_it)
+{
+    struct stage s = stage_make();
+    expect_heard(&s, INBOX_PARTITION, WIRE_CRIER_ENOTOPIC);
+    peer_listen(s.l, &(struct listen_spec){.id = 1, .topic = INBOX});
+    fixture_turn(s.f);
+    const Wire__Listening *listening = peer_expect(s.l, FRAME_LISTENING);
+    cr_assert_eq(listening->partitions[0]->partition, INBOX_PARTITION);
+    s.topic = INBOX_PARTITION;
+    cr_assert_eq(emit(&s, 1), 1);
+    expect_deliver(s.l, 0, 1);
+    peer_unlisten(s.l, 1);
+    fixture_settle(s.f);
+    expect_heard(&s, INBOX_PARTITION, WIRE_CRIER_ENOTOPIC);
+    fixture_destroy(s.f);
+}
+
+Test(ephemeral, an_inbox_goes_with_its_connection_and_patterns_do_not_see_it)
+{
+    struct stage s = stage_make();
+    struct peer *other = peer_welcome(s.f);
+    peer_listen(other, &(struct listen_spec){.id = 1, .topic = "**"});
+    fixture_settle(s.f);
+    (void)peer_expect(other, FRAME_LISTENING);
+    peer_listen(s.l, &(struct listen_spec){.id = 1, .topic = INBOX});
+    fixture_settle(s.f);
+    peer_expect_nothing(other);
+    peer_close(s.l);
+    expect_heard(&s, INBOX_PARTITION, WIRE_CRIER_ENOTOPIC);
+    fixture_destroy(s.f);
+}
+
+Test(ephemeral, what_is_no_inbox_is_told_so)
+{
+    struct stage s = stage_make();
+    const char *const names[] = {"$inbox.", "$inbox.0123456789abcd", "$inbox.0123456789abcdef",
+                                 "$inbox.0123456789ABCDE"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        peer_listen(s.l, &(struct listen_spec){.id = 1, .topic = names[i]});
+        fixture_settle(s.f);
+        cr_assert_eq(((const Wire__Ended *)peer_expect(s.l, FRAME_ENDED))->code, WIRE_CRIER_EINVAL);
+    }
+    peer_listen(s.l, &(struct listen_spec){.id = 1, .topic = INBOX, .group = "g"});
+    fixture_settle(s.f);
+    cr_assert_eq(((const Wire__Ended *)peer_expect(s.l, FRAME_ENDED))->code, WIRE_CRIER_ENOTSUP);
+    fixture_destroy(s.f);
+}

@@ -19,7 +19,7 @@ static int run(const char *command, const char *input)
 {
     signal(SIGPIPE, SIG_IGN); /* as main() does */
     reason[0] = '\0';
-    return exec_command(command, &event, input, strlen(input), reason, sizeof(reason));
+    return exec_command(command, &event, input, strlen(input), NULL, reason, sizeof(reason));
 }
 
 Test(exec, the_command_reads_the_value)
@@ -42,7 +42,8 @@ Test(exec, an_event_without_key_hides_the_last_ones)
     keyless.key = NULL;
     keyless.key_size = 0;
     cr_assert(run("test \"${CRIER_KEY+set}\" = set", "") == 0);
-    cr_assert(exec_command("test -z \"${CRIER_KEY+set}\"", &keyless, NULL, 0, reason, sizeof(reason)) == 0,
+    cr_assert(exec_command("test -z \"${CRIER_KEY+set}\"", &keyless, NULL, 0, NULL, reason, sizeof(reason)) ==
+                  0,
               "%s", reason);
 }
 
@@ -62,9 +63,9 @@ Test(exec, a_command_that_does_not_read_a_large_value_may_still_succeed)
 
     signal(SIGPIPE, SIG_IGN);
     cr_assert(value != NULL);
-    cr_assert(exec_command("true", &event, value, size, reason, sizeof(reason)) == 0, "%s", reason);
-    cr_assert(exec_command("test $(wc -c) = 4194304", &event, value, size, reason, sizeof(reason)) == 0, "%s",
-              reason);
+    cr_assert(exec_command("true", &event, value, size, NULL, reason, sizeof(reason)) == 0, "%s", reason);
+    cr_assert(exec_command("test $(wc -c) = 4194304", &event, value, size, NULL, reason, sizeof(reason)) == 0,
+              "%s", reason);
     free(value);
 }
 
@@ -74,4 +75,14 @@ Test(exec, the_command_dies_of_a_broken_pipe_as_usual)
     cr_assert(run("ignored=$(awk '/SigIgn/ {print $2}' /proc/self/status); test $((0x$ignored & 0x1000)) = 0",
                   "") == 0,
               "%s", reason);
+}
+
+Test(tools_exec, what_it_prints_can_be_had_without_the_lines_end)
+{
+    struct exec_output output = {0};
+    cr_assert_eq(exec_command("tr a-z A-Z; echo", &event, "hello", 5, &output, reason, sizeof(reason)), 0,
+                 "%s", reason);
+    cr_assert_eq(output.size, 5);
+    cr_assert_arr_eq(output.data, "HELLO", 5);
+    free(output.data);
 }
