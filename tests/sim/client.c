@@ -218,6 +218,8 @@ void client_emit(struct client *client, uint32_t topic)
     }
     emit.memory = sim_chance(sim, sim->plan.memory_permille);
     options.durability = emit.memory ? CRIER_MEMORY : CRIER_DURABLE;
+    if (emit.memory && sim->history.partitions[topic]) /* one that is made for it would be ephemeral */
+        options.needs_listener = sim_chance(sim, 100);
     options.done = on_outcome;
     options.ctx = (void *)((uintptr_t)sim->history.emit_count + 1);
     snprintf(name, sizeof(name), "t%u", topic);

@@ -11,6 +11,7 @@
  *   scheduler.c  who has the next turn       node.c    the broker's process around the core
  *   client.c     a client's process around the engine          disk.c    the twin, watched
  *   net.c        links                       tap.c     credit, frame by frame
+ *   passing.c    events that nobody keeps
  *   ask.c        what people ask             main.c    many runs
  *
  * Everything runs on one thread; the scheduler lets one actor at a time have a turn, in an order drawn from the seed. */
@@ -135,7 +136,8 @@ struct plan {
     unsigned burst_max;
     uint32_t value_max;
     unsigned handler_fails_permille;
-    unsigned trim_permille; /* an action is one */
+    unsigned trim_permille;    /* an action is one */
+    unsigned passing_permille; /* an action is about events that nobody keeps, too */
 };
 
 struct sim {
@@ -155,8 +157,9 @@ struct sim {
     uint32_t client_count;
     uint32_t client_last;
     struct failure failure;
-    uint64_t link_calls; /* reads and writes of links so far */
-    unsigned squall;     /* actions left of it */
+    uint64_t link_calls;     /* reads and writes of links so far */
+    unsigned squall;         /* actions left of it */
+    struct passing *passing; /* NULL: nothing has been emitted to an inbox */
     bool healing;
     int64_t restart_at_us;   /* the broker gets power again; INT64_MAX: it has it */
     int64_t operator_at_us;  /* somebody will notice that it is read-only; INT64_MAX: it is not */
@@ -232,6 +235,12 @@ struct crier_options plan_client_options(struct sim *sim);
 void client_step(
     struct client *client); /* an atomic emit, unless it has lost its source, or does not know it yet */
 uint32_t step_source_draw(struct sim *sim, char *name, size_t size); /* HISTORY_NONE: no name */
+
+/* ---- passing.c ---- */
+void passing_act(struct sim *sim, struct client *client);
+void passing_probe(struct sim *sim);   /* all is well again: is it heard? */
+void passing_verdict(struct sim *sim); /* when nothing can be heard any more */
+void passing_finish(struct sim *sim);  /* the clients are gone */
 
 /* ---- world.c ---- */
 /* Before a link is read or written: is this the call that fails? Then the link is reset. */

@@ -264,6 +264,8 @@ void storm(struct sim *sim)
             ambush(sim, client);
         if (sim_chance(sim, plan->trim_permille))
             trim_somewhere(sim, client);
+        if (sim_chance(sim, plan->passing_permille))
+            passing_act(sim, client);
         trouble(sim);
         if (sim_chance(sim, IDLE_PERMILLE))
             scheduler_run_until(sim, sim->now_us + IDLE_US);

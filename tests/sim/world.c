@@ -271,6 +271,7 @@ static void verdict(struct sim *sim)
     if (sim->node.core)
         node_crash(sim);
     checker_run(&sim->history, &sim->report);
+    passing_verdict(sim);
     disk_check_state(&sim->disk, &sim->node.config);
 }
 
@@ -278,6 +279,7 @@ static void sim_free(struct sim *sim)
 {
     while (sim->clients)
         world_client_drop(sim, sim->clients);
+    passing_finish(sim);
     if (sim->node.core)
         node_crash(sim);
     while (sim->links) {
@@ -309,6 +311,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result)
     storm(sim);
     heal(sim);
     settle(sim);
+    passing_probe(sim);
     listeners_mark(sim);
     if (sim->report.count == 0)
         truth(sim);
