@@ -284,6 +284,7 @@ static struct crier_topic_info *topics_convert(struct engine *engine, const Wire
             .durability = topic->durability == WIRE__DURABILITY__MEMORY ? CRIER_MEMORY : CRIER_DURABLE,
             .created_us = topic->created_us,
             .ephemeral = topic->ephemeral,
+            .listener_count = topic->listeners,
             .retention = retention_from_wire(topic->retention)};
     }
     return infos;

@@ -66,9 +66,10 @@ static void print_details(void *ctx, const struct crier_topic_info *info)
     (void)ctx;
 
     char keeps[RETENTION_TEXT_SIZE];
-    printf("%s: %" PRIu32 " partition%s, %s, created %s\nkeeps: %s\n\n", info->name, info->partition_count,
-           info->partition_count == 1 ? "" : "s", level_name(info), text_time(info->created_us, created),
-           info->ephemeral ? "nothing" : retention_text(&info->retention, keeps));
+    printf("%s: %" PRIu32 " partition%s, %s, created %s\nkeeps: %s\nlisteners: %" PRIu32 "\n\n", info->name,
+           info->partition_count, info->partition_count == 1 ? "" : "s", level_name(info),
+           text_time(info->created_us, created),
+           info->ephemeral ? "nothing" : retention_text(&info->retention, keeps), info->listener_count);
     printf("%10s  %20s  %20s  %20s  %12s\n", "PARTITION", "LOG START", "HIGH WATERMARK", "EVENTS", "BYTES");
     for (uint32_t i = 0; i < info->partition_count; i++) {
         const struct crier_partition_info *partition = &info->partitions[i];
@@ -93,10 +94,10 @@ static json_t *topic_json(const struct crier_topic_info *info)
     json_t *keeps = json_pack("{s:I,s:I,s:I,s:b}", "time_ms", (json_int_t)retention->time_ms, "bytes",
                               (json_int_t)retention->bytes, "count", (json_int_t)retention->count,
                               "until_consumed", retention->until_consumed);
-    return json_pack("{s:s,s:s,s:b,s:I,s:I,s:o,s:o}", "name", info->name, "durability",
-                     durability_name(info->durability), "ephemeral", info->ephemeral, "created_us",
-                     (json_int_t)info->created_us, "events", (json_int_t)event_count(info), "retention",
-                     keeps, "partitions", partitions);
+    return json_pack("{s:s,s:s,s:b,s:I,s:I,s:I,s:o,s:o}", "name", info->name, "durability",
+                     durability_name(info->durability), "ephemeral", info->ephemeral, "listeners",
+                     (json_int_t)info->listener_count, "created_us", (json_int_t)info->created_us, "events",
+                     (json_int_t)event_count(info), "retention", keeps, "partitions", partitions);
 }
 
 static void append_json(void *ctx, const struct crier_topic_info *info)

@@ -194,6 +194,21 @@ static Wire__RetryPolicy *retry_write(Wire__RetryPolicy *to, const struct retry_
     return wire__retry_policy__get_packed_size(to) ? to : NULL;
 }
 
+/* Who listens to it just now, each listener once, patterns too; a group's members that have some of it. A listener's cursors
+ * in one topic follow each other: the first one counts. */
+static uint32_t listener_count(const struct session *session, const struct topic_info *topic)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < topic->partition_count; i++) {
+        const struct view *view = view_find(session, topic->partitions[i].id);
+        for (const struct cursor *cursor = view ? view->cursors : NULL; cursor; cursor = cursor->view_next) {
+            bool first = cursor == cursor->listener->cursors || cursor->prev->view->topic != view->topic;
+            count += first;
+        }
+    }
+    return count;
+}
+
 static void topics_send(struct core_connection *connection, const struct shard_reply *reply)
 {
     size_t partition_count = 0;
@@ -214,6 +229,8 @@ static void topics_send(struct core_connection *connection, const struct shard_r
         infos[i].id = (ProtobufCBinaryData){TOPIC_ID_SIZE, (uint8_t *)topic->id};
         infos[i].durability = topic->memory ? WIRE__DURABILITY__MEMORY : WIRE__DURABILITY__DURABLE;
         infos[i].ephemeral = topic->ephemeral;
+        infos[i].listeners =
+            reply->request_kind == SHARD_TOPIC_LIST ? 0 : listener_count(connection->session, topic);
         infos[i].created_us = topic->created_us;
         infos[i].retention = retention_write(&retentions[i], &topic->retention);
         infos[i].retry = retry_write(&retries[i], &topic->retry);

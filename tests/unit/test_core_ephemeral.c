@@ -375,3 +375,38 @@ Test(ephemeral, what_is_no_inbox_is_told_so)
     cr_assert_eq(((const Wire__Ended *)peer_expect(s.l, FRAME_ENDED))->code, WIRE_CRIER_ENOTSUP);
     fixture_destroy(s.f);
 }
+
+/* ---- who is there ---- */
+
+static void expect_listeners(struct peer *p, const char *name, uint32_t count)
+{
+    Wire__TopicDescribe message = WIRE__TOPIC_DESCRIBE__INIT;
+    message.request = 9;
+    message.name = (char *)(uintptr_t)name;
+    peer_send(p, FRAME_TOPIC_DESCRIBE, &message.base);
+    fixture_settle(p->fixture);
+    const Wire__Topics *topics = peer_expect_past(p, FRAME_TOPICS);
+    cr_assert_eq(topics->topics[0]->listeners, count, "%u", topics->topics[0]->listeners);
+}
+
+Test(ephemeral, a_description_counts_each_listener_once_and_patterns_too)
+{
+    struct stage s = stage_make();
+    (void)peer_topic(s.p, "kept.a", 3);
+    (void)peer_topic(s.p, "kept.b", 2);
+    expect_listeners(s.p, "kept.b", 0);
+    peer_listen(s.l, &(struct listen_spec){.id = 1, .topic = "kept.b"});
+    peer_listen(s.l, &(struct listen_spec){.id = 2, .topic = "kept.*"});
+    peer_listen(s.l, &(struct listen_spec){.id = 3, .topic = "kept.b", .group = "g"});
+    peer_listen(s.l, &(struct listen_spec){.id = 4, .topic = "kept.b", .group = "g"});
+    fixture_settle(s.f);
+    expect_listeners(s.p, "kept.b", 4);
+    expect_listeners(s.p, "kept.a", 1);
+    peer_unlisten(s.l, 1);
+    fixture_settle(s.f);
+    expect_listeners(s.p, "kept.b", 3);
+    peer_close(s.l);
+    fixture_settle(s.f);
+    expect_listeners(s.p, "kept.b", 0);
+    fixture_destroy(s.f);
+}

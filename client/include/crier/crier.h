@@ -458,6 +458,9 @@ struct crier_topic_info {
     int64_t created_us;                            /* microseconds since 1970 UTC */
     struct crier_retention retention;              /* what it keeps */
     bool ephemeral;                                /* nothing: see crier_topic_options */
+    uint32_t
+        listener_count; /* just now, of all buses, over patterns too; of a group those that have a partition of it.
+                              * Told when one topic is asked for; 0 in a list of all */
 };
 
 /** Create a topic. 0, CRIER_EEXIST, CRIER_EINVAL, ... Blocking. options: borrowed, NULL: defaults. */
