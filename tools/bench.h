@@ -120,6 +120,7 @@ typedef int bench_worker(const struct bench *bench, uint64_t number, struct work
 
 struct bench_workload {
     const char *name;       /* "e2e"; also in the JSON object and in the name of the topic */
+    bool ephemeral;         /* its topic is */
     bench_worker *producer; /* NULL: nobody emits while the clock runs */
     bench_worker *listener; /* NULL: nobody listens, and what was acked is what counts */
     /* Before any worker is there: makes the topic, fills it. No thread may be left when it returns. */

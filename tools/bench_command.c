@@ -24,8 +24,11 @@ static const char *complaint(const struct bench_options *options)
 int bench_command(const struct command *command, const char *url, int argc, char **argv,
                   const struct bench_workload *workload)
 {
-    struct bench_options options = {
-        .url = url, .connections = 1, .in_flight = 1, .listeners = workload->listener != NULL};
+    struct bench_options options = {.url = url,
+                                    .connections = 1,
+                                    .in_flight = 1,
+                                    .listeners = workload->listener != NULL,
+                                    .ephemeral = workload->ephemeral};
     int first, status;
 
     if (!command_parse(command, argc, argv, &options, &first, &status))

@@ -15,19 +15,10 @@ static const struct option_row request_rows[] = {
      options_uint64, offsetof(struct bench_options, in_flight)},
 };
 
-static int prepare(struct bench *bench)
-{
-    struct bench_options ephemeral = *bench->options;
-    struct bench of = *bench;
-
-    ephemeral.ephemeral = true;
-    of.options = &ephemeral;
-    return bench_topic_create(&of);
-}
-
 static const struct bench_workload request = {
     .name = "request",
-    .prepare = prepare,
+    .ephemeral = true,
+    .prepare = bench_topic_create,
     .producer = bench_asker_run,
     .listener = bench_replier_run,
 };

@@ -167,6 +167,30 @@ Test(bench, a_replay_brings_everything_to_each_listener)
 }
 
 /* Events leave on time: 2,000 at 10,000 a second take at least the time until the last one is due. */
+Test(bench, requests_get_their_replies_over_several_connections)
+{
+    json_t *json = result(crier_start(url, "bench", "request", "--events", "2000", "--connections", "4",
+                                      "--in-flight", "3", "--dir", "/tmp", "--json", NULL),
+                          0);
+
+    expect_clean(json);
+    cr_assert_str_eq(json_string_value(json_object_get(json, "durability")), "ephemeral");
+    const json_t *latency = json_object_get(json, "latency_us");
+    cr_assert(eq(llong, integer(latency, "samples"), 2000));
+    json_decref(json);
+}
+
+Test(bench, an_ephemeral_topic_brings_everything_when_nobody_is_too_slow)
+{
+    json_t *json = result(
+        crier_start(url, "bench", "e2e", "--ephemeral", "--events", "5000", "--dir", "/tmp", "--json", NULL),
+        0);
+
+    expect_clean(json);
+    cr_assert_str_eq(json_string_value(json_object_get(json, "durability")), "ephemeral");
+    json_decref(json);
+}
+
 Test(bench, a_rate_is_kept)
 {
     json_t *json = result(crier_start(url, "bench", "e2e", "--events", "2000", "--rate", "10000", "--dir",
