@@ -165,6 +165,7 @@ void shared_encode(struct shard *shard, struct shard_entry *entry)
 static void mark_set_back(struct shard *shard, const struct shared_mark *mark)
 {
     struct item *item = mark->item;
+    mark->shared->entry = 0; /* whatever is still on its way of this epoch is set back, too */
     if (!item) {
         if (mark->shared->frontier > mark->first)
             mark->shared->frontier = mark->first;
@@ -185,8 +186,10 @@ void shared_set_back(struct shard *shard, struct shard_entry *entry)
     for (size_t i = 0; i < entry->mark_count; i++)
         mark_set_back(shard, &entry->marks[i]);
     entry->mark_count = 0;
-    for (size_t i = 0; i < entry->kind_count; i++)
+    for (size_t i = 0; i < entry->kind_count; i++) {
         entry->kinds[i]->kind_prepared = entry->kinds[i]->kind;
+        entry->kinds[i]->kind_entry = 0;
+    }
     entry->kind_count = 0;
 }
 

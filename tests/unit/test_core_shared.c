@@ -3,6 +3,7 @@
 #include "tests/unit/shared_rig.h"
 
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -270,6 +271,39 @@ Test(shared, what_a_full_disk_refuses_does_not_count)
     cr_assert_eq(rig_ack(m, m->got, 3), 0);
     cr_assert_eq(described(s)->position, 3);
     rig_free(m);
+    fixture_destroy(s.f);
+}
+
+/* Like a reactor that finds frames and a completion in one turn: the entry that gathers goes with the one that was refused. */
+static void store_done_in_turn(struct fixture *f)
+{
+    f->mono_us += FIXTURE_COMMIT_US;
+    f->wall_us += FIXTURE_COMMIT_US;
+    store_memory_advance(f->store, f->mono_us);
+    (void)f->store->ops->poll(f->store, UINT_MAX);
+}
+
+Test(shared, what_went_with_a_refused_entry_is_not_waited_for)
+{
+    struct stage s = stage_make(1);
+    rig_emit_plain(s.p, s.partition, 0, 3);
+    store_memory_fault_full(s.f->store, true);
+    peer_emit(s.p, &(struct batch_spec){.partition = s.partition}, 1);
+    fixture_turn(s.f);
+    Wire__Listen listen = WIRE__LISTEN__INIT;
+    listen.listener = 1;
+    listen.topic = (char *)"orders";
+    listen.group = (char *)"g";
+    listen.kind = WIRE__GROUP_KIND__SHARED;
+    peer_send(s.p, FRAME_LISTEN, &listen.base); /* its kind is in the entry that gathers */
+    store_done_in_turn(s.f);
+    listen.listener = 2;
+    listen.kind = WIRE__GROUP_KIND__ORDERED;
+    peer_send(s.p, FRAME_LISTEN, &listen.base);
+    store_memory_fault_full(s.f->store, false);
+    fixture_settle(s.f);
+    cr_assert_eq(((const Wire__Ended *)peer_expect_anywhere(s.p, FRAME_ENDED))->code, WIRE_CRIER_EFULL);
+    cr_assert_eq(((const Wire__Listening *)peer_expect_anywhere(s.p, FRAME_LISTENING))->listener, 2);
     fixture_destroy(s.f);
 }
 
