@@ -82,6 +82,7 @@ static int make_background(struct store_lmdb *store, struct segment *next)
                             .health = &store->health,
                             .completions = store->completions,
                             .flush_tag = TAG_FLUSH,
+                            .range_tag = TAG_RANGE,
                             .next_number = store->recovery.next_number,
                             .next = next,
                             .cleaner = {.place = {.folder = &store->folder,
