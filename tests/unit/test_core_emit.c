@@ -75,6 +75,36 @@ Test(emit, what_one_turn_gathers_from_many_clients_is_one_entry)
     fixture_destroy(s.f);
 }
 
+/* The entry is one: a memory emit waits for no flush of its own, and the durable one beside it is not answered sooner. */
+Test(emit, memory_and_durable_emits_share_a_commit_and_each_has_its_own_answer)
+{
+    struct stage s = stage_make(1);
+    struct peer *durable = peer_welcome(s.f);
+    struct batch_spec spec = {.partition = s.partition}, memory = {.partition = s.partition, .memory = true};
+    struct store_stats before, after;
+    s.f->store->ops->stats(s.f->store, &before);
+    peer_emit(s.p, &memory, 1);
+    peer_emit(durable, &spec, 1);
+    peer_emit(s.p, &memory, 1);
+    fixture_turn(s.f);
+    assert_stored(peer_outcome(s.p), -1);
+    assert_stored(peer_outcome(s.p), -1);
+    cr_assert_not(peer_has_frame(durable, FRAME_EMITTED));
+    fixture_settle(s.f);
+    assert_stored(peer_outcome(durable), 1);
+    s.f->store->ops->stats(s.f->store, &after);
+    cr_assert_eq(after.commits - before.commits, 1);
+    cr_assert_eq(after.entries - before.entries, 1);
+
+    peer_emit(s.p, &memory, 1);
+    peer_emit(durable, &spec, 1);
+    fixture_turn(s.f);
+    fixture_crash(s.f); /* both or neither */
+    int64_t offset = peer_emit_one(peer_welcome(s.f), spec).base_offset;
+    cr_assert(offset == 3 || offset == 5, "%lld", (long long)offset);
+    fixture_destroy(s.f);
+}
+
 Test(emit, batches_of_one_emit_are_judged_for_themselves)
 {
     struct stage s = stage_make(2);

@@ -387,6 +387,42 @@ Test(listen, many_readers_behind_take_turns)
     fixture_destroy(s.f);
 }
 
+/* While somebody waits for his first batch nobody gets more than the log gives him at a time: a long replay does not hold up
+ * those that come after it. */
+Test(listen, whoever_comes_to_the_log_is_served_before_others_are_served_again)
+{
+    enum { READERS = 24, BATCHES = 1500, READ_FRAMES = 3 };
+    struct stage s = stage_make(UNCACHED);
+    for (int i = 0; i < BATCHES; i++)
+        assert_stored(peer_emit_one(s.p, (struct batch_spec){.partition = s.partition, .value_size = 1000}),
+                      100 + i);
+    struct peer *peers[READERS];
+    for (size_t i = 0; i < READERS; i++) {
+        peers[i] = peer_welcome(s.f);
+        peer_listen(peers[i],
+                    &(struct listen_spec){.id = 1, .topic = "orders", .from = WIRE__FROM__EARLIEST});
+        fixture_turn(s.f);
+    }
+    size_t least = 0, most = 0;
+    for (int step = 0; step < 100000 && least == 0; step++) {
+        fixture_run(s.f, 20);
+        least = SIZE_MAX;
+        for (size_t i = 0; i < READERS; i++) {
+            size_t frames = peer_frame_count(peers[i], FRAME_DELIVER);
+            least = frames < least ? frames : least;
+            most = frames > most ? frames : most;
+        }
+        cr_assert(least > 0 || most <= READ_FRAMES, "one has %zu frames, another none", most);
+    }
+    cr_assert_gt(least, 0);
+    fixture_settle(s.f);
+    for (size_t i = 0; i < READERS; i++) {
+        peer_expect(peers[i], FRAME_LISTENING);
+        assert_delivered(peers[i], 0, 100 + BATCHES);
+    }
+    fixture_destroy(s.f);
+}
+
 Test(listen, a_reader_that_leaves_while_its_read_is_under_way_is_forgotten)
 {
     struct stage s = stage_make(UNCACHED);

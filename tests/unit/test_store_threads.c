@@ -13,9 +13,10 @@
 #define APPENDS       1500
 #define APPENDS_AHEAD 40
 #define READS_AHEAD   6
-#define TRIM_EVERY    25  /* appends */
-#define KEPT          120 /* of the partitions that are kept longer: their segments are swept before they are removed */
-#define TRIMMED_WHOLE 3   /* partitions below keep nothing */
+#define TRIM_EVERY    25 /* appends */
+#define KEPT                                                                                                 \
+    120 /* of the partitions that are kept longer: their segments are swept before they are removed */
+#define TRIMMED_WHOLE 3 /* partitions below keep nothing */
 
 #define REQUIRE(condition)                                                                                   \
     do {                                                                                                     \
@@ -105,7 +106,8 @@ static void read_done(struct store_read *read, void *ctx)
     REQUIRE(read->status == 0);
     uint64_t log_start = r->load->log_start[read->partition];
     REQUIRE(read->count > 0 || read->offset < log_start);
-    bool whole = read->offset >= log_start; /* else a trim came between: what is there is right, but not all is there */
+    bool whole = read->offset >=
+                 log_start; /* else a trim came between: what is there is right, but not all is there */
     for (uint32_t i = 0; i < read->count; i++) {
         uint64_t offset = read->batches[i].base_offset;
         REQUIRE(!whole || offset == read->offset + i);
@@ -131,7 +133,8 @@ static void start_read(struct load *load)
     r->read = (struct store_read){.done = read_done,
                                   .ctx = r,
                                   .partition = partition,
-                                  .offset = log_start + random_below(&load->random, load->durable[partition] - log_start),
+                                  .offset = log_start +
+                                            random_below(&load->random, load->durable[partition] - log_start),
                                   .until = load->durable[partition],
                                   .bytes_max = random_below(&load->random, 400000)};
     REQUIRE(load->f->store->ops->read(load->f->store, &r->read) == 0);
@@ -259,8 +262,8 @@ int main(void)
     fixture_reopen(load.f, FIXTURE_CLEAN);
     REQUIRE(fixture_stats(load.f).last_index == APPENDS);
     fixture_destroy(load.f);
-    printf("%u appends, %u reads (%llu batches), %u lookups, %u flushes; %llu segments swept, %llu removed\n", load.finished,
-           load.reads_finished, (unsigned long long)load.batches_read, load.lookups_finished,
+    printf("%u appends, %u reads (%llu batches), %u lookups, %u flushes; %llu segments swept, %llu removed\n",
+           load.finished, load.reads_finished, (unsigned long long)load.batches_read, load.lookups_finished,
            load.flushes_finished, (unsigned long long)stats.swept, (unsigned long long)stats.removed);
     return 0;
 }
