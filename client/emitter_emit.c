@@ -286,16 +286,20 @@ static bool is_worth_waiting(crier *bus)
     return waited == 0;
 }
 
-static NOINLINE int emit_again(crier *bus, const char *topic, const void *value, size_t value_size)
+/* Everything it needs is in the event: so nothing else is kept in registers over the handlers' calls. */
+static NOINLINE int emit_again(struct emitter *emitter, const crier_event *event)
 {
     const struct crier_emit_options options = crier_emit_options_default();
 
-    return is_worth_waiting(bus) ? crier_emit_with(bus, topic, value, value_size, &options) : CRIER_EAGAIN;
+    if (!is_worth_waiting(emitter->bus))
+        return CRIER_EAGAIN;
+    return crier_emit_with(emitter->bus, event->topic, event->value, event->value_size, &options);
 }
 
 int crier_emit(crier *bus, const char *topic, const void *value, size_t value_size)
 {
     struct crier_topic *record;
+    struct emitter *emitter;
     crier_event event;
     unsigned before;
     bool heard;
@@ -303,14 +307,14 @@ int crier_emit(crier *bus, const char *topic, const void *value, size_t value_si
 
     if (UNLIKELY(!bus || !topic || (!value && value_size > 0)))
         return CRIER_EINVAL;
-    if (!bus->emitter)
+    if (!(emitter = bus->emitter))
         return bus_emit(bus, topic, value, value_size, NULL);
-    before = emitter_enter(bus->emitter);
+    before = emitter_enter(emitter);
     event_begin(&event, value, value_size);
-    record = topic_table_find(&bus->emitter->topics, topic);
-    rc = record ? topic_emit(bus->emitter, record, &event, &heard) : emit_unknown(bus->emitter, topic);
-    rc = emitter_exit(bus->emitter, before, rc);
-    return UNLIKELY(rc == CRIER_EAGAIN) ? emit_again(bus, topic, value, value_size) : rc;
+    record = topic_table_find(&emitter->topics, topic);
+    rc = record ? topic_emit(emitter, record, &event, &heard) : emit_unknown(emitter, topic);
+    rc = emitter_exit(emitter, before, rc);
+    return UNLIKELY(rc == CRIER_EAGAIN) ? emit_again(emitter, &event) : rc;
 }
 
 int crier_emit_topic(crier_topic *topic, const void *value, size_t value_size)
@@ -328,7 +332,7 @@ int crier_emit_topic(crier_topic *topic, const void *value, size_t value_size)
     before = emitter_enter(emitter);
     event_begin(&event, value, value_size);
     rc = emitter_exit(emitter, before, topic_emit(emitter, topic, &event, &heard));
-    return UNLIKELY(rc == CRIER_EAGAIN) ? emit_again(topic->bus, topic->name, value, value_size) : rc;
+    return UNLIKELY(rc == CRIER_EAGAIN) ? emit_again(emitter, &event) : rc;
 }
 
 /* With everything an emit may carry. The event's headers are encoded as in a batch, where handlers look for them. */
