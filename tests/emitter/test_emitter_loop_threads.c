@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #define EMITTERS 4
 #define EMITS    1000
@@ -20,11 +21,13 @@ struct value {
 
 static int on_event(crier *a_bus, const crier_event *event, void *ctx)
 {
-    const struct value *value = event->value;
+    struct value value;
 
     (void)a_bus, (void)ctx;
-    CHECK(value->number == last[value->emitter] + 1);
-    last[value->emitter] = value->number;
+    CHECK(event->value_size == sizeof(value));
+    memcpy(&value, event->value, sizeof(value)); /* a copy that waits for the pool stands at any address */
+    CHECK(value.number == last[value.emitter] + 1);
+    last[value.emitter] = value.number;
     atomic_fetch_add(&on_pool, 1);
     return 0;
 }

@@ -97,6 +97,8 @@ static bool run_cell(struct matrix *matrix, size_t op, size_t fault)
     if (op == RESTART) {
         broker_kill(arena->broker);
         hit = strike->starting(arena, &matrix->impossible[fault]);
+        if (hit < 0)
+            broker_restart(arena->broker);
     } else {
         bustle_await(&matrix->bustle, (enum bustle_op)op, AWAIT_MS);
         arena_wait_us((int)random_below(&arena->random, DELAY_US));
@@ -183,6 +185,8 @@ static bool run_row(struct matrix *matrix, size_t op)
     if (!good) {
         producers_kill(&arena->producers);
         broker_log_print(arena->broker);
+        if (rc == 0)
+            bustle_stop(&matrix->bustle);
         return false;
     }
     good = end_row(matrix);
