@@ -165,7 +165,7 @@ static void send_describe(struct engine *engine, const struct request *request)
     message.request = request->id;
     message.name = (char *)(uintptr_t)request->name;
     message.create = request->topic != NULL;
-    message.ephemeral = request->topic != NULL && request->topic->ephemeral;
+    message.ephemeral = request->topic != NULL && atomic_load(&request->topic->ephemeral);
     engine_send(engine, FRAME_TOPIC_DESCRIBE, &message.base);
 }
 

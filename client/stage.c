@@ -453,7 +453,8 @@ int stage_emit(struct stage *stage, const char *name, const void *value, size_t 
     if ((rc = stage_topic_get(stage, name, &topic)) < 0)
         return rc;
     memory = topic->memory || event.heard || (options && options->durability == CRIER_MEMORY);
-    topic->ephemeral |= event.heard && !topic->known;
+    if (event.heard && !topic->known)
+        atomic_store(&topic->ephemeral, true);
     if (topic->known) {
         uint32_t partition = stage_partition_choose(topic, event.key, event.key_size, route);
         if (partition >= topic->partition_count)

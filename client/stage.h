@@ -16,6 +16,7 @@
 #include "crier/crier.h"
 #include "proto/batch.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -87,10 +88,10 @@ struct emit_topic {
     struct emit_topic *next; /* in its hash bucket */
     uint32_t hash;
     /* stage */
-    bool known;     /* lanes are there */
-    bool memory;    /* the topic's own durability: events default to it */
-    bool inbox;     /* of a client that waits for replies: its partition is in its name */
-    bool ephemeral; /* if it has to be made, then so */
+    bool known;            /* lanes are there */
+    bool memory;           /* the topic's own durability: events default to it */
+    bool inbox;            /* of a client that waits for replies: its partition is in its name */
+    atomic_bool ephemeral; /* if it has to be made, then so; the engine reads it without the lock */
     uint32_t partition_count;
     uint32_t turn;                 /* where events without a key go now; moves on with each batch */
     struct emit_lane *unrouted[2]; /* by durability; NULL: none yet */

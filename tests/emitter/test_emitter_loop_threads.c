@@ -57,13 +57,13 @@ static void *read_all(void *ctx)
     unsigned seen[EMITTERS] = {0};
 
     for (unsigned i = 0; i < EMITTERS * EMITS; i++) {
-        const struct value *value;
+        struct value value;
         crier_future *next;
         crier_result result;
         CHECK(crier_iterator_next(ctx, &next) == 0);
         CHECK(crier_future_wait(next, -1, &result) == 0 && result.pointer);
-        value = ((const crier_event *)result.pointer)->value;
-        CHECK(value->number == ++seen[value->emitter]);
+        memcpy(&value, ((const crier_event *)result.pointer)->value, sizeof(value));
+        CHECK(value.number == ++seen[value.emitter]);
         crier_future_release(next);
     }
     return NULL;
