@@ -340,8 +340,7 @@ static uint64_t group_reached(const struct listen_check *all, const struct histo
     uint64_t reached = group->again;
     for (uint32_t i = 0; i < history->listener_count; i++) {
         const struct history_listener *listener = &history->listeners[i];
-        if (listener->must_end && listener->group == like->group && listener->topic == like->topic &&
-            all->walkers[i].lives > 1)
+        if (listener->group == like->group && listener->topic == like->topic && all->walkers[i].lives > 1)
             reached = group->reached;
     }
     return reached;
