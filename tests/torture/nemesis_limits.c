@@ -19,6 +19,7 @@
 #define EVIDENCE_MS 10000 /* how long a fault may take to show */
 #define WAITERS     50    /* connections that the kernel takes and the broker cannot */
 #define HOGS        8
+#define SETTLE_MS   200
 #define PRESSURE    (INT64_C(4) << 20) /* bytes more than it needs now */
 
 static uint64_t descriptors_of(pid_t pid)
@@ -81,13 +82,25 @@ int strike_many_connections(struct arena *arena, const char **ret_why)
     return count == wanted && flows && has >= had + wanted / 2; /* silent ones are closed meanwhile */
 }
 
+/* How many a process has once those of strangers who have just gone are closed. */
+static uint64_t descriptors_settled(pid_t pid)
+{
+    uint64_t before, now = descriptors_of(pid);
+    do {
+        before = now;
+        arena_wait(SETTLE_MS);
+        now = descriptors_of(pid);
+    } while (now < before);
+    return now;
+}
+
 int strike_descriptors(struct arena *arena, const char **ret_why)
 {
     struct rlimit before;
     int fds[WAITERS];
     pid_t pid = broker_pid(arena->broker);
     uint64_t seen = broker_log_count(arena->broker, "ACCEPT-PAUSED");
-    if (!limit(pid, RLIMIT_NOFILE, descriptors_of(pid) + 8, &before)) {
+    if (!limit(pid, RLIMIT_NOFILE, descriptors_settled(pid) + 8, &before)) {
         *ret_why = "another process's limits cannot be set";
         return -1;
     }
