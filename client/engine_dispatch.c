@@ -101,13 +101,23 @@ static void list_forget(struct list *list, const struct crier_listener *listener
     }
 }
 
+/* Where they are dropped, or parked again: before what came later, behind the one that is being walked. */
+static void parked_return(struct engine *engine)
+{
+    struct list *place = engine->walking ? engine->deliveries.next->next : engine->deliveries.next;
+    struct list *link;
+
+    while ((link = list_take(&engine->parked)))
+        list_insert_before(place, link);
+}
+
 void deliveries_forget(struct engine *engine, const struct crier_listener *listener)
 {
     list_forget(&engine->held, listener);
     if (listener) {
         list_forget(&engine->deliveries, listener);
         list_forget(&engine->parked, listener);
-        list_move_all(&engine->parked, &engine->deliveries); /* where they are dropped, or parked again */
+        parked_return(engine);
         return;
     }
     walk_end(engine);

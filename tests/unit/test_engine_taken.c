@@ -215,3 +215,27 @@ Test(engine_taken, what_is_out_at_the_end_is_let_go)
     cr_assert_eq(bench.freed, 3);
     rig_finish(&bench.rig);
 }
+
+/* Another listener ends while this one is paused, with something newer of it just in: nothing of it changes places. */
+Test(engine_taken, what_is_parked_stays_before_what_is_newer_when_another_listener_ends)
+{
+    crier_listener *other;
+
+    bench_open(NULL);
+    bench.max = 1;
+    other = rig_listen(&bench.rig, "other", NULL);
+    (void)rig_listening(&bench.rig, 0, 20);
+    rig_deliver(&bench.rig, bench.id, 0, 2); /* 0 is out, 1 is parked */
+    bench.rig.turn_dispatch_max = 0;
+    rig_deliver(&bench.rig, bench.id, 2, 2);
+    engine_unlisten(bench.rig.engine, other);
+    bench.rig.turn_dispatch_max = SIZE_MAX;
+    rig_turn(&bench.rig);
+    bench.max = TAKEN_MAX;
+    engine_resume(bench.rig.engine, bench.listener);
+    rig_turn(&bench.rig);
+    cr_assert_eq(bench.count, 4);
+    for (uint64_t i = 0; i < 4; i++)
+        cr_assert_eq(bench.offsets[i], i);
+    rig_finish(&bench.rig);
+}
