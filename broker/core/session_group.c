@@ -143,10 +143,8 @@ static void groups_code(struct core_connection *connection, uint64_t request, in
 
 static void group_submit(struct core_connection *connection, const struct shard_request *request)
 {
-    if (request->token.request & TOKEN_LISTENER) {
-        connection_refuse(connection, WIRE_CRIER_EPROTO, "request numbers are below 2^63");
+    if (request_refused(connection, request->token.request))
         return;
-    }
     if (request->kind != SHARD_GROUP_LIST && !text_valid(request->group, GROUP_NAME_MAX)) {
         groups_code(connection, request->token.request, WIRE_CRIER_EINVAL,
                     "a group name is 1 to 255 bytes of printable UTF-8");

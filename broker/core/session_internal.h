@@ -274,6 +274,8 @@ void *frame_unpack(struct core_connection *connection, const ProtobufCMessageDes
 /* ---- replies ---- */
 #define TOKEN_LISTENER                                                                                       \
     (UINT64_C(1) << 63) /* in a token's request: the rest is a listener's serial and number */
+/* True: the number a peer gave its request is one of ours; the connection is ending. */
+bool request_refused(struct core_connection *connection, uint64_t request);
 void topics_replied(struct core_connection *connection, const struct shard_reply *reply);
 void listener_replied(struct core_connection *connection, const struct shard_reply *reply);
 void committed_replied(struct core_connection *connection, const struct shard_reply *reply);

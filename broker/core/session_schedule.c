@@ -1,13 +1,9 @@
-/* session_schedule.c: SCHEDULE_CANCEL and SCHEDULE_LIST, answered with SCHEDULES. */
+/* session_schedule.c: SCHEDULE_CANCEL and SCHEDULE_LIST, answered with SCHEDULES.
+ *
+ * Called:      session.c: frames, and the shard's answers. Thread: the core's. Pure.
+ * Happy path:  frame → the shard (schedule_admin.c) → SCHEDULES
+ * Failures:    whatever the shard says is the answer's code; a request number that is a listener's ends the connection. */
 #include "broker/core/session_internal.h"
-
-static bool request_refused(struct core_connection *connection, uint64_t request)
-{
-    if (!(request & TOKEN_LISTENER))
-        return false;
-    connection_refuse(connection, WIRE_CRIER_EPROTO, "request numbers are below 2^63");
-    return true;
-}
 
 void frame_schedule_cancel(struct core_connection *connection, const struct frame *frame, struct slice bytes)
 {

@@ -39,13 +39,6 @@ static void settled_send(struct core_connection *connection, uint64_t request, i
     connection_send(connection, FRAME_SETTLED, &settled.base, NULL, 0);
 }
 
-static bool request_refused(struct core_connection *connection, uint64_t request)
-{
-    if (request & TOKEN_LISTENER)
-        connection_refuse(connection, WIRE_CRIER_EPROTO, "request numbers are below 2^63");
-    return request & TOKEN_LISTENER;
-}
-
 /* request: its kind, its token and what is its own. */
 static void settle_submit(struct core_connection *connection, struct shard_request *request, uint32_t id,
                           Wire__Lease *const *messages, size_t count)

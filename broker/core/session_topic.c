@@ -16,7 +16,7 @@ static void topics_code(struct core_connection *connection, uint64_t request, in
     connection_send(connection, FRAME_TOPICS, &topics.base, NULL, 0);
 }
 
-static bool request_refused(struct core_connection *connection, uint64_t request)
+bool request_refused(struct core_connection *connection, uint64_t request)
 {
     if (!(request & TOKEN_LISTENER))
         return false;
