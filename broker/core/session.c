@@ -341,6 +341,8 @@ void core_connection_bad(struct core_connection *connection, int code, const uin
         connection_refuse(connection, WIRE_CRIER_EPROTO, "it speaks TLS, this port does not");
     else if (code == WIRE_CRIER_ETOOBIG)
         connection_refuse(connection, code, "a frame larger than its kind may be, or than the grant");
+    else if (code == WIRE_CRIER_ENOMEM)
+        connection_refuse(connection, code, "no memory for this frame");
     else
         connection_refuse(connection, code, "no frame begins like this");
 }

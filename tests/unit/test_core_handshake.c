@@ -177,6 +177,17 @@ Test(handshake, whoever_speaks_http_or_tls_is_told_so)
     fixture_destroy(f);
 }
 
+Test(handshake, a_frame_that_finds_no_memory_is_told_so)
+{
+    struct fixture *f = fixture_create();
+    fixture_start(f);
+    struct peer *p = peer_welcome(f);
+    core_connection_bad(p->connection, WIRE_CRIER_ENOMEM, NULL, 0);
+    peer_expect_error(p, WIRE_CRIER_ENOMEM);
+    cr_assert(strstr(((const Wire__Error *)p->message)->text, "memory"));
+    fixture_destroy(f);
+}
+
 Test(handshake, nothing_is_taken_after_an_error)
 {
     struct fixture *f = fixture_create();
