@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #define EVIDENCE_MS 10000 /* how long a fault may take to show */
 #define WAITERS     50    /* connections that the kernel takes and the broker cannot */
 #define HOGS        8
+#define HOG_QUEUE   (64u << 20) /* the most there may be */
 #define SETTLE_MS   200
 #define PRESSURE    (INT64_C(4) << 20) /* bytes more than it needs now */
 
@@ -112,27 +114,63 @@ int strike_descriptors(struct arena *arena, const char **ret_why)
     return paused && flows;
 }
 
-/* Buses that emit large events, to a topic that nobody judges, and do not care what becomes of them. */
-static size_t hogs_start(const struct arena *arena, crier **buses, size_t count)
+/* Buses that emit large events to an ephemeral topic, and a listener that takes none of them: they wait in the broker's
+ * memory, up to 64 MiB of them, and nothing goes to its disk. */
+struct hogs {
+    crier *buses[HOGS];
+    size_t count;
+    atomic_bool over; /* the listener goes on */
+};
+
+static int on_hog(crier *bus, const crier_event *event, void *ctx)
+{
+    struct hogs *hogs = ctx;
+    (void)bus;
+    (void)event;
+    while (!atomic_load(&hogs->over))
+        arena_wait(1);
+    return 0;
+}
+
+/* Before the limit: what these need, the broker still gets. */
+static bool hogs_start(const struct arena *arena, struct hogs *hogs)
 {
     struct crier_options options = crier_options_default();
-    size_t started = 0;
+    struct crier_topic_options topic = crier_topic_options_default();
+    struct crier_listen_options listen = crier_listen_options_default();
     options.close_timeout_ms = 0;
-    while (started < count && crier_open(broker_url(arena->broker), &options, &buses[started]) == 0)
-        started++;
-    return started;
+    topic.ephemeral = true;
+    listen.queue_size = HOG_QUEUE;
+    while (hogs->count < HOGS &&
+           crier_open(broker_url(arena->broker), &options, &hogs->buses[hogs->count]) == 0)
+        hogs->count++;
+    if (hogs->count < HOGS)
+        return false;
+    int rc = crier_topic_create(hogs->buses[0], "hogs", &topic);
+    return (rc == 0 || rc == CRIER_EEXIST) &&
+           crier_listen(hogs->buses[0], "hogs", &listen, on_hog, hogs, NULL) == 0;
+}
+
+static void hogs_end(struct hogs *hogs)
+{
+    atomic_store(&hogs->over, true);
+    while (hogs->count > 0)
+        crier_close(hogs->buses[--hogs->count]);
 }
 
 /* Until the broker's log speaks of it, or the broker ends. */
-static bool memory_is_short(const struct arena *arena, crier **hogs, size_t count, uint64_t seen)
+static bool memory_is_short(const struct arena *arena, struct hogs *hogs, uint64_t seen)
 {
     static uint8_t large[900 * 1024];
+    struct crier_emit_options options = crier_emit_options_default();
     int64_t until_us = clock_monotonic_us() + EVIDENCE_MS * INT64_C(1000);
+    options.durability = CRIER_MEMORY;
     while (!broker_has_died(arena->broker) && broker_log_count(arena->broker, "memory") <= seen) {
         if (clock_monotonic_us() > until_us)
             return false;
-        for (size_t i = 0; i < count; i++)
-            crier_emit(hogs[i], "hogs", large, sizeof(large)); /* or it has enough on its way */
+        for (size_t i = 1; i < hogs->count; i++)
+            crier_emit_with(hogs->buses[i], "hogs", large, sizeof(large),
+                            &options); /* or enough is on its way */
     }
     return true;
 }
@@ -140,22 +178,23 @@ static bool memory_is_short(const struct arena *arena, crier **hogs, size_t coun
 /* Not a byte more than it has, and then clients that want much. What it cannot do without ends it (decision 0003). */
 int strike_memory(struct arena *arena, const char **ret_why)
 {
+    struct hogs hogs = {.count = 0};
     struct rlimit before;
-    crier *hogs[HOGS];
     pid_t pid = broker_pid(arena->broker);
     uint64_t seen = broker_log_count(arena->broker, "memory");
+    bool hit = hogs_start(arena, &hogs);
     if (!limit(pid, RLIMIT_AS, address_space_of(pid), &before)) {
+        hogs_end(&hogs);
         *ret_why = "another process's limits cannot be set";
         return -1;
     }
-    size_t count = hogs_start(arena, hogs, HOGS);
-    bool hit = memory_is_short(arena, hogs, count, seen);
-    for (size_t i = 0; i < count; i++)
-        crier_close(hogs[i]);
-    if (!broker_has_died(arena->broker)) {
+    hit = hit && memory_is_short(arena, &hogs, seen);
+    bool died = broker_has_died(arena->broker);
+    if (!died)
         prlimit(pid, RLIMIT_AS, &before, NULL);
+    hogs_end(&hogs);
+    if (!died && !broker_has_died(arena->broker))
         return hit;
-    }
     broker_kill(arena->broker);
     return broker_restart(arena->broker) && hit;
 }

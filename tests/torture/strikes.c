@@ -7,11 +7,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define TRIES      60   /* a start is short */
-#define START_US   6000 /* about as long as one takes */
-#define CUT_WITHIN 24   /* calls that change the disk */
-#define FREEZE_MS  600
-#define NO_SHIM    "no shim with sanitizers"
+#define TRIES         60   /* a start is short */
+#define START_US      6000 /* about as long as one takes */
+#define CUT_WITHIN    24   /* calls that change the disk */
+#define FREEZE_MS     600
+#define NO_SHIM       "no shim with sanitizers"
+#define FIRST_SEGMENT "/0000000001-" /* nobody reads it but who begins at the earliest event */
 
 /* ---- SIGKILL ---- */
 
@@ -64,12 +65,11 @@ static int stop_starting(struct arena *arena, const char **ret_why)
             return broker_await_ready(arena->broker);
         broker_kill(arena->broker);
     }
-    return broker_restart(arena->broker) && false;
+    (void)broker_restart(arena->broker); /* whoever looks at it next tells */
+    return 0;
 }
 
 /* ---- EIO ---- */
-
-#define FIRST_SEGMENT "/0000000001-" /* nobody reads it but who begins at the earliest event */
 
 static void disk_fails(struct arena *arena, int error)
 {
@@ -213,7 +213,8 @@ static int power_starting(struct arena *arena, const char **ret_why)
         broker_kill(arena->broker);
         within = within > 2 ? within / 2 : 1;
     }
-    return broker_restart(arena->broker) && false;
+    (void)broker_restart(arena->broker); /* whoever looks at it next tells */
+    return 0;
 }
 
 const struct strike strikes[STRIKES] = {
