@@ -49,8 +49,16 @@ static void grant_fill(struct core_connection *connection)
         grant_tell(connection);
 }
 
+/* It has been given its frame beyond the budget, and has not sent it yet. */
+static bool line_is_held_by(const struct core_connection *connection)
+{
+    return connection->session->line_holder == connection && !connection->grant.line_returned;
+}
+
 static void line_hold(struct core_connection *connection)
 {
+    if (line_is_held_by(connection))
+        return; /* asking for more does not give it more time */
     connection->session->line_holder = connection;
     connection->session->line_since_us = connection->session->mono_us;
     connection->grant.line_returned = 0;
@@ -179,7 +187,10 @@ void grant_want(struct core_connection *connection, uint64_t bytes)
     struct grant *grant = &connection->grant;
     bool waits = grant->wanted != 0;
     grant->wanted = bytes;
-    if (!waits)
+    if (!waits &&
+        line_is_held_by(connection)) /* those behind it wait for its frame: it must not wait for them */
+        DL_PREPEND2(session->grant_waiting, connection, grant.prev, grant.next);
+    else if (!waits)
         DL_APPEND2(session->grant_waiting, connection, grant.prev, grant.next);
     grant_serve(session);
 }

@@ -155,6 +155,44 @@ Test(flow, who_holds_the_line_may_ask_for_more_without_waiting_for_itself)
     fixture_destroy(f);
 }
 
+/* Found by the simulator: the two waited for each other until the line's patience was over, 2 s a frame. */
+Test(flow, who_holds_the_line_may_ask_for_more_while_others_wait)
+{
+    struct fixture *f = fixture_with_budget(20000);
+    struct peer *holder = peer_welcome(f), *next = peer_welcome(f);
+    uint64_t partition = peer_topic(holder, "t", 1);
+    struct batch_spec spec = {.partition = partition, .value_size = 30000};
+    want(holder, emit_frame_size(holder, &spec, 1));
+    fixture_turn(f);
+    cr_assert(granted_more(holder)); /* beyond the budget */
+    want(next, 30000);
+    spec.value_size = 40000;
+    want(holder, emit_frame_size(holder, &spec, 1));
+    fixture_turn(f);
+    cr_assert(granted_more(holder), "it waits for one that waits for it");
+    cr_assert_not(granted_more(next), "one beyond the budget at a time");
+    cr_assert_eq(peer_emit_one(holder, spec).outcome, WIRE__OUTCOME__OK);
+    fixture_settle(f);
+    cr_assert(granted_more(next));
+    fixture_destroy(f);
+}
+
+/* One that only ever asks does not keep the line longer than one that does nothing. */
+Test(flow, asking_again_does_not_hold_the_line_longer)
+{
+    struct fixture *f = fixture_with_budget(20000);
+    struct peer *holder = peer_welcome(f), *next = peer_welcome(f);
+    want(holder, 30000);
+    fixture_turn(f);
+    want(next, 30000);
+    for (uint64_t bytes = 31000; bytes < 36000; bytes += 1000) {
+        want(holder, bytes);
+        fixture_run(f, 500000);
+    }
+    cr_assert(granted_more(next));
+    fixture_destroy(f);
+}
+
 Test(flow, producers_live_beside_idle_ones_that_hold_the_whole_budget)
 {
     struct fixture *f = fixture_with_budget(20000);
