@@ -31,6 +31,8 @@
 
 #define OUTPUT_BUFFER_SIZE (256u * 1024)
 
+#define QUEUE_SIZE_MAX (64u << 20) /* crier.h, queue_size */
+
 struct on_options {
     const char *url, *group;
     const char *format; /* NULL: "%v", and for a command the value as it is */
@@ -477,6 +479,8 @@ static int on_run(const struct command *command, const char *url, int argc, char
         return command_usage_error(command, "which topic?");
     if (options.replies && options.command == NULL)
         return command_usage_error(command, "--reply: what is the reply? Say it with --exec COMMAND");
+    if (options.queue_size > QUEUE_SIZE_MAX)
+        return command_usage_error(command, "--queue: at most 64M");
     return run_with(command, &options, argc - first, argv + first);
 }
 

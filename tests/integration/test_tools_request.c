@@ -86,6 +86,7 @@ Test(tools_request, wrong_use_is_told)
     expect_request(crier_start(url, "request", NULL), 2, "", "which topic?");
     expect_request(crier_start(url, "on", "shout", "--reply", NULL), 2, "", "--exec");
     expect_request(crier_start(url, "request", "a", "b", "--replies", "1001", NULL), 2, "", "1000");
+    expect_request(crier_start(url, "on", "shout", "--queue", "65M", NULL), 2, "", "--queue: at most 64M");
 }
 
 Test(tools_request, the_example_gets_its_quotes)
