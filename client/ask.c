@@ -33,7 +33,7 @@ struct ask {
     struct agenda_timer timer;
     crier *bus;
     uint64_t number;
-    bool abandoned;        /* it was never sent, and its timer runs just now: that frees it */
+    bool abandoned;        /* it was never sent: its timer frees it */
     bool gathers;          /* its future gets an array */
     uint32_t wanted;       /* replies to come */
     struct future *future; /* NULL: `replied` is told */
@@ -379,17 +379,18 @@ static int ask_send(crier *bus, uint64_t number, const char *topic, const void *
     return rc;
 }
 
-/* It was never sent. */
+/* It was never sent. Its timer frees it: a reply to a number that was only guessed may stand in it just now. */
 static void ask_abandon(crier *bus, uint64_t number)
 {
     pthread_mutex_lock(&bus->lock);
     struct ask *ask = table_take(bus->asks, number);
-    if (ask && !agenda_timer_remove(bus->agenda, &ask->timer)) {
-        ask->abandoned = true; /* its timer waits for the lock */
-        ask = NULL;
-    }
-    pthread_mutex_unlock(&bus->lock);
     if (ask)
+        ask->abandoned = true;
+    bool idle =
+        ask && agenda_timer_remove(bus->agenda, &ask->timer) &&
+        agenda_timer_add(bus->agenda, &ask->timer, 0) < 0; /* the loop is over, or there is no memory */
+    pthread_mutex_unlock(&bus->lock);
+    if (idle)
         ask_free(ask);
 }
 
