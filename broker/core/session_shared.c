@@ -99,8 +99,7 @@ static void tell(const struct listener *listener, enum shard_request_kind kind, 
 {
     struct shard_request request = {
         .kind = kind, .generation = listener->generation, .leases = leases, .lease_count = count};
-    if (count)
-        shard_submit(listener->connection->session->shard, &request);
+    shard_submit(listener->connection->session->shard, &request);
 }
 
 /* Nothing is left to be sent. */
@@ -117,7 +116,8 @@ static void leases_end(struct listener *listener)
 static void give_back(struct listener *listener)
 {
     const struct sharing *sharing = listener->sharing;
-    tell(listener, SHARD_RETURN, sharing->leases + sharing->first, sharing->count - sharing->first);
+    if (sharing->first < sharing->count)
+        tell(listener, SHARD_RETURN, sharing->leases + sharing->first, sharing->count - sharing->first);
     leases_end(listener);
 }
 

@@ -11,7 +11,8 @@ add_executable(fuzz_make_corpus ${CMAKE_CURRENT_LIST_DIR}/make_corpus.c ${FUZZ_S
 target_link_libraries(fuzz_make_corpus PRIVATE proto)
 set_target_properties(fuzz_make_corpus PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 
-# What each target is linked with; it starts from corpus/NAME, and NAME.dict helps the search.
+# What belongs to a target beyond fuzz_NAME.c, and what it is linked with; it starts from corpus/NAME, and NAME.dict helps the search.
+set(FUZZ_MORE_session ${CMAKE_CURRENT_LIST_DIR}/session_frames.c)
 set(FUZZ_LIBS_frame proto)
 set(FUZZ_LIBS_batch proto)
 set(FUZZ_LIBS_session broker_core storage proto base)
@@ -21,10 +22,10 @@ set(FUZZ_LIBS_text broker_config client base)
 
 foreach(name frame batch session recover engine text)
   crier_test(test_fuzz_${name} ${CMAKE_CURRENT_LIST_DIR}/replay.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_${name}.c
-             ${FUZZ_SHARED} PLAIN LIBS ${FUZZ_LIBS_${name}} proto ARGS ${name} ${CMAKE_CURRENT_LIST_DIR}/corpus/${name}
+             ${FUZZ_MORE_${name}} ${FUZZ_SHARED} PLAIN LIBS ${FUZZ_LIBS_${name}} proto ARGS ${name} ${CMAKE_CURRENT_LIST_DIR}/corpus/${name}
              LABELS unit)
   if(CRIER_FUZZ)
-    add_executable(fuzz_${name} ${CMAKE_CURRENT_LIST_DIR}/fuzz_${name}.c)
+    add_executable(fuzz_${name} ${CMAKE_CURRENT_LIST_DIR}/fuzz_${name}.c ${FUZZ_MORE_${name}})
     target_link_libraries(fuzz_${name} PRIVATE ${FUZZ_LIBS_${name}} -fsanitize=fuzzer)
     set_target_properties(fuzz_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   endif()
