@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INPUTS_MAX       256
+#define INPUTS_MAX       1024
 #define MUTATIONS        20000
 #define SCRIPT_MUTATIONS 3000 /* of inputs that are whole stories: they take longer */
 #define INPUT_MAX        (SEED_SIZE_MAX + 64)
