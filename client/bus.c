@@ -161,6 +161,7 @@ crier *bus_make(const struct crier_options *options)
     bus->changes_end = &bus->changes;
     bus->requests_end = &bus->requests;
     local_events_init(bus);
+    list_init(&bus->among);
     atomic_store(&bus->loop_thread, pthread_self());
     return bus;
 }
@@ -381,11 +382,11 @@ int crier_emit_atomic(crier *bus, const struct crier_atomic_event *events, size_
 
     if (!bus || !events || !struct_take(&copy, sizeof(copy), options))
         return CRIER_EINVAL;
-    if (bus->emitter)
-        return CRIER_ENOTSUP;
     for (size_t i = 0; i < count; i++)
         if (events[i].options && events[i].options->struct_size != sizeof(*events[i].options))
             return CRIER_EINVAL;
+    if (bus->emitter)
+        return emitter_bus_emit_atomic(bus, events, count, &copy);
     pthread_mutex_lock(&bus->lock);
     rc = engine_emit_atomic(bus->engine, events, count, &copy, timestamp_ms(), &wake);
     while (rc == CRIER_EAGAIN && bus->options.emit_blocks && room_wait(bus) == 0)
@@ -404,7 +405,7 @@ int crier_source_position(crier *bus, uint64_t *ret_position)
     if (!bus || !ret_position)
         return CRIER_EINVAL;
     if (bus->emitter)
-        return CRIER_ENOTSUP;
+        return emitter_bus_source_position(bus, ret_position);
     pthread_mutex_lock(&bus->lock);
     rc = engine_source_position(bus->engine, &position);
     if (rc == 0 && !bus->was_connected)

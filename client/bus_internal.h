@@ -46,6 +46,8 @@ struct bus_socket {
 
 struct crier {
     struct emitter *emitter; /* of local:, which is all of the bus but itself; NULL: one with an engine */
+    struct list among;       /* emitter.buses; under its lock, as all of the emitter */
+    struct emitter_source *source; /* of local:: with a producer_name */
 
     /* fixed after crier_open */
     struct engine *engine;
@@ -82,7 +84,6 @@ struct crier {
 
     /* any thread */
     atomic_bool looped;                    /* there is a loop, and an agenda */
-    atomic_bool refused;                   /* of local:: an emit did not fit; until there is room */
     _Atomic(pthread_t) loop_thread;        /* who ran the last turn */
     atomic_bool in_turn;                   /* it is running one: callbacks are made from inside */
     _Atomic(struct bus_monitor *) monitor; /* made with the first crier_loop_monitor_start() */

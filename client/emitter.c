@@ -46,6 +46,7 @@ int emitter_create(crier *bus, struct emitter **ret_emitter)
         return CRIER_ENOMEM;
     }
     emitter->bus = bus;
+    list_init(&emitter->buses);
     emitter->listeners_max = LISTENERS_MAX_DEFAULT;
     emitter->failures_end = &emitter->failures;
     topic_table_init(&emitter->topics);
@@ -107,6 +108,7 @@ void emitter_destroy(struct emitter *emitter)
         return;
     emitter_let_go(emitter);
     emitter_failures_forget(emitter);
+    emitter_sources_forget(emitter);
     topic_table_finish(&emitter->topics);
     emitter_lock_finish(&emitter->lock);
     free(emitter);
@@ -404,14 +406,22 @@ static struct crier_topic *stamped_take(struct emitter *emitter, uint64_t stamp)
     return NULL;
 }
 
-/* Every topic there is now, once; the monitors, which have a symbol's place in Node, and "removeListener" last. Who joins meanwhile goes without a word, as in Node. */
-static void leave_everything(struct emitter *emitter)
+/* Every topic with listeners gets a stamp, which is returned. */
+static uint64_t stamp_active(struct emitter *emitter)
 {
     uint64_t stamp = ++emitter->changes;
-    struct crier_topic *topic;
 
     for (struct list *link = emitter->topics.active.next; link != &emitter->topics.active; link = link->next)
         LIST_ENTRY(link, struct crier_topic, active)->stamp = stamp;
+    return stamp;
+}
+
+/* Every topic there is now, once; the monitors, which have a symbol's place in Node, and "removeListener" last. Who joins meanwhile goes without a word, as in Node. */
+static void leave_everything(struct emitter *emitter)
+{
+    uint64_t stamp = stamp_active(emitter);
+    struct crier_topic *topic;
+
     emitter->left->stamp = emitter->monitor->stamp = 0;
     while ((topic = stamped_take(emitter, stamp)))
         topic_leave_all(emitter, topic, true);
@@ -429,4 +439,27 @@ void emitter_leave_all(struct emitter *emitter, const char *name)
         leave_everything(emitter);
     else if ((topic = topic_table_find(&emitter->topics, name)))
         topic_leave_all(emitter, topic, true);
+}
+
+static void topic_leave_bus(struct emitter *emitter, struct crier_topic *topic, const crier *bus)
+{
+    uint32_t held = topic_hold(topic);
+
+    for (uint32_t i = topic->array ? topic->array->count : 0; i-- > 0;) {
+        struct emitter_slot *slot = &topic->array->slots[i];
+        if (i < topic->array->count && emitter_slot_lives(slot) && slot->listener->bus == bus)
+            slot_leave(emitter, topic, slot, true);
+    }
+    topic_release(topic, held);
+}
+
+void emitter_leave_bus(struct emitter *emitter, const crier *bus)
+{
+    struct crier_topic *topic;
+    uint64_t stamp;
+
+    topic_leave_bus(emitter, emitter->left, bus);
+    stamp = stamp_active(emitter);
+    while ((topic = stamped_take(emitter, stamp)))
+        topic_leave_bus(emitter, topic, bus);
 }

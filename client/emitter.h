@@ -5,6 +5,8 @@
  *   emitter_bus.c      the bus: open, close, and what the public calls of every kind of bus mean here
  *   emitter_listen.c   listen, off, ... of a local bus; looking at its listeners
  *   emitter_loop.c     the loop, once it is needed   emitter_crew.c   handlers on a worker pool
+ *   emitter_name.c     local:NAME: one emitter for all who open that name
+ *   emitter_atomic.c   several events as one; how far a source is
  *
  * THE LISTENERS OF A TOPIC stand in one array, oldest first. An emit walks the array as it is when it begins; nothing
  * that happens meanwhile disturbs it:
@@ -20,12 +22,16 @@
  * EVENTS THAT WAIT, for a pool or in an iterator, wait in a bounded place. A topic with such a listener is special: its emits
  * ask first whether there is room everywhere, and return CRIER_EAGAIN before anybody was called if there is not.
  *
+ * MORE THAN ONE BUS. The buses of a local:NAME share one emitter, and each of them is the `bus` of its own listeners. So there
+ * every listener is more than its slot, and leaves with its bus.
+ *
  * Thread: the holder of the lock. Failures: no memory for a new listener: CRIER_ENOMEM, and nothing has changed. */
 #ifndef CRIER_CLIENT_EMITTER_H
 #define CRIER_CLIENT_EMITTER_H
 
 #include "client/emitter_lock.h"
 #include "client/topic_table.h"
+#include "crier/atomic.h"
 #include "crier/crier.h"
 
 #define EMITTER_LIVE UINT64_MAX /* slot.left: it has not */
@@ -42,8 +48,9 @@ struct emitter_listener {
     void (*assigned)(void *ctx, uint32_t partition, bool given);
     uint64_t delivered, failed;
     struct emitter_listener *next; /* among those to be released */
-    /* Bounded: is there room for one event more? Asked before any handler of an emit is called; NULL: always */
-    bool (*has_room)(void *room_ctx);
+    /* Bounded: is there room for so many events more, or is it empty? Asked before any handler of an emit is called; NULL:
+     * always */
+    bool (*has_room)(void *room_ctx, size_t events);
     void *room_ctx;
     struct emitter_crew
         *crew; /* emitter_crew.c: its handler runs on a pool; NULL: where the event is emitted */
@@ -66,10 +73,16 @@ struct emitter_array {
 };
 
 struct emitter_failure; /* a handler failed: waits to become an "error" event */
+struct emitter_source;  /* how far a named producer is: emitter_atomic.c */
+struct emitter_name;    /* emitter_name.c */
 
 struct emitter {
-    crier *bus;
+    crier *bus; /* of local:NAME one that nobody else knows, which lives as long as the emitter */
     struct emitter_lock lock;
+    struct emitter_name *name;     /* NULL: local: */
+    struct list buses;             /* those that are open, by crier.among */
+    struct emitter_source *sources;
+    atomic_bool refused;           /* an emit did not fit; until there is room */
     bool attention;              /* there are failures, or one that nobody heard: see emitter_exit */
     uint64_t changes;            /* numbers leavings and takeovers */
     uint64_t emitted, delivered; /* events; calls of handlers */
@@ -104,6 +117,8 @@ bool emitter_leave_newest(struct emitter *emitter, const char *topic, crier_hand
 void emitter_leave_listener(struct emitter *emitter, struct emitter_listener *listener);
 /* All, newest first. topic NULL: of all topics. */
 void emitter_leave_all(struct emitter *emitter, const char *topic);
+/* All that are this bus's; its own "removeListener" handlers first. */
+void emitter_leave_bus(struct emitter *emitter, const crier *bus);
 /* What `once` is, as a raw listener: leaves, then calls. ctx: the emitter_listener. */
 int emitter_once_run(crier *bus, const crier_event *event, void *ctx);
 
@@ -141,11 +156,30 @@ int emitter_crew_hand_out(struct emitter_crew *crew, const crier_event *event);
 void emitter_crew_stop(struct emitter_crew *crew); /* what has not begun is not begun any more */
 /* Its listener has left and is to be released. false: not yet, some events are out; the last of them releases it. */
 bool emitter_crew_end(struct emitter_crew *crew);
-/* Where events had to wait, there is room again: who was refused is told. In a turn of the bus's loop. */
+/* Where events of this bus had to wait, there is room again: who was refused is told. In a turn of its loop. */
 void emitter_room_made(crier *bus);
+
+/* ---- emitter_name.c: any thread ---- */
+
+/* The emitter of this name, made if there is none; one share of it. 0 or CRIER_ENOMEM. */
+int emitter_name_join(const char *name, struct emitter **ret_emitter);
+void emitter_name_leave(struct emitter *emitter); /* gives the share back; the last one destroys the emitter */
+
+/* ---- emitter_atomic.c ---- */
+
+/* With options.producer_name: this bus is its source from now on. 0 or CRIER_ENOMEM. */
+int emitter_source_claim(crier *bus);
+void emitter_source_leave(crier *bus);
+void emitter_sources_forget(struct emitter *emitter);
 
 /* ---- emitter_emit.c ---- */
 
+/* Is there room for so many events more with every listener of the topic? */
+bool emitter_has_room(const struct emitter *emitter, const struct crier_topic *topic, size_t events);
+/* After CRIER_EAGAIN, without the lock: waits for room, if the bus's options say so. false: the emit is not to be tried again. */
+bool emitter_room_wait(crier *bus);
+/* Runs the handlers of an event on a topic that is not local to the bus, whether there is room or not. name: a topic's. */
+void emitter_run(struct emitter *emitter, const char *name, crier_event *event);
 /* An event about a listener on "newListener", "removeListener" or "$warning": value is text. */
 void emitter_tell(struct emitter *emitter, struct crier_topic *about, const crier_listener_info *info,
                   const char *text);
@@ -155,6 +189,10 @@ void emitter_tell_error(struct emitter *emitter, int code, const char *text);
 void emitter_failure_note(struct emitter *emitter, const char *topic, int rc);
 /* If this is the outermost call, failures are told. Returns one that nobody heard; 0: none. */
 int emitter_attend(struct emitter *emitter);
+static inline int emitter_attend_if_due(struct emitter *emitter)
+{
+    return __builtin_expect(emitter->attention, 0) ? emitter_attend(emitter) : 0;
+}
 void emitter_failures_forget(struct emitter *emitter);
 
 /* The first thing a call does; what it returns is for the last. */
@@ -166,7 +204,7 @@ static inline unsigned emitter_enter(struct emitter *emitter)
 /* The last thing a call does that is no emit: what nobody heard waits for crier_flush() or crier_close(). */
 static inline void emitter_exit_keep(struct emitter *emitter, unsigned before)
 {
-    int unheard = __builtin_expect(emitter->attention, 0) ? emitter_attend(emitter) : 0;
+    int unheard = emitter_attend_if_due(emitter);
 
     if (emitter->kept == 0)
         emitter->kept = unheard;
@@ -182,7 +220,7 @@ static inline int emitter_exit(struct emitter *emitter, unsigned before, int rc)
         emitter_exit_keep(emitter, before);
         return rc;
     }
-    unheard = __builtin_expect(emitter->attention, 0) ? emitter_attend(emitter) : 0;
+    unheard = emitter_attend_if_due(emitter);
     emitter_lock_leave(&emitter->lock, before);
     return unheard;
 }
@@ -193,7 +231,7 @@ int emitter_bus_listen(crier *bus, const char *topic, const struct crier_listen_
                        crier_handler *handler, void *ctx, crier_listener **ret_listener);
 /* With events that wait in a place of the caller's: see emitter_listener.has_room. options: complete, without pool. */
 int emitter_bus_listen_bounded(crier *bus, const char *topic, const struct crier_listen_options *options,
-                               crier_handler *handler, bool (*has_room)(void *ctx), void *ctx,
+                               crier_handler *handler, bool (*has_room)(void *ctx, size_t events), void *ctx,
                                crier_listener **ret_listener);
 int emitter_bus_off(crier *bus, const char *topic, crier_handler *handler, void *ctx);
 int emitter_bus_unlisten(crier_listener *listener);
@@ -203,6 +241,11 @@ int emitter_bus_event_names(crier *bus, void (*each)(void *ctx, const char *name
 int emitter_bus_listeners(crier *bus, const char *topic, bool raw,
                           void (*each)(void *ctx, const crier_listener_info *info), void *ctx);
 int emitter_bus_listener_count(crier *bus, const char *topic, crier_handler *handler, const void *ctx);
+
+/* options: complete; the options of each event: NULL or complete. */
+int emitter_bus_emit_atomic(crier *bus, const struct crier_atomic_event *events, size_t count,
+                            const struct crier_atomic_options *options);
+int emitter_bus_source_position(crier *bus, uint64_t *ret_position);
 
 int emitter_bus_close(crier *bus);
 int emitter_bus_flush(crier *bus);

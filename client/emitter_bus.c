@@ -9,21 +9,65 @@
 
 #include <string.h>
 
+#define NAME_MAX_BYTES 255
+
+/* The bus's emitter: its own, or that of all who open this name. */
+static int emitter_get(crier *bus, const char *name)
+{
+    return *name ? emitter_name_join(name, &bus->emitter) : emitter_create(bus, &bus->emitter);
+}
+
+static void emitter_put(struct emitter *emitter)
+{
+    if (emitter && emitter->name)
+        emitter_name_leave(emitter);
+    else
+        emitter_destroy(emitter);
+}
+
+static int local_begin(crier *bus)
+{
+    unsigned before = emitter_enter(bus->emitter);
+    int rc = bus->options.producer_name ? emitter_source_claim(bus) : 0;
+
+    if (rc == 0)
+        list_append(&bus->emitter->buses, &bus->among);
+    emitter_exit_keep(bus->emitter, before);
+    if (rc == 0 && !bus->own_thread)
+        rc = emitter_loop_make(bus); /* the caller's, who is about to ask for its descriptor */
+    return rc;
+}
+
+/* Returns what nobody heard. */
+static int local_end(crier *bus)
+{
+    struct emitter *emitter = bus->emitter;
+    unsigned before = emitter_enter(emitter);
+    int kept = emitter->kept;
+
+    emitter->kept = 0;
+    list_remove(&bus->among);
+    emitter_source_leave(bus);
+    emitter_exit_keep(emitter, before);
+    return kept;
+}
+
 static int local_open(const char *url, const struct crier_options *options, crier **ret_bus)
 {
+    const char *name = url + strlen("local:");
     crier *bus;
     int rc;
 
-    if (strcmp(url, "local:") != 0) {
-        open_error(options, "\"%s\": nothing may follow local:", url);
+    if (*name && (!text_is_valid(name, NAME_MAX_BYTES) || strchr(name, '?'))) {
+        open_error(options, "\"%s\" is not local: or local:NAME", url);
         return CRIER_EINVAL;
     }
     if (!(bus = bus_make(options)))
         return CRIER_ENOMEM;
-    if ((rc = emitter_create(bus, &bus->emitter)) == 0 && !bus->own_thread)
-        rc = emitter_loop_make(bus); /* the caller's, who is about to ask for its descriptor */
+    if ((rc = emitter_get(bus, name)) == 0 && (rc = local_begin(bus)) < 0)
+        (void)local_end(bus);
     if (rc < 0) {
-        emitter_destroy(bus->emitter);
+        emitter_put(bus->emitter);
         bus_free(bus);
         return rc;
     }
@@ -33,23 +77,33 @@ static int local_open(const char *url, const struct crier_options *options, crie
 
 const struct bus_scheme bus_scheme_local = {.prefix = "local:", .open = local_open};
 
+/* Its listeners go. Of a name that others have open too, as with crier_off(). */
+static void listeners_let_go(crier *bus)
+{
+    unsigned before = emitter_enter(bus->emitter);
+
+    bus->closing = true;
+    if (bus->emitter->name)
+        emitter_leave_bus(bus->emitter, bus);
+    else
+        emitter_let_go(bus->emitter);
+    emitter_exit_keep(bus->emitter, before);
+}
+
 /* Listeners first: futures of theirs are settled while there is a loop to tell of it. */
 int emitter_bus_close(crier *bus)
 {
     struct emitter *emitter = bus->emitter;
     int kept;
-    unsigned before;
 
     if (emitter_lock_is_inside(&emitter->lock) || bus_in_callback(bus))
         return CRIER_EDEADLK;
-    before = emitter_enter(emitter);
-    emitter_let_go(emitter);
-    emitter_exit_keep(emitter, before);
+    listeners_let_go(bus);
     outings_wait(bus);
     if (atomic_load(&bus->looped))
         bus_loop_end(bus);
-    kept = emitter->kept;
-    emitter_destroy(emitter);
+    kept = local_end(bus);
+    emitter_put(emitter);
     bus_free(bus);
     return kept;
 }

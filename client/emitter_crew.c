@@ -40,21 +40,37 @@ struct outing {
 
 /* ---- room ---- */
 
-static bool has_room(void *ctx)
+static bool has_room(void *ctx, size_t events)
 {
     struct emitter_crew *crew = ctx;
+    bool room = crew->out == 0 || crew->out + events <= crew->events_max;
 
-    crew->refused |= crew->out >= crew->events_max;
-    return crew->out < crew->events_max;
+    crew->refused |= !room;
+    return room;
+}
+
+/* Who waits in a call on this bus looks again. */
+static void waiters_wake(crier *bus)
+{
+    pthread_mutex_lock(&bus->lock);
+    pthread_cond_broadcast(&bus->changed);
+    pthread_mutex_unlock(&bus->lock);
+    if (atomic_load(&bus->looped))
+        bus_wake(bus);
 }
 
 void emitter_room_made(crier *bus)
 {
-    if (!atomic_exchange(&bus->refused, false))
+    struct emitter *emitter = bus->emitter;
+
+    if (!atomic_exchange(&emitter->refused, false))
         return;
-    if (bus->options.drain)
-        bus->options.drain(bus, bus->options.ctx);
-    bus->again = true; /* who waits for it looks when the turn is over */
+    for (struct list *link = emitter->buses.next; link != &emitter->buses; link = link->next) {
+        crier *other = LIST_ENTRY(link, crier, among);
+        if (other->options.drain)
+            other->options.drain(other, other->options.ctx);
+        waiters_wake(other);
+    }
 }
 
 /* ---- back on the loop, on the pool, and out ---- */

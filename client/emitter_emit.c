@@ -78,7 +78,7 @@ static int listener_run(struct emitter *emitter, struct emitter_listener *listen
     listener->delivered++;
     if (UNLIKELY(listener->crew != NULL))
         return emitter_crew_hand_out(listener->crew, event);
-    rc = listener->handler(emitter->bus, event, listener->ctx);
+    rc = listener->handler(listener->bus, event, listener->ctx);
     listener->failed += rc < 0;
     return rc;
 }
@@ -166,20 +166,26 @@ static inline void event_begin(crier_event *event, const void *value, size_t val
     event->listener = NULL;
 }
 
-/* Some listeners' events wait: is there room with all of them? */
-static int room_check(struct emitter *emitter, const struct crier_topic *topic)
+bool emitter_has_room(const struct emitter *emitter, const struct crier_topic *topic, size_t events)
 {
     for (uint32_t i = 0; topic->array && i < topic->array->count; i++) {
         const struct emitter_slot *slot = &topic->array->slots[i];
         const struct emitter_listener *listener = slot->listener;
-        if (!emitter_slot_lives(slot) || !listener || !listener->has_room ||
-            listener->active > emitter->changes || listener->has_room(listener->room_ctx))
-            continue;
-        emitter->emitted--; /* it was not */
-        atomic_store(&emitter->bus->refused, true);
-        return CRIER_EAGAIN;
+        if (emitter_slot_lives(slot) && listener && listener->has_room &&
+            listener->active <= emitter->changes && !listener->has_room(listener->room_ctx, events))
+            return false;
     }
-    return 0;
+    return true;
+}
+
+/* Some listeners' events wait: is there room with all of them? */
+static int room_check(struct emitter *emitter, const struct crier_topic *topic)
+{
+    if (emitter_has_room(emitter, topic, 1))
+        return 0;
+    emitter->emitted--; /* it was not */
+    atomic_store(&emitter->refused, true);
+    return CRIER_EAGAIN;
 }
 
 /* What is special about "error": nobody is there, and its code is the emit's; about others: an event that does not fit. */
@@ -208,6 +214,18 @@ static inline int topic_emit(struct emitter *emitter, struct crier_topic *topic,
     *ret_heard = true;
     array_run(emitter, topic, event);
     return 0;
+}
+
+void emitter_run(struct emitter *emitter, const char *name, crier_event *event)
+{
+    struct crier_topic *topic = topic_table_find(&emitter->topics, name);
+
+    event->offset = emitter->emitted;
+    event->high_watermark = ++emitter->emitted;
+    if (!topic || topic->count == 0)
+        return;
+    event->topic = topic->name;
+    array_run(emitter, topic, event);
 }
 
 void emitter_tell(struct emitter *emitter, struct crier_topic *about, const crier_listener_info *info,
@@ -270,11 +288,10 @@ static int emit_unknown(struct emitter *emitter, const char *topic)
 static bool has_room(crier *bus, const void *ctx)
 {
     (void)ctx;
-    return !atomic_load(&bus->refused);
+    return !atomic_load(&bus->emitter->refused);
 }
 
-/* The emit did not fit: is it to be tried again? Waits for room. */
-static bool is_worth_waiting(crier *bus)
+bool emitter_room_wait(crier *bus)
 {
     int waited;
 
@@ -287,13 +304,13 @@ static bool is_worth_waiting(crier *bus)
 }
 
 /* Everything it needs is in the event: so nothing else is kept in registers over the handlers' calls. */
-static NOINLINE int emit_again(struct emitter *emitter, const crier_event *event)
+static NOINLINE int emit_again(crier *bus, const crier_event *event)
 {
     const struct crier_emit_options options = crier_emit_options_default();
 
-    if (!is_worth_waiting(emitter->bus))
+    if (!emitter_room_wait(bus))
         return CRIER_EAGAIN;
-    return crier_emit_with(emitter->bus, event->topic, event->value, event->value_size, &options);
+    return crier_emit_with(bus, event->topic, event->value, event->value_size, &options);
 }
 
 int crier_emit(crier *bus, const char *topic, const void *value, size_t value_size)
@@ -314,7 +331,7 @@ int crier_emit(crier *bus, const char *topic, const void *value, size_t value_si
     record = topic_table_find(&emitter->topics, topic);
     rc = record ? topic_emit(emitter, record, &event, &heard) : emit_unknown(emitter, topic);
     rc = emitter_exit(emitter, before, rc);
-    return UNLIKELY(rc == CRIER_EAGAIN) ? emit_again(emitter, &event) : rc;
+    return UNLIKELY(rc == CRIER_EAGAIN) ? emit_again(bus, &event) : rc;
 }
 
 int crier_emit_topic(crier_topic *topic, const void *value, size_t value_size)
@@ -328,45 +345,38 @@ int crier_emit_topic(crier_topic *topic, const void *value, size_t value_size)
     if (UNLIKELY(!topic || (!value && value_size > 0)))
         return CRIER_EINVAL;
     if (UNLIKELY(!(emitter = topic->emitter)))
-        return bus_emit(topic->bus, topic->name, value, value_size, NULL);
+        return crier_emit(topic->bus, topic->name, value, value_size);
     before = emitter_enter(emitter);
     event_begin(&event, value, value_size);
     rc = emitter_exit(emitter, before, topic_emit(emitter, topic, &event, &heard));
-    return UNLIKELY(rc == CRIER_EAGAIN) ? emit_again(emitter, &event) : rc;
+    return UNLIKELY(rc == CRIER_EAGAIN) ? emit_again(emitter->bus, &event) : rc;
 }
 
-/* With everything an emit may carry. The event's headers are encoded as in a batch, where handlers look for them. */
-static int emit_local(struct emitter *emitter, const char *topic, const void *value, size_t value_size,
+/* With everything an emit may carry. */
+static int emit_local(crier *bus, const char *topic, const void *value, size_t value_size,
                       const struct crier_emit_options *options)
 {
-    struct batch_record record = {0};
-    crier_event event = {.value = value,
-                         .value_size = value_size,
-                         .key = options->key,
-                         .key_size = options->key_size,
-                         .timestamp_ms = options->timestamp_ms,
-                         .header_count = (int32_t)options->header_count,
-                         .internal = &record};
+    struct emitter *emitter = bus->emitter;
+    struct emitter_event made;
     struct crier_topic *found;
-    void *headers = NULL;
     bool heard = false;
     unsigned before;
     int rc;
 
-    if ((!value && value_size > 0) || (!options->key && options->key_size > 0) || options->error > 0)
+    if (options->error > 0)
         return CRIER_EINVAL;
-    if ((rc = emitter_headers_encode(options, &record, &headers)) < 0)
+    if ((rc = emitter_event_make(&made, value, value_size, options)) < 0)
         return rc;
     before = emitter_enter(emitter);
     found = topic_table_find(&emitter->topics, topic);
     if (found == emitter->error)
-        event.error = options->error;
-    rc = found ? topic_emit(emitter, found, &event, &heard) : emit_unknown(emitter, topic);
+        made.event.error = options->error;
+    rc = found ? topic_emit(emitter, found, &made.event, &heard) : emit_unknown(emitter, topic);
     if (options->ret_had_listeners && rc == 0)
         *options->ret_had_listeners = heard;
     if (options->done && rc == 0)
-        options->done(emitter->bus, 0, UINT64_MAX, options->ctx);
-    free(headers);
+        options->done(bus, emitter_attend_if_due(emitter), UINT64_MAX, options->ctx);
+    emitter_event_finish(&made);
     return emitter_exit(emitter, before, rc);
 }
 
@@ -389,7 +399,7 @@ int crier_emit_with(crier *bus, const char *topic, const void *value, size_t val
     if (!bus->emitter)
         return bus_emit(bus, topic, value, value_size, options);
     do
-        rc = emit_local(bus->emitter, topic, value, value_size, options);
-    while (UNLIKELY(rc == CRIER_EAGAIN) && is_worth_waiting(bus));
+        rc = emit_local(bus, topic, value, value_size, options);
+    while (UNLIKELY(rc == CRIER_EAGAIN) && emitter_room_wait(bus));
     return rc;
 }

@@ -1,4 +1,4 @@
-/* emitter_headers.c: headers, encoded. See emitter_headers.h. */
+/* emitter_headers.c: an event and its headers, encoded. See emitter_headers.h. */
 #include "client/emitter_headers.h"
 
 #include "proto/varint.h"
@@ -14,8 +14,8 @@ static uint8_t *string_put(uint8_t *to, const void *data, size_t size)
     return data ? to + size : to;
 }
 
-int emitter_headers_encode(const struct crier_emit_options *options, struct batch_record *record,
-                           void **ret_memory)
+static int headers_encode(const struct crier_emit_options *options, struct batch_record *record,
+                          void **ret_memory)
 {
     size_t size = 1;
     uint8_t *at;
@@ -40,4 +40,24 @@ int emitter_headers_encode(const struct crier_emit_options *options, struct batc
     }
     record->headers_end = at;
     return 0;
+}
+
+int emitter_event_make(struct emitter_event *made, const void *value, size_t value_size,
+                       const struct crier_emit_options *options)
+{
+    if ((!value && value_size > 0) || (!options->key && options->key_size > 0))
+        return CRIER_EINVAL;
+    *made = (struct emitter_event){.event = {.value = value,
+                                             .value_size = value_size,
+                                             .key = options->key,
+                                             .key_size = options->key_size,
+                                             .timestamp_ms = options->timestamp_ms,
+                                             .header_count = (int32_t)options->header_count,
+                                             .internal = &made->record}};
+    return headers_encode(options, &made->record, &made->headers);
+}
+
+void emitter_event_finish(struct emitter_event *made)
+{
+    free(made->headers);
 }

@@ -18,9 +18,9 @@ static bool options_are_valid(const struct crier_listen_options *options)
 }
 
 /* Does the listener need more than a slot? */
-static bool is_plain(const struct crier_listen_options *options, bool handle)
+static bool is_plain(const crier *bus, const struct crier_listen_options *options, bool handle)
 {
-    return !handle && options->count == 0 && !options->group && !options->released && !options->pool;
+    return !bus->emitter->name && !handle && options->count == 0 && !options->group && !options->released && !options->pool;
 }
 
 static int listener_make(crier *bus, const struct crier_listen_options *options, crier_handler *handler,
@@ -72,7 +72,8 @@ static int listener_join(crier *bus, struct emitter_join *join, const struct cri
     join->first = options->first;
     if (ret_listener)
         *ret_listener = (crier_listener *)(void *)join->listener;
-    if ((rc = emitter_join(bus->emitter, join)) < 0 && join->listener)
+    rc = bus->closing ? CRIER_ECLOSED : emitter_join(bus->emitter, join);
+    if (rc < 0 && join->listener)
         listener_unused(join->listener);
     else if (rc == 0 && options->listening)
         options->listening(join->ctx);
@@ -93,7 +94,7 @@ int emitter_bus_listen(crier *bus, const char *topic, const struct crier_listen_
         copy.pool = NULL; /* what happens on this bus is told where it happens */
     if ((rc = listen_check(bus, topic, &copy)) < 0)
         return rc;
-    if (!is_plain(&copy, ret_listener) && (rc = listener_make(bus, &copy, handler, ctx, &join.listener)) < 0)
+    if (!is_plain(bus, &copy, ret_listener) && (rc = listener_make(bus, &copy, handler, ctx, &join.listener)) < 0)
         return rc;
     if (copy.pool && (rc = emitter_crew_make(join.listener, copy.pool, copy.pool_events_max)) < 0) {
         listener_unused(join.listener);
@@ -103,7 +104,7 @@ int emitter_bus_listen(crier *bus, const char *topic, const struct crier_listen_
 }
 
 int emitter_bus_listen_bounded(crier *bus, const char *topic, const struct crier_listen_options *options,
-                               crier_handler *handler, bool (*has_room)(void *ctx), void *ctx,
+                               crier_handler *handler, bool (*has_room)(void *ctx, size_t events), void *ctx,
                                crier_listener **ret_listener)
 {
     struct emitter_join join = {.topic = topic, .handler = handler, .ctx = ctx};

@@ -304,13 +304,13 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
 
 /* ---- the same on a bus of local: there is room, which was asked for before ---- */
 
-static bool has_room(void *ctx)
+static bool has_room(void *ctx, size_t events)
 {
     crier_iterator *iterator = ctx;
     bool room;
 
     pthread_mutex_lock(&iterator->lock);
-    room = iterator->queued < iterator->high || iterator->ended;
+    room = iterator->queued == 0 || iterator->queued + events <= iterator->high || iterator->ended;
     iterator->paused |= !room;
     pthread_mutex_unlock(&iterator->lock);
     return room;

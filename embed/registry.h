@@ -1,6 +1,6 @@
 /* registry.h: the brokers of this process: one for each folder, however many buses are on it.
  *
- * THE ONE PROCESS-WIDE STATE of the project, and why: LMDB forbids opening an environment twice in one process (its lock
+ * PROCESS-WIDE STATE, which but for this and the names of local:NAME (client/emitter_name.c) the project has none of, and why: LMDB forbids opening an environment twice in one process (its lock
  * table knows a process once), and two brokers on one folder would be two writers of one log. So the buses of a process
  * that name the same folder, by whatever path, must meet somewhere, and nothing but the process is above them. Folders
  * are known by device and inode.

@@ -1,5 +1,5 @@
 # Tests of the emitter: Node's contract on local:, behaviour by behaviour (docs/emitter-conformance.md).
-foreach(subject listeners emit events loop pool)
+foreach(subject listeners emit events loop pool names atomic)
   crier_test(test_emitter_${subject} ${CMAKE_CURRENT_LIST_DIR}/test_emitter_${subject}.c LIBS client LABELS unit emitter)
 endforeach()
 add_test(NAME emitter_conformance_is_listed COMMAND ${CMAKE_CURRENT_LIST_DIR}/conformance.sh)

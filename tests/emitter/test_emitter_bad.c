@@ -1,6 +1,7 @@
 /* Bad input, and no memory: errors, no leak, no crash. Listed in docs/emitter-conformance.md. */
 #include "trace.h"
 
+#include "crier/atomic.h"
 #include "tests/support/allocation.h"
 
 #include <stdlib.h>
@@ -96,10 +97,16 @@ Test(bad_input, what_local_cannot_do_says_so)
     cr_assert_eq(crier_group_delete(bus, "g"), CRIER_ENOTSUP);
 }
 
-Test(bad_input, a_url_with_more_than_local_is_refused)
+Test(bad_input, a_url_with_more_than_a_name_is_refused)
 {
+    char longest[6 + 257];
     crier *other;
-    cr_assert_eq(crier_open("local:x", NULL, &other), CRIER_EINVAL);
+    memcpy(longest, "local:", 6);
+    memset(longest + 6, 'x', 256);
+    longest[sizeof(longest) - 1] = '\0';
+    cr_assert_eq(crier_open(longest, NULL, &other), CRIER_EINVAL);
+    cr_assert_eq(crier_open("local:x?y=z", NULL, &other), CRIER_EINVAL);
+    cr_assert_eq(crier_open("local:\xff", NULL, &other), CRIER_EINVAL);
     cr_assert_eq(crier_open("local", NULL, &other), CRIER_EINVAL);
 }
 
@@ -141,9 +148,29 @@ static void add_more(crier *emitter, struct tag *tag)
     crier_emit_error(emitter, CRIER_EIO, NULL);
 }
 
-/* Every call that takes memory. Returns how many of them said there was none. */
-static int everything(void)
+/* All of it, or nothing. */
+static int emit_step(crier *local)
 {
+    crier_header header = {"name", 4, "value", 5};
+    struct crier_emit_options options = crier_emit_options_default();
+    struct crier_atomic_options step = crier_atomic_options_default();
+    const struct crier_atomic_event events[] = {{"y", "1", 1, &options}, {"y", "2", 1, &options}};
+    struct crier_stats before, after;
+    options.headers = &header;
+    options.header_count = 1;
+    step.source_position = 1;
+    crier_stats(local, &before);
+    int rc = crier_emit_atomic(local, events, 2, &step);
+    crier_stats(local, &after);
+    cr_assert(rc == 0 || rc == CRIER_ENOMEM || rc == CRIER_EHANDLER, "%d", rc);
+    cr_assert_eq(after.emitted - before.emitted, rc == CRIER_ENOMEM ? 0 : 2);
+    return rc;
+}
+
+/* Every call that takes memory. Returns how many of them said there was none. */
+static int everything(const char *url)
+{
+    struct crier_options options = crier_options_default();
     struct crier_listen_options listen_options = crier_listen_options_default();
     struct crier_emit_options emit_options = crier_emit_options_default();
     crier_header header = {"name", 4, "value", 5};
@@ -153,7 +180,8 @@ static int everything(void)
     crier *local;
     int refused = 0, rc;
 
-    if ((rc = crier_open("local:", NULL, &local)) < 0) {
+    options.producer_name = "p";
+    if ((rc = crier_open(url, &options, &local)) < 0) {
         cr_assert_eq(rc, CRIER_ENOMEM);
         return 1;
     }
@@ -171,6 +199,7 @@ static int everything(void)
     rc = crier_emit_with(local, "x", "value", 5, &emit_options);
     cr_assert(rc == 0 || rc == CRIER_ENOMEM || rc == CRIER_EHANDLER);
     refused += rc == CRIER_ENOMEM;
+    refused += emit_step(local) == CRIER_ENOMEM;
     refused += crier_event_names(local, add_name, NULL) == CRIER_ENOMEM;
     cr_assert_eq(crier_remove_all(local, "x"), 0);
     cr_assert_eq(crier_remove_all(local, NULL), 0);
@@ -181,21 +210,27 @@ static int everything(void)
     return refused;
 }
 
-Test(bad_input, without_memory_every_call_says_so_and_nothing_leaks)
+static void everything_without_memory(const char *url)
 {
     long out;
     unsigned n = 0, refused = 0;
-    (void)everything(); /* what the process allocates only once */
+    (void)everything(url); /* what the process allocates only once */
     for (;; n++) {
         out = allocation_out();
         allocation_fail_after(n);
-        refused += everything() > 0;
+        refused += everything(url) > 0;
         cr_assert_eq(allocation_out(), out, "allocation %u: %ld blocks leaked", n, allocation_out() - out);
         if (!allocation_failed()) /* there was no n-th one any more */
             break;
     }
     allocation_never_fail();
     cr_assert(n > 20 && refused > 10, "%u allocations, %u refusals", n, refused);
+}
+
+Test(bad_input, without_memory_every_call_says_so_and_nothing_leaks)
+{
+    everything_without_memory("local:");
+    everything_without_memory("local:name");
 }
 
 Test(bad_input, removing_needs_no_memory)

@@ -112,6 +112,44 @@ static void others_wait_for_the_owners_handler(void)
     EXPECT(crier_close(bus) == 0);
 }
 
+/* ---- a name: every thread opens it for itself ---- */
+
+static void *come_and_go(void *ctx)
+{
+    for (int i = 0; i < EMITS / 10; i++) {
+        crier *mine;
+        EXPECT(crier_open("local:square", NULL, &mine) == 0);
+        EXPECT(crier_on(mine, "y", nothing, ctx) == 0);
+        EXPECT(crier_emit(mine, "x", NULL, 0) == 0);
+        EXPECT(crier_emit(mine, "y", NULL, 0) == 0);
+        EXPECT(crier_close(mine) == 0);
+    }
+    return NULL;
+}
+
+static void everybody_opens_a_name(void)
+{
+    pthread_t threads[THREADS];
+    int ctx[THREADS + 1];
+
+    calls = 0;
+    EXPECT(crier_open("local:square", NULL, &bus) == 0);
+    EXPECT(crier_set_max_listeners(bus, 0) == 0);
+    EXPECT(crier_on(bus, "x", count_call, NULL) == 0);
+    for (int i = 0; i < THREADS; i++)
+        EXPECT(pthread_create(&threads[i], NULL, come_and_go, &ctx[i]) == 0);
+    come_and_go(&ctx[THREADS]);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    EXPECT(calls == EMITS / 10 * (THREADS + 1));
+    EXPECT(crier_listener_count(bus, "y", NULL, NULL) == 0);
+    EXPECT(crier_close(bus) == 0);
+    for (int i = 0; i < THREADS; i++) /* nobody keeps the name open: it is made and destroyed all the time */
+        EXPECT(pthread_create(&threads[i], NULL, come_and_go, &ctx[i]) == 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+}
+
 int main(void)
 {
     for (int round = 0; round < 3; round++) {
@@ -123,6 +161,8 @@ int main(void)
     }
     for (int round = 0; round < 50; round++)
         others_wait_for_the_owners_handler();
+    for (int round = 0; round < 3; round++)
+        everybody_opens_a_name();
     printf("%d threads, handlers one at a time\n", THREADS + 1);
     return 0;
 }

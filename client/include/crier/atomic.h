@@ -7,6 +7,9 @@
  *     step.source_position = ++line;
  *     crier_emit_atomic(bus, events, count, &step);
  *
+ * LOCAL. On a bus of local: the events are run one after the other, no other thread's between them, and nothing is kept but the
+ * source's position, as long as the bus (or its name, of local:NAME) is open. `expects` is CRIER_ENOTSUP.
+ *
  * THREADS. Any thread may call any function here.
  *
  * OWNERSHIP. What a call is given is borrowed for the call and copied. */

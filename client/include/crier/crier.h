@@ -13,7 +13,7 @@
  * them `listen`, with which others can connect; `create=no` refuses to make the folder. A process that exits without
  * crier_close() has crashed as far as the broker is concerned: what was acknowledged is there. Not for use after fork().
  * "local:" is an emitter in this process, as Node's: no broker, and no thread until a future, a pool or an iterator needs its loop; handlers run
- * inside crier_emit(), and nothing is kept. <crier/emitter.h> has what it promises, and the rest of Node's contract for every kind.
+ * inside crier_emit(), and nothing is kept; "local:NAME" is one emitter for all buses of the process that open it. <crier/emitter.h> has what it promises, and the rest of Node's contract for every kind.
  *
  * CONNECTING. crier_open() waits up to options.connect_timeout_ms for a first connection; after that the bus
  * reconnects by itself, with growing, jittered delays, and listeners go on from their position.
@@ -225,7 +225,8 @@ static inline struct crier_options crier_options_default(void)
 /**
  * Open a bus.
  *
- * url      copied; "crier://HOST:PORT[,HOST2:PORT2...]", "unix:/PATH", "embed:FOLDER[?OPTION=VALUE&...]" or "local:";
+ * url      copied; "crier://HOST:PORT[,HOST2:PORT2...]", "unix:/PATH", "embed:FOLDER[?OPTION=VALUE&...]", "local:" or
+ *          "local:NAME" (1 to 255 bytes of UTF-8 without control characters and '?');
  *          the port defaults to 27437
  * options  copied; NULL: the defaults
  *

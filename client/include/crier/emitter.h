@@ -32,7 +32,8 @@
  * LOCAL: A bus of local: calls handlers from inside crier_emit(), one at a time, on the thread that emits. What a handler
  * does to the listeners disturbs no emit under way: who is removed is still called, who is added is not. A handler may emit,
  * also on its own topic. A bus that one thread uses costs it no lock; when another thread comes, calls wait for each other,
- * also crier_off(), so a handler must not wait for a thread that needs the bus. docs/emitter-conformance.md has one table of
+ * also crier_off(), so a handler must not wait for a thread that needs the bus. The buses of a process that open one "local:NAME" are
+ * one emitter: any of them emits to the listeners of all, and each takes its own along when it is closed. docs/emitter-conformance.md has one table of
  * what else differs between the kinds of bus. */
 #ifndef CRIER_EMITTER_H
 #define CRIER_EMITTER_H
