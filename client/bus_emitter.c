@@ -384,7 +384,8 @@ int crier_intern(crier *bus, const char *name, crier_topic **ret_topic)
 
     if (!bus || !name || !ret_topic)
         return CRIER_EINVAL;
-    if (bus->emitter && !bus->emitter->name) /* of local:NAME a bus has topics of its own, found by name at each emit */
+    if (bus->emitter &&
+        !bus->emitter->name) /* of local:NAME a bus has topics of its own, found by name at each emit */
         return emitter_bus_intern(bus, name, ret_topic, &is_new);
     if (!topic_name_is_valid(name) && !topic_name_is_local(name))
         return CRIER_EINVAL;

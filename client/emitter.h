@@ -46,8 +46,8 @@ struct emitter_listener {
     uint64_t active; /* of a group: since when it is the member that is called; EMITTER_LIVE: another is */
     void (*released)(void *ctx, int code, const char *text);
     void (*assigned)(void *ctx, uint32_t partition, bool given);
-    uint64_t delivered, failed;
-    struct emitter_listener *next; /* among those to be released */
+    _Atomic uint64_t delivered, failed; /* only whoever holds the lock counts; anybody reads */
+    struct emitter_listener *next;      /* among those to be released */
     /* Bounded: is there room for so many events more, or is it empty? Asked before any handler of an emit is called; NULL:
      * always */
     bool (*has_room)(void *room_ctx, size_t events);
@@ -57,6 +57,13 @@ struct emitter_listener {
 };
 
 #define EMITTER_ENDLESS UINT64_MAX
+
+/* With the lock: so no locked instruction is needed. */
+static inline void emitter_count(_Atomic uint64_t *counter)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
 
 struct emitter_slot {
     crier_handler *handler;
@@ -79,10 +86,10 @@ struct emitter_name;    /* emitter_name.c */
 struct emitter {
     crier *bus; /* of local:NAME one that nobody else knows, which lives as long as the emitter */
     struct emitter_lock lock;
-    struct emitter_name *name;     /* NULL: local: */
-    struct list buses;             /* those that are open, by crier.among */
+    struct emitter_name *name; /* NULL: local: */
+    struct list buses;         /* those that are open, by crier.among */
     struct emitter_source *sources;
-    atomic_bool refused;           /* an emit did not fit; until there is room */
+    atomic_bool refused;         /* an emit did not fit; until there is room */
     bool attention;              /* there are failures, or one that nobody heard: see emitter_exit */
     uint64_t changes;            /* numbers leavings and takeovers */
     uint64_t emitted, delivered; /* events; calls of handlers */
@@ -163,7 +170,8 @@ void emitter_room_made(crier *bus);
 
 /* The emitter of this name, made if there is none; one share of it. 0 or CRIER_ENOMEM. */
 int emitter_name_join(const char *name, struct emitter **ret_emitter);
-void emitter_name_leave(struct emitter *emitter); /* gives the share back; the last one destroys the emitter */
+void emitter_name_leave(
+    struct emitter *emitter); /* gives the share back; the last one destroys the emitter */
 
 /* ---- emitter_atomic.c ---- */
 

@@ -84,7 +84,7 @@ static void outcome_run(struct task *task, bool dropped)
     CHECK(!dropped); /* the bus waits for them before it closes its agenda */
     crew->out--;
     if (outing->rc < 0) {
-        listener->failed++;
+        emitter_count(&listener->failed);
         emitter_failure_note(listener->bus->emitter, outing->copy.event.topic, outing->rc);
     }
     free(outing);

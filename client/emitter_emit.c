@@ -75,11 +75,12 @@ static int listener_run(struct emitter *emitter, struct emitter_listener *listen
     if (listener->count != EMITTER_ENDLESS && --listener->count == 0)
         emitter_leave_listener(emitter,
                                listener); /* first: what the handler emits does not come back to it */
-    listener->delivered++;
+    emitter_count(&listener->delivered);
     if (UNLIKELY(listener->crew != NULL))
         return emitter_crew_hand_out(listener->crew, event);
     rc = listener->handler(listener->bus, event, listener->ctx);
-    listener->failed += rc < 0;
+    if (UNLIKELY(rc < 0))
+        emitter_count(&listener->failed);
     return rc;
 }
 

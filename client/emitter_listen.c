@@ -20,7 +20,8 @@ static bool options_are_valid(const struct crier_listen_options *options)
 /* Does the listener need more than a slot? */
 static bool is_plain(const crier *bus, const struct crier_listen_options *options, bool handle)
 {
-    return !bus->emitter->name && !handle && options->count == 0 && !options->group && !options->released && !options->pool;
+    return !bus->emitter->name && !handle && options->count == 0 && !options->group && !options->released &&
+           !options->pool;
 }
 
 static int listener_make(crier *bus, const struct crier_listen_options *options, crier_handler *handler,
@@ -94,7 +95,8 @@ int emitter_bus_listen(crier *bus, const char *topic, const struct crier_listen_
         copy.pool = NULL; /* what happens on this bus is told where it happens */
     if ((rc = listen_check(bus, topic, &copy)) < 0)
         return rc;
-    if (!is_plain(bus, &copy, ret_listener) && (rc = listener_make(bus, &copy, handler, ctx, &join.listener)) < 0)
+    if (!is_plain(bus, &copy, ret_listener) &&
+        (rc = listener_make(bus, &copy, handler, ctx, &join.listener)) < 0)
         return rc;
     if (copy.pool && (rc = emitter_crew_make(join.listener, copy.pool, copy.pool_events_max)) < 0) {
         listener_unused(join.listener);
@@ -144,12 +146,10 @@ int emitter_bus_unlisten(crier_listener *handle)
 void emitter_bus_listener_stats(const crier_listener *handle, struct crier_listener_stats *ret_stats)
 {
     const struct emitter_listener *listener = (const struct emitter_listener *)(const void *)handle;
-    struct emitter *emitter = listener->bus->emitter;
-    unsigned before;
 
-    before = emitter_enter(emitter);
-    *ret_stats = (struct crier_listener_stats){.delivered = listener->delivered, .failed = listener->failed};
-    emitter_exit_keep(emitter, before);
+    *ret_stats = (struct crier_listener_stats){
+        .delivered = atomic_load_explicit(&listener->delivered, memory_order_relaxed),
+        .failed = atomic_load_explicit(&listener->failed, memory_order_relaxed)};
 }
 
 int emitter_bus_remove_all(crier *bus, const char *topic)

@@ -151,12 +151,6 @@ static void bus_open(struct service *service, const char *producer_name)
     create_topic(service, SERVICE_END_TOPIC, 1);
 }
 
-void service_open(struct service *service, const char *name, void *state, int argc, char **argv)
-{
-    service_begin(service, name, state, argc, argv);
-    bus_open(service, NULL);
-}
-
 void service_open_source(struct service *service, const char *name, void *state, int argc, char **argv)
 {
     char producer_name[256];
@@ -230,12 +224,20 @@ static int listen_to(struct service *service, const char *topic, const char *gro
     options.from = CRIER_EARLIEST;
     options.listening = on_listening;
     options.released = on_released;
-    pthread_mutex_lock(&service->mutex);
     int rc = crier_listen(service->bus, topic, &options, on, listener, &listener->listener);
-    pthread_mutex_unlock(&service->mutex);
-    if (rc < 0)
+    if (rc < 0) {
+        listener->listener = NULL;
         service_fail(service, rc, crier_strerror(rc));
+    }
     return rc;
+}
+
+void service_open(struct service *service, const char *name, void *state, int argc, char **argv)
+{
+    service_begin(service, name, state, argc, argv);
+    bus_open(service, NULL);
+    listen_to(service, SERVICE_END_TOPIC, NULL, on_end,
+              NULL); /* first: whoever hears orders hears their end */
 }
 
 int service_on(struct service *service, const char *topic, service_handler *handler)
@@ -359,12 +361,21 @@ static int emit_waiting(struct service *service, const struct crier_atomic_event
     return rc;
 }
 
+/* When it is told. A bus that keeps nothing gives an event no time of its own. */
+static int64_t time_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
 int service_emit_step(struct service *service, uint64_t position, const char *topic, const char *key,
                       const char *value, size_t value_size)
 {
     struct crier_emit_options options = crier_emit_options_default();
     options.key = key;
     options.key_size = strlen(key);
+    options.timestamp_ms = time_ms();
     return emit_waiting(service, &(struct crier_atomic_event){topic, value, value_size, &options}, position);
 }
 
@@ -429,7 +440,6 @@ void service_wait(struct service *service)
 {
     bool ready = false;
 
-    listen_to(service, SERVICE_END_TOPIC, NULL, on_end, NULL);
     for (bool more = service_turn(service); more && !service->done;) {
         if (!ready && all_listening(service)) {
             print_line(service, "ready", NULL);

@@ -14,7 +14,11 @@
  * FAILING. An event that is no order is counted as failed and skipped. A handler that returns < 0 could not do its work
  * (disk full): the listener stops before that event, the service ends with status 1, and the next start goes on there.
  *
- * THREADS. Handlers run on the bus's thread, one at a time; everything else on the main thread. */
+ * THE BUS. Whatever the URL says: a broker elsewhere, one in this process, or none (local:NAME, for services that are threads of one
+ * program: in_one_process.c). Without a broker nothing is kept: who listens later has missed it, so the source starts last.
+ *
+ * THREADS. Handlers run one at a time, on the bus's thread (of local:NAME on the thread that emits); everything else on the main
+ * thread. */
 #ifndef ORDER_PROCESSING_SERVICE_H
 #define ORDER_PROCESSING_SERVICE_H
 
@@ -52,7 +56,7 @@ struct service {
 
     struct service_listener listeners[SERVICE_LISTENERS];
     int listener_count;
-    pthread_mutex_t mutex; /* guards listeners[].listener */
+    pthread_mutex_t mutex; /* a listener of listeners[] is looked at, or goes; inside the bus's calls */
     atomic_bool run_ended; /* its name was heard on SERVICE_END_TOPIC */
     atomic_int failure;    /* the first code that ends the service */
 

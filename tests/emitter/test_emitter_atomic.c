@@ -10,7 +10,8 @@ static struct tag a = {.name = "a"}, b = {.name = "b"}, f = {.name = "f", .rc = 
 
 static int emit_both(crier *on, uint64_t position, crier_emitted *done)
 {
-    const struct crier_atomic_event events[] = {{"x", "1", 1, NULL}, {"y", "2", 1, NULL}, {"x", "3", 1, NULL}};
+    const struct crier_atomic_event events[] = {
+        {"x", "1", 1, NULL}, {"y", "2", 1, NULL}, {"x", "3", 1, NULL}};
     struct crier_atomic_options options = crier_atomic_options_default();
     options.source_position = position;
     options.done = done;

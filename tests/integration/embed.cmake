@@ -24,19 +24,23 @@ if(TARGET crier_embed_static AND TARGET crierd)
   endforeach()
 endif()
 
-# The order example's services on embed:, in one process.
-if(TARGET in_one_process)
+# The order example's services in one process, on every kind of bus.
+if(TARGET in_one_process AND TARGET crierd)
   set(orders ${CMAKE_SOURCE_DIR}/examples/order-processing)
   add_executable(test_orders_one_process ${CMAKE_CURRENT_LIST_DIR}/test_orders_one_process.c ${orders}/screen.c)
-  target_link_libraries(test_orders_one_process PRIVATE crier_flags base order_parts)
+  target_link_libraries(test_orders_one_process PRIVATE crier_flags base order_parts broker_fixture)
   set_target_properties(test_orders_one_process PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  function(orders_one_process_test name file)
+  function(orders_one_process_test name kind file)
     add_test(NAME ${name} COMMAND test_orders_one_process $<TARGET_FILE:in_one_process> $<TARGET_FILE:check_totals>
-                                  ${file})
+                                  ${file} ${kind})
     set_tests_properties(${name} PROPERTIES TIMEOUT 120 LABELS "integration;tsan" FIXTURES_REQUIRED demo_orders)
   endfunction()
-  orders_one_process_test(one_process_agrees_on_a_generated_file ${CMAKE_CURRENT_BINARY_DIR}/demo-orders.csv)
-  orders_one_process_test(one_process_agrees_on_a_dirty_file ${CMAKE_CURRENT_LIST_DIR}/data/dirty-orders.csv)
+  foreach(kind embed local crier)
+    orders_one_process_test(one_process_agrees_on_${kind}_with_a_generated_file ${kind}
+                            ${CMAKE_CURRENT_BINARY_DIR}/demo-orders.csv)
+    orders_one_process_test(one_process_agrees_on_${kind}_with_a_dirty_file ${kind}
+                            ${CMAKE_CURRENT_LIST_DIR}/data/dirty-orders.csv)
+  endforeach()
 endif()
 
 # The public headers in C++.
