@@ -108,6 +108,7 @@ void cursor_destroy(struct cursor *cursor)
     DL_DELETE2(listener->cursors, cursor, prev, next_own);
     backlog_destroy(cursor);
     free(cursor);
+    listener_wake(listener); /* the credit that its read was promised is for the others */
 }
 
 /* ---- DELIVER ---- */

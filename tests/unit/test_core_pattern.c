@@ -225,3 +225,28 @@ Test(pattern, a_listener_that_left_hears_of_no_new_topic)
     emit_one(&s, peer_topic(s.p, "u", 1), 0);
     fixture_destroy(s.f);
 }
+
+/* The credit that a read was promised is for the others again when its topic goes. */
+Test(pattern, a_topic_that_goes_while_it_is_read_holds_up_no_other)
+{
+    struct stage s = {.f = fixture_create()};
+    s.f->config.cache_bytes_max = 0;
+    s.f->store_options.read.us_min = s.f->store_options.read.us_max = 50 * FIXTURE_COMMIT_US;
+    fixture_start(s.f);
+    s.p = peer_welcome(s.f);
+    s.l = peer_welcome(s.f);
+    uint64_t staying = peer_topic(s.p, "a", 1), going = peer_topic(s.p, "b", 1);
+    emit_one(&s, going, 0);
+    emit_one(&s, staying, 0);
+    Wire__TopicDelete message = WIRE__TOPIC_DELETE__INIT;
+    message.request = 100;
+    message.name = (char *)(uintptr_t) "b";
+    peer_listen(s.l, &(struct listen_spec){.id = 1, .topic = "*", .from = WIRE__FROM__EARLIEST, .credit = 1});
+    fixture_run(s.f, FIXTURE_COMMIT_US);
+    peer_expect(s.l, FRAME_LISTENING);
+    cr_assert_eq(fixture_stats(s.f).reads, 1);
+    peer_send(s.p, FRAME_TOPIC_DELETE, &message.base);
+    fixture_settle(s.f);
+    expect_deliver(&s, staying, 0, 1);
+    fixture_destroy(s.f);
+}
