@@ -39,6 +39,8 @@ static void on_connection(void *ctx, bool connected, int code, const char *text)
     struct client *client = ctx;
     (void)text;
     client->ready = connected;
+    if (!connected)
+        fleeting_lost(client);
     sim_trace(client->sim, connected ? TRACE_READY : TRACE_LOST, client->id, (uint64_t)-code, 0);
     for (struct subscriber *s = client->subscribers; s && !connected; s = s->next)
         for (uint32_t i = 0; s->listener && i < s->topics; i++)
@@ -279,6 +281,8 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
     struct client *client = subscriber->client;
     struct sim *sim = client->sim;
     CHECK((struct client *)(void *)bus == client);
+    if (event->topic[0] != 't') /* a pattern matches others too */
+        return 0;
     bool fails = !sim->healing && sim_chance(sim, subscriber->fails_permille);
     uint32_t topic = (uint32_t)strtoul(event->topic + 1, NULL, 10);
     CHECK(topic >= subscriber->topic && topic < subscriber->topic + subscriber->topics);

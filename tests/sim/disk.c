@@ -2,21 +2,10 @@
 #include "tests/sim/disk.h"
 
 #include "base/check.h"
-#include "proto/batch.h"
-#include "proto/state.pb-c.h"
 #include "storage/entry.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { /* docs/disk-format.md */
-       COMMAND_CREATE_TOPIC = 1,
-       COMMAND_COMMIT_POSITIONS = 2,
-       COMMAND_SEEK_POSITIONS = 5,
-       COMMAND_DELETE_GROUP = 6,
-       COMMAND_MOVE_LOG_STARTS = 8
-};
 
 /* An append or a read under way: whom to tell. */
 struct watch {
@@ -30,151 +19,6 @@ struct watch {
 static struct disk *disk_of(const struct store *store)
 {
     return (struct disk *)(uintptr_t)((const char *)store - offsetof(struct disk, store));
-}
-
-/* ---- what an entry says ---- */
-
-static void note_topic(struct disk *disk, const struct entry_part *part)
-{
-    State__CreateTopic *command = state__create_topic__unpack(NULL, part->payload.size, part->payload.data);
-    unsigned topic = HISTORY_TOPICS_MAX;
-    CHECK(command && sscanf(command->name, "t%u", &topic) == 1 && topic < HISTORY_TOPICS_MAX);
-    if (disk->history->partitions[topic])
-        report_add(disk->report, 3, "topic %u was created twice", topic);
-    disk->history->partitions[topic] = (uint32_t)command->n_partitions;
-    for (size_t i = 0; i < command->n_partitions; i++) {
-        CHECK(command->partitions[i] < DISK_PARTITIONS_MAX && i < DISK_PLACES_MAX);
-        disk->ids[topic][i] = command->partitions[i];
-        struct disk_partition *partition = &disk->partitions[command->partitions[i]];
-        if (partition->known)
-            report_add(disk->report, 3, "partition %llu was created twice",
-                       (unsigned long long)command->partitions[i]);
-        *partition = (struct disk_partition){.topic = topic, .place = (uint32_t)i, .known = true};
-    }
-    state__create_topic__free_unpacked(command, NULL);
-}
-
-static uint32_t group_number(const char *name)
-{
-    unsigned group = 0;
-    int found = sscanf(name, "g%u", &group);
-    CHECK(found == 1);
-    return group;
-}
-
-static void note_moved(struct disk *disk, enum history_moved moved, State__CommitPosition **positions,
-                       size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        CHECK(positions[i]->partition < DISK_PARTITIONS_MAX);
-        const struct disk_partition *partition = &disk->partitions[positions[i]->partition];
-        history_position(disk->history, &(struct history_position){.moved = moved,
-                                                                   .group = group_number(positions[i]->group),
-                                                                   .topic = partition->topic,
-                                                                   .partition = partition->place,
-                                                                   .offset = positions[i]->offset});
-    }
-}
-
-static void note_positions(struct disk *disk, const struct entry_part *part)
-{
-    State__CommitPositions *command =
-        state__commit_positions__unpack(NULL, part->payload.size, part->payload.data);
-    CHECK(command);
-    note_moved(disk, HISTORY_COMMITTED, command->positions, command->n_positions);
-    state__commit_positions__free_unpacked(command, NULL);
-}
-
-static void note_seek(struct disk *disk, const struct entry_part *part)
-{
-    State__SeekPositions *command =
-        state__seek_positions__unpack(NULL, part->payload.size, part->payload.data);
-    CHECK(command);
-    trace_add(disk->trace, TRACE_SOUGHT, command->n_positions, 0, 0);
-    note_moved(disk, HISTORY_SOUGHT, command->positions, command->n_positions);
-    state__seek_positions__free_unpacked(command, NULL);
-}
-
-static void note_delete_group(struct disk *disk, const struct entry_part *part)
-{
-    State__DeleteGroup *command = state__delete_group__unpack(NULL, part->payload.size, part->payload.data);
-    CHECK(command);
-    uint32_t group = group_number(command->name);
-    trace_add(disk->trace, TRACE_FORGOTTEN, group, 0, 0);
-    history_position(disk->history, &(struct history_position){.moved = HISTORY_FORGOTTEN, .group = group});
-    state__delete_group__free_unpacked(command, NULL);
-}
-
-/* A prefix goes: forwards, and never beyond the end. */
-static void note_trim(struct disk *disk, const struct entry_part *part)
-{
-    State__MoveLogStarts *command =
-        state__move_log_starts__unpack(NULL, part->payload.size, part->payload.data);
-    CHECK(command);
-    for (size_t i = 0; i < command->n_moves; i++) {
-        const State__MoveLogStart *move = command->moves[i];
-        CHECK(move->partition < DISK_PARTITIONS_MAX);
-        struct disk_partition *partition = &disk->partitions[move->partition];
-        trace_add(disk->trace, TRACE_TRIMMED, move->partition, move->offset, 0);
-        if (move->offset <= partition->log_start || move->offset > partition->next)
-            report_add(disk->report, 11,
-                       "partition %llu: the log start moved from %llu to %llu, the end is %llu",
-                       (unsigned long long)move->partition, (unsigned long long)partition->log_start,
-                       (unsigned long long)move->offset, (unsigned long long)partition->next);
-        partition->log_start = move->offset;
-        history_trim(disk->history, partition->topic, partition->place, move->offset);
-    }
-    state__move_log_starts__free_unpacked(command, NULL);
-}
-
-#define UNCOMPRESSED_MAX (16u << 20)
-
-/* What a later trim takes away from the readers of the truth the checker still knows from here. */
-static void note_events(struct disk *disk, const struct disk_partition *partition,
-                        const struct entry_part *part)
-{
-    struct batch_iterator iterator;
-    struct batch_record record;
-    int rc = batch_iterator_init(&iterator, part->payload.data, part->payload.size, UNCOMPRESSED_MAX);
-    CHECK(rc == 0);
-    while (batch_iterator_next(&iterator, &record) == 1)
-        history_stored(disk->history, partition->topic, partition->place, (uint64_t)record.offset,
-                       record.value.data, record.value.size);
-    batch_iterator_finish(&iterator);
-}
-
-static void note_batch(struct disk *disk, const struct entry_part *part, int64_t append_time_us)
-{
-    CHECK(part->partition < DISK_PARTITIONS_MAX);
-    struct disk_partition *partition = &disk->partitions[part->partition];
-    if (!partition->known || part->base_offset != partition->next)
-        report_add(disk->report, 8, "the log has a batch at %llu of partition %llu, which ends at %llu",
-                   (unsigned long long)part->base_offset, (unsigned long long)part->partition,
-                   (unsigned long long)partition->next);
-    partition->next = part->base_offset + part->span;
-    note_events(disk, partition, part);
-    history_batch(disk->history, &(struct history_batch){partition->topic, partition->place,
-                                                         part->base_offset, part->span, append_time_us});
-}
-
-/* An entry is durable for the first time. */
-static void note(struct disk *disk, const struct entry_part *parts, uint32_t part_count,
-                 int64_t append_time_us)
-{
-    for (uint32_t i = 0; i < part_count; i++) {
-        if (parts[i].kind == PART_DATA)
-            note_batch(disk, &parts[i], append_time_us);
-        else if (parts[i].command == COMMAND_CREATE_TOPIC)
-            note_topic(disk, &parts[i]);
-        else if (parts[i].command == COMMAND_COMMIT_POSITIONS)
-            note_positions(disk, &parts[i]);
-        else if (parts[i].command == COMMAND_SEEK_POSITIONS)
-            note_seek(disk, &parts[i]);
-        else if (parts[i].command == COMMAND_DELETE_GROUP)
-            note_delete_group(disk, &parts[i]);
-        else if (parts[i].command == COMMAND_MOVE_LOG_STARTS)
-            note_trim(disk, &parts[i]);
-    }
 }
 
 /* The entry is on the disk, as somebody says: keeps it, or compares it with what was said before. */
@@ -204,8 +48,8 @@ static void keep(struct disk *disk, const struct entry_header *header, const str
         disk->entries = realloc(disk->entries, disk->entry_capacity * sizeof(*disk->entries));
         CHECK(disk->entries);
     }
-    disk->entries[disk->entry_count++] = (struct disk_entry){bytes, size};
-    note(disk, parts, part_count, header->append_time_us);
+    disk->entries[disk->entry_count++] = (struct disk_entry){bytes, size, ++disk->history->clock};
+    disk_note(disk, parts, part_count, header->append_time_us);
 }
 
 /* ---- the wrapped calls ---- */
@@ -402,6 +246,11 @@ static int wrapped_range(struct store *store, struct store_range *range)
     return disk->inner->ops->range(disk->inner, range);
 }
 
+static int wrapped_inspect(struct store *store, struct store_inspect *inspect)
+{
+    return disk_inspect(disk_of(store), inspect);
+}
+
 static int wrapped_completion_fd(const struct store *store)
 {
     (void)store;
@@ -411,7 +260,8 @@ static int wrapped_completion_fd(const struct store *store)
 static unsigned wrapped_poll(struct store *store, unsigned count_max)
 {
     struct disk *disk = disk_of(store);
-    return disk->inner->ops->poll(disk->inner, count_max);
+    unsigned polled = disk->inner->ops->poll(disk->inner, count_max);
+    return polled < count_max ? polled + disk_inspect_answer(disk) : polled;
 }
 
 static void wrapped_stats(struct store *store, struct store_stats *ret_stats)
@@ -445,6 +295,7 @@ static const struct store_ops wrapped_ops = {.load_state = wrapped_load_state,
                                              .lookup = wrapped_lookup,
                                              .flush = wrapped_flush,
                                              .range = wrapped_range,
+                                             .inspect = wrapped_inspect,
                                              .trim = wrapped_trim,
                                              .completion_fd = wrapped_completion_fd,
                                              .poll = wrapped_poll,
@@ -476,6 +327,7 @@ void disk_crash(struct disk *disk)
 {
     disk->image = store_memory_crash(disk->inner);
     disk->inner = NULL;
+    disk->inspect_count = 0; /* nobody waits any more */
     while (disk->watches)
         watch_drop(&disk->watches, disk->watches);
     while (disk->read_watches)
@@ -501,4 +353,20 @@ uint64_t disk_kept(const struct disk *disk, uint32_t topic, uint32_t place)
 {
     const struct disk_partition *partition = &disk->partitions[disk->ids[topic][place]];
     return partition->next - partition->log_start;
+}
+
+void disk_each_part(const struct disk *disk, disk_part_fn *fn, void *ctx)
+{
+    for (size_t i = 0; i < disk->entry_count; i++) {
+        struct entry_header header;
+        int rc = entry_header_decode(disk->entries[i].bytes, disk->entries[i].size, &header);
+        CHECK(rc == 0);
+        struct entry_part *parts = calloc(header.part_count + 1u, sizeof(*parts));
+        CHECK(parts);
+        rc = entry_decode(disk->entries[i].bytes, disk->entries[i].size, &header, parts, header.part_count);
+        CHECK(rc == 0);
+        for (uint32_t k = 0; k < header.part_count; k++)
+            fn(ctx, &(struct disk_part){&parts[k], header.append_time_us, disk->entries[i].at, i});
+        free(parts);
+    }
 }

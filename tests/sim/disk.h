@@ -14,15 +14,17 @@
 
 #define DISK_PARTITIONS_MAX 1024 /* ids: more than a run uses up, with those of refused creations */
 #define DISK_PLACES_MAX     8    /* partitions of a topic */
+#define DISK_INSPECTS_MAX   64   /* more than there are connections */
 
 struct disk_entry {
     uint8_t *bytes;
     size_t size;
+    uint64_t at; /* place in the order of everything: when it was durable */
 };
 
 /* What a partition id stands for. */
 struct disk_partition {
-    uint32_t topic, place; /* "t<topic>", its place within it */
+    uint32_t topic, place; /* "t<topic>", its place within it; HISTORY_NONE: of another topic */
     bool known;
     uint64_t next; /* offset */
     uint64_t log_start;
@@ -41,6 +43,8 @@ struct disk {
     struct store_flush *flush;        /* the flush under way, and whom to tell */
     void (*flush_done)(struct store_flush *flush, void *ctx);
     void *flush_ctx;
+    struct store_inspect *inspects[DISK_INSPECTS_MAX]; /* questions without an answer */
+    size_t inspect_count;
     struct disk_entry *entries; /* entry i has index i + 1 */
     size_t entry_count, entry_capacity;
     uint64_t replay_next;                                  /* while a replay runs */
@@ -60,6 +64,25 @@ void disk_crash(struct disk *disk);
 uint64_t disk_end(const struct disk *disk, uint32_t topic, uint32_t place);
 /* The events of a partition that no trim has taken. */
 uint64_t disk_kept(const struct disk *disk, uint32_t topic, uint32_t place);
+
+/* Everything that is in the log, part by part. */
+struct disk_part {
+    const struct entry_part *part;
+    int64_t append_time_us;
+    uint64_t at;  /* of its entry */
+    size_t entry; /* its place in the log, from 0 */
+};
+typedef void disk_part_fn(void *ctx, const struct disk_part *part);
+void disk_each_part(const struct disk *disk, disk_part_fn *fn, void *ctx);
+
+/* disk_inspect.c. */
+int disk_inspect(struct disk *disk, struct store_inspect *inspect);
+unsigned disk_inspect_answer(struct disk *disk); /* one of them; returns how many */
+uint8_t disk_file_byte(uint64_t position);       /* of any file */
+
+/* disk_note.c. */
+void disk_note(struct disk *disk, const struct entry_part *parts, uint32_t part_count,
+               int64_t append_time_us);
 
 /* disk_state.c. Between two lives: is the state on the disk what replaying the log from its beginning gives? */
 void disk_check_state(struct disk *disk, const struct core_config *config);

@@ -423,7 +423,8 @@ int64_t node_due_us(const struct sim *sim)
         return INT64_MAX;
     int64_t due_us = node->again ? sim->now_us : node->due_us;
     int64_t store_us = store_memory_next_due(sim->disk.inner);
-    if (store_us == INT64_MAX && sim->disk.watches) /* refused at once: finished, and nobody has been told */
+    if ((store_us == INT64_MAX && sim->disk.watches) || /* refused at once: finished, nobody has been told */
+        sim->disk.inspect_count)
         store_us = sim->now_us;
     due_us = store_us < due_us ? store_us : due_us;
     if (node->draining && node->stop_by_us < due_us)

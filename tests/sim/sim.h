@@ -12,6 +12,7 @@
  *   client.c     a client's process around the engine          disk.c    the twin, watched
  *   net.c        links                       tap.c     credit, frame by frame
  *   passing.c    events that nobody keeps
+ *   fleeting.c   topics that come and go
  *   ask.c        what people ask             main.c    many runs
  *
  * Everything runs on one thread; the scheduler lets one actor at a time have a turn, in an order drawn from the seed. */
@@ -136,8 +137,9 @@ struct plan {
     unsigned burst_max;
     uint32_t value_max;
     unsigned handler_fails_permille;
-    unsigned trim_permille;    /* an action is one */
-    unsigned passing_permille; /* an action is about events that nobody keeps, too */
+    unsigned trim_permille;     /* an action is one */
+    unsigned passing_permille;  /* an action is about events that nobody keeps, too */
+    unsigned fleeting_permille; /* or about topics that come and go */
 };
 
 struct sim {
@@ -157,9 +159,10 @@ struct sim {
     uint32_t client_count;
     uint32_t client_last;
     struct failure failure;
-    uint64_t link_calls;     /* reads and writes of links so far */
-    unsigned squall;         /* actions left of it */
-    struct passing *passing; /* NULL: nothing has been emitted to an inbox */
+    uint64_t link_calls;       /* reads and writes of links so far */
+    unsigned squall;           /* actions left of it */
+    struct passing *passing;   /* NULL: nothing has been emitted to an inbox */
+    struct fleeting *fleeting; /* NULL: no topic has come and gone */
     bool healing;
     int64_t restart_at_us;   /* the broker gets power again; INT64_MAX: it has it */
     int64_t operator_at_us;  /* somebody will notice that it is read-only; INT64_MAX: it is not */
@@ -241,6 +244,13 @@ void passing_act(struct sim *sim, struct client *client);
 void passing_probe(struct sim *sim);   /* all is well again: is it heard? */
 void passing_verdict(struct sim *sim); /* when nothing can be heard any more */
 void passing_finish(struct sim *sim);  /* the clients are gone */
+
+/* ---- fleeting.c ---- */
+void fleeting_act(struct sim *sim, struct client *client);
+void fleeting_lost(struct client *client); /* its connection */
+void fleeting_mark(struct sim *sim);       /* everything has settled: who is there has to have heard all */
+void fleeting_verdict(struct sim *sim);
+void fleeting_finish(struct sim *sim); /* the clients are gone */
 
 /* ---- world.c ---- */
 /* Before a link is read or written: is this the call that fails? Then the link is reset. */

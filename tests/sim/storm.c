@@ -266,6 +266,8 @@ void storm(struct sim *sim)
             trim_somewhere(sim, client);
         if (sim_chance(sim, plan->passing_permille))
             passing_act(sim, client);
+        if (sim_chance(sim, plan->fleeting_permille))
+            fleeting_act(sim, client);
         trouble(sim);
         if (sim_chance(sim, IDLE_PERMILLE))
             scheduler_run_until(sim, sim->now_us + IDLE_US);

@@ -73,9 +73,9 @@ size_t tap_commit_again(struct tap *tap, const Wire__Commit *commit, uint8_t **r
 /* A COMMITTED: is it the answer to a COMMIT that came again? */
 bool tap_committed_again(struct tap *tap, const uint8_t *header, size_t size);
 
-/* Are the kinds all there that this simulator claims to send, in either direction? Says which are not. */
+/* Has every kind of frame of the protocol been sent, in every direction in which it may be? Says which has not. */
 bool tap_complete(const struct tap_world *world);
-/* Names the kinds that never passed. */
-void tap_print_missing(const struct tap_world *world);
+/* How often each kind has passed. */
+void tap_print(const struct tap_world *world);
 
 #endif

@@ -78,6 +78,12 @@
     X(REPLAYED, 10000, "disk: entry %llu is replayed")                                                       \
     X(TRIM, 100, "client %llu: trims topic %llu below %llu")                                                 \
     X(TRIMMED, 100, "disk: partition %llu begins at %llu")                                                   \
+    X(FLEETING_EMIT, 5000, "client %llu: emits to topic d%llu, event %llu")                                  \
+    X(FLEETING_LISTEN, 1000, "client %llu: a listener to d%llu, from the start: %llu")                       \
+    X(FLEETING_CHANGE, 1000, "client %llu: asks for change %llu of topic d%llu")                             \
+    X(FLEETING_ANSWER, 1000, "client %llu: change %llu of a topic is answered with code -%llu")              \
+    X(FLEETING_ENDED, 100, "client %llu: its listener to d%llu is told that the topic is gone")              \
+    X(FLEETING_KEPT, 100, "log: topic d%llu lost what is below %llu to its settings")                        \
     X(CLOCK_JUMP, 1000, "clock: the wall clock jumps by %lld ms")                                            \
     X(PAUSED, 0, "broker: does not want to read link %llu")                                                  \
     X(HEAL, 10000, "world: all faults heal")                                                                 \

@@ -272,6 +272,7 @@ static void verdict(struct sim *sim)
         node_crash(sim);
     checker_run(&sim->history, &sim->report);
     passing_verdict(sim);
+    fleeting_verdict(sim);
     disk_check_state(&sim->disk, &sim->node.config);
 }
 
@@ -280,6 +281,7 @@ static void sim_free(struct sim *sim)
     while (sim->clients)
         world_client_drop(sim, sim->clients);
     passing_finish(sim);
+    fleeting_finish(sim);
     if (sim->node.core)
         node_crash(sim);
     while (sim->links) {
@@ -313,6 +315,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result)
     settle(sim);
     passing_probe(sim);
     listeners_mark(sim);
+    fleeting_mark(sim);
     if (sim->report.count == 0)
         truth(sim);
     if (sim->report.count == 0)
