@@ -14,8 +14,6 @@
 #include "client/stage.h"
 #include "crier/atomic.h"
 
-#define ATOMIC_EVENTS_MAX 1024 /* each may need a part of its own, and an EMIT has at most so many */
-
 struct atomic_event {
     struct emit_topic *topic;
     int64_t timestamp_ms;

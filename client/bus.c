@@ -18,6 +18,7 @@
 #include "client/scheme.h"
 #include "client/struct_size.h"
 #include "client/topic_name.h"
+#include "crier/atomic.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -373,27 +374,69 @@ int bus_emit(crier *bus, const char *topic, const void *value, size_t value_size
     return rc;
 }
 
+/* The options of events that were made for another version, as this library has them. *ret_copies: NULL: none was; else
+ * malloc'ed, the events and their options. */
+static int events_take(const struct crier_atomic_event *events, size_t count,
+                       struct crier_atomic_event **ret_copies)
+{
+    struct crier_atomic_event *copies;
+    struct crier_emit_options *options;
+    size_t i = 0;
+
+    *ret_copies = NULL;
+    while (i < count && (!events[i].options || events[i].options->struct_size == sizeof(*options)))
+        i++;
+    if (i == count)
+        return 0;
+    if (!(copies = malloc(count * (sizeof(*copies) + sizeof(*options)))))
+        return CRIER_ENOMEM;
+    options = (struct crier_emit_options *)(void *)(copies + count);
+    for (i = 0; i < count; i++) {
+        copies[i] = events[i];
+        options[i] = crier_emit_options_default();
+        if (!struct_take(&options[i], sizeof(options[i]), events[i].options)) {
+            free(copies);
+            return CRIER_EINVAL;
+        }
+        copies[i].options = &options[i];
+    }
+    *ret_copies = copies;
+    return 0;
+}
+
+static int bus_emit_atomic(crier *bus, const struct crier_atomic_event *events, size_t count,
+                           const struct crier_atomic_options *options)
+{
+    bool wake;
+    int rc;
+
+    pthread_mutex_lock(&bus->lock);
+    rc = engine_emit_atomic(bus->engine, events, count, options, timestamp_ms(), &wake);
+    while (rc == CRIER_EAGAIN && bus->options.emit_blocks && room_wait(bus) == 0)
+        rc = engine_emit_atomic(bus->engine, events, count, options, timestamp_ms(), &wake);
+    pthread_mutex_unlock(&bus->lock);
+    if (wake)
+        bus_wake(bus);
+    return rc;
+}
+
 int crier_emit_atomic(crier *bus, const struct crier_atomic_event *events, size_t count,
                       const struct crier_atomic_options *options)
 {
     struct crier_atomic_options copy = crier_atomic_options_default();
-    bool wake;
+    struct crier_atomic_event *copies;
     int rc;
 
     if (!bus || !events || !struct_take(&copy, sizeof(copy), options))
         return CRIER_EINVAL;
-    for (size_t i = 0; i < count; i++)
-        if (events[i].options && events[i].options->struct_size != sizeof(*events[i].options))
-            return CRIER_EINVAL;
-    if (bus->emitter)
-        return emitter_bus_emit_atomic(bus, events, count, &copy);
-    pthread_mutex_lock(&bus->lock);
-    rc = engine_emit_atomic(bus->engine, events, count, &copy, timestamp_ms(), &wake);
-    while (rc == CRIER_EAGAIN && bus->options.emit_blocks && room_wait(bus) == 0)
-        rc = engine_emit_atomic(bus->engine, events, count, &copy, timestamp_ms(), &wake);
-    pthread_mutex_unlock(&bus->lock);
-    if (wake)
-        bus_wake(bus);
+    if (count > CRIER_ATOMIC_EVENTS_MAX)
+        return CRIER_EINVAL;
+    if ((rc = events_take(events, count, &copies)) < 0)
+        return rc;
+    if (copies)
+        events = copies;
+    rc = bus->emitter ? emitter_bus_emit_atomic(bus, events, count, &copy) : bus_emit_atomic(bus, events, count, &copy);
+    free(copies);
     return rc;
 }
 

@@ -25,6 +25,8 @@ void emit_frame_sent(struct engine *engine, struct emit_frame *frame, size_t siz
 
 /* ---- engine_outcome.c ---- */
 
+/* The broker says it is gone: by its name there may be another one, with other partitions. */
+void emit_topic_again(struct engine *engine, struct emit_topic *topic);
 /* A batch that cannot be sent at all: fails as if the broker had refused it. */
 void emit_refuse_unsent(struct engine *engine, struct emit_batch *batch, int code);
 /* The connection is gone: what was in flight comes first, and may have been stored. */

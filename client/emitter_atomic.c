@@ -15,8 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EVENTS_MAX 1024
-
 struct emitter_source {
     struct emitter_source *next;
     const crier *owner; /* who opened with its name last; NULL: it is closed */
@@ -172,7 +170,7 @@ int emitter_bus_emit_atomic(crier *bus, const struct crier_atomic_event *events,
     unsigned before;
     int rc;
 
-    if (count == 0 || count > EVENTS_MAX)
+    if (count == 0 || count > CRIER_ATOMIC_EVENTS_MAX)
         return CRIER_EINVAL;
     if (!(made = calloc(count, sizeof(*made))))
         return CRIER_ENOMEM;

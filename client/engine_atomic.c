@@ -7,7 +7,8 @@
  * Failures, all so that the order of the source is kept: after a refusal or an unknown outcome nothing more goes until
  * everything in flight has an outcome, then what is left goes again, from the oldest.
  *   refused, retriable      the same again, after a delay
- *   refused for good        it fails; what stood on it (CRIER_ESEQUENCE) goes again
+ *   refused for good        it fails; what stood on it (CRIER_ESEQUENCE) goes again. CRIER_ENOTOPIC: its topics are asked
+ *                           for anew
  *   unknown, or the connection is lost    the same bytes again: the broker tells by the position what it has stored
  *   fenced                  with a name: ask HELLO, whose answer is definite; then everything fails, and the bus goes on
  *                           without its name
@@ -113,7 +114,7 @@ static bool topics_known(struct engine *engine, struct atomic_emit *atomic, int 
 
     for (uint32_t i = 0; i < atomic->event_count; i++) {
         struct emit_topic *topic = atomic->events[i].topic;
-        if (topic->known)
+        if (topic->known && topic->state != EMIT_TOPIC_ASKED) /* not again, because it was gone */
             continue;
         known = false;
         if (topic->state == EMIT_TOPIC_NEW && atomic->asked && topic->answer_code < 0)
@@ -275,6 +276,8 @@ static void refused(struct engine *engine, struct atomic_emit *atomic, int code,
     } else if (error_retriable(code) || (atomic->maybe_stored && code == CRIER_EIO)) {
         engine->atomic_retry = true; /* EIO says nothing about the time before it */
     } else {
+        for (uint32_t i = 0; code == CRIER_ENOTOPIC && i < atomic->event_count; i++)
+            emit_topic_again(engine, atomic->events[i].topic);
         settle(engine, atomic, code, -1, text); /* the position tells: it is not stored */
     }
 }

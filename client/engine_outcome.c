@@ -236,6 +236,17 @@ static void lane_stored(struct emit_lane *lane, int32_t after)
         lane->stored_sequence = after;
 }
 
+void emit_topic_again(struct engine *engine, struct emit_topic *topic)
+{
+    enum emit_topic_state state = topic->state;
+
+    if (state == EMIT_TOPIC_ASKED || topic->inbox)
+        return;
+    topic->state = EMIT_TOPIC_ASKED;
+    if (request_topic(engine, topic) < 0)
+        topic->state = state;
+}
+
 static void batch_refused(struct engine *engine, struct emit_batch *batch, int code, const char *text)
 {
     struct emit_lane *lane = batch->lane;
@@ -260,11 +271,8 @@ static void batch_refused(struct engine *engine, struct emit_batch *batch, int c
         batch_settle(engine, batch, CRIER_EUNKNOWN, -1, text);
         break;
     case FAIL:
-        if (code == CRIER_ENOTOPIC && lane->topic->state == EMIT_TOPIC_KNOWN && !lane->topic->inbox) {
-            lane->topic->state = EMIT_TOPIC_ASKED; /* it may have another number now */
-            if (request_topic(engine, lane->topic) < 0)
-                lane->topic->state = EMIT_TOPIC_KNOWN;
-        }
+        if (code == CRIER_ENOTOPIC)
+            emit_topic_again(engine, lane->topic);
         batch_settle(engine, batch, code, -1, text);
         break;
     }

@@ -127,7 +127,7 @@ int stage_emit_atomic(struct stage *stage, const struct crier_atomic_event *even
     *ret_wake = false;
     if (stage->closed)
         return CRIER_ECLOSED;
-    if (count == 0 || count > ATOMIC_EVENTS_MAX)
+    if (count == 0 || count > CRIER_ATOMIC_EVENTS_MAX)
         return CRIER_EINVAL;
     if ((rc = position_check(stage, options)) < 0 ||
         (rc = events_check(stage, events, count, timestamp_ms, &header_count, &size)) < 0)

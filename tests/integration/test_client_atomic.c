@@ -4,6 +4,7 @@
 #include "tests/support/broker_fixture.h"
 
 #include <criterion/criterion.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,6 +196,62 @@ Test(atomic, an_expected_offset_lets_one_of_two_writers_through)
     cr_assert_eq(probe.done_failed, 10);
     cr_assert_eq(probe.last_code, CRIER_EOFFSET);
     cr_assert_eq(crier_emit_with(bus, "t", "x", 1, &expects), CRIER_EINVAL, "only an atomic emit expects");
+    cr_assert_eq(crier_close(bus), 0);
+    probe_finish(&probe);
+    cr_assert_eq(broker_destroy(broker), 0);
+}
+
+/* An older program's options are shorter; a newer one's are longer, and wish for nothing this library does not know. */
+Test(atomic, options_of_another_version_are_taken)
+{
+    struct broker *broker = broker_start(NULL);
+    struct probe probe;
+    crier *bus = NULL;
+    struct {
+        struct crier_emit_options options;
+        uint64_t later;
+    } newer = {crier_emit_options_default(), 0};
+    struct crier_emit_options older = crier_emit_options_default();
+    struct crier_atomic_event events[] = {
+        {"t", "x", 1, NULL}, {"t", "y", 1, &older}, {"t", "z", 1, &newer.options}};
+    struct crier_atomic_options options = crier_atomic_options_default();
+    probe_init(&probe);
+    options.done = probe_done;
+    options.ctx = &probe;
+    older.struct_size = offsetof(struct crier_emit_options, expects);
+    older.expects = true; /* behind its end: says nothing */
+    older.expected_offset = 99;
+    newer.options.struct_size = sizeof(newer);
+    cr_assert_eq(crier_open(broker_url(broker), NULL, &bus), 0);
+    cr_assert_eq(crier_emit_atomic(bus, events, 3, &options), 0);
+    newer.later = 1;
+    cr_assert_eq(crier_emit_atomic(bus, events, 3, &options), CRIER_EINVAL);
+    cr_assert_eq(crier_flush(bus, -1), 0);
+    cr_assert_eq(probe.done_count, 1);
+    cr_assert_eq(probe.done_failed, 0);
+    cr_assert_eq(crier_close(bus), 0);
+    probe_finish(&probe);
+    cr_assert_eq(broker_destroy(broker), 0);
+}
+
+/* A topic that was deleted and made anew has other partitions: the first step finds out, the next goes there. */
+Test(atomic, a_topic_that_was_deleted_is_found_again)
+{
+    struct broker *broker = broker_start(NULL);
+    struct probe probe;
+    crier *bus = open_named(broker, "file");
+    probe_init(&probe);
+    cr_assert_eq(emit_line(bus, 1, &probe), 0);
+    cr_assert_eq(crier_flush(bus, -1), 0);
+    cr_assert_eq(crier_topic_delete(bus, "left"), 0);
+    cr_assert_eq(emit_line(bus, 2, &probe), 0);
+    cr_assert_eq(crier_flush(bus, -1), 0);
+    cr_assert_eq(probe.done_failed, 1);
+    cr_assert_eq(probe.last_code, CRIER_ENOTOPIC);
+    cr_assert_eq(emit_line(bus, 3, &probe), 0);
+    cr_assert_eq(crier_flush(bus, -1), 0);
+    cr_assert_eq(probe.done_failed, 1);
+    cr_assert_eq(probe.done_count, 3);
     cr_assert_eq(crier_close(bus), 0);
     probe_finish(&probe);
     cr_assert_eq(broker_destroy(broker), 0);

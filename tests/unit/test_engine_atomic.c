@@ -135,6 +135,28 @@ Test(atomic, one_that_is_refused_for_good_fails_alone_and_the_next_goes_again)
     rig_finish(&rig);
 }
 
+Test(atomic, topics_that_are_gone_are_asked_for_anew_and_the_next_step_waits_for_them)
+{
+    struct rig rig;
+    struct sent sent;
+    open_rig(&rig, NULL);
+    emit(&rig, 0);
+    know_topics(&rig);
+    expect_emit(&rig, &sent, 1, 0);
+    answer(&rig, &sent, WIRE__OUTCOME__REFUSED, CRIER_ENOTOPIC);
+    cr_assert_eq(told, 1);
+    cr_assert_eq(codes[0], CRIER_ENOTOPIC);
+    emit(&rig, 0);
+    know_topics(&rig); /* both, each once */
+    const Wire__Emit *message = expect_emit(&rig, &sent, 2, 0);
+    cr_assert_eq(message->parts[0]->partition, RIG_PARTITION);
+    answer(&rig, &sent, WIRE__OUTCOME__OK, 0);
+    cr_assert_eq(told, 2);
+    cr_assert_eq(codes[1], 0);
+    cr_assert(rig_sent_nothing(&rig));
+    rig_finish(&rig);
+}
+
 Test(atomic, a_full_disk_and_an_unknown_outcome_are_tried_again_in_order)
 {
     struct rig rig;

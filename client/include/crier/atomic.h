@@ -22,6 +22,8 @@
 extern "C" {
 #endif
 
+#define CRIER_ATOMIC_EVENTS_MAX 1024 /* of one atomic emit */
+
 /* One event of an atomic emit. */
 struct crier_atomic_event {
     const char *topic;                        /* borrowed for the call, as all of it */
@@ -58,7 +60,7 @@ static inline struct crier_atomic_options crier_atomic_options_default(void)
  * or below that position succeeds and is not stored again. When another bus opens with the same name, this one has lost it:
  * what has no outcome fails with CRIER_EFENCED (or CRIER_EUNKNOWN, if it was sent), and so does every call from then on.
  *
- * events   copied; 1 .. 1,024, all of which fit one frame (16 MiB)
+ * events   copied; 1 .. CRIER_ATOMIC_EVENTS_MAX, all of which fit one frame (16 MiB)
  * options  copied; NULL: the defaults
  *
  * Returns as crier_emit_with, and CRIER_EFENCED; CRIER_EINVAL also for a position that does not grow. The outcome may also be
