@@ -435,7 +435,8 @@ int crier_emit_atomic(crier *bus, const struct crier_atomic_event *events, size_
         return rc;
     if (copies)
         events = copies;
-    rc = bus->emitter ? emitter_bus_emit_atomic(bus, events, count, &copy) : bus_emit_atomic(bus, events, count, &copy);
+    rc = bus->emitter ? emitter_bus_emit_atomic(bus, events, count, &copy)
+                      : bus_emit_atomic(bus, events, count, &copy);
     free(copies);
     return rc;
 }

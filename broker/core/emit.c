@@ -5,11 +5,17 @@
  *              No room in the store's queue: the emit waits in line; the producers' grants bound that line. */
 #include "broker/core/shard_internal.h"
 
-struct emit *emit_create(uint32_t part_count)
+struct emit *emit_create(uint32_t part_count, uint32_t consumed_count)
 {
     struct emit *emit = calloc(1, sizeof(*emit) + part_count * sizeof(emit->parts[0]));
-    if (emit)
-        emit->part_count = part_count;
+    if (!emit)
+        return NULL;
+    emit->part_count = part_count;
+    emit->consumed_count = consumed_count;
+    if (consumed_count && !(emit->consumed = calloc(consumed_count, sizeof(*emit->consumed)))) {
+        free(emit);
+        return NULL;
+    }
     return emit;
 }
 
@@ -19,6 +25,7 @@ void emit_destroy(struct emit *emit)
         return;
     for (uint32_t i = 0; i < emit->part_count; i++)
         slice_unref(&emit->parts[i].batch);
+    free(emit->consumed);
     free(emit);
 }
 

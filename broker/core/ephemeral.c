@@ -153,7 +153,7 @@ bool ephemeral_emit(struct session *session, struct emit *emit)
             emit->why = "an ephemeral topic takes memory emits";
         handed++;
     }
-    if (handed < emit->part_count)
+    if (handed < emit->part_count || emit->atomic) /* that may have no parts */
         return false;
     session_emitted(session, emit);
     emit_destroy(emit);

@@ -51,6 +51,11 @@ struct emit_part {
     uint32_t listeners;
 };
 
+/* A group's position that is moved by an atomic emit, from `previous` to `offset`, by the member with this generation. */
+struct consumed {
+    uint64_t generation, partition, offset, previous;
+};
+
 struct emit {
     struct emit *next;
     struct token token;
@@ -60,15 +65,18 @@ struct emit {
     bool atomic;       /* all parts or none; by its position in a source it is known when it comes again */
     bool named;        /* the producer has a name */
     uint64_t producer_id, source_position, source_previous;
-    int code;        /* atomic: found by the shard, told when what it was found by is durable */
-    bool duplicate;  /* atomic: the same */
+    struct consumed *consumed; /* atomic: stored with it, or nothing is; owned */
+    uint32_t consumed_count;
+    int code;       /* atomic: found by the session or the shard, told when what it was found by is durable */
+    bool duplicate; /* atomic: the same */
+    enum emit_outcome outcome; /* atomic: of all its parts, also if there are none */
     const char *why; /* static text about the first part that was not stored; NULL: the code's own */
     uint32_t part_count;
     struct emit_part parts[];
 };
 
-struct emit *emit_create(uint32_t part_count); /* NULL: out of memory */
-void emit_destroy(struct emit *emit);          /* drops the references */
+struct emit *emit_create(uint32_t part_count, uint32_t consumed_count); /* NULL: out of memory */
+void emit_destroy(struct emit *emit);                                   /* drops the references */
 
 /* ---- the other requests ---- */
 

@@ -7,20 +7,27 @@
 #include "broker/core/session_internal.h"
 
 /* What contradicts itself in an emit of either kind; NULL: nothing. */
-static const char *kind_problem(const struct emit *emit, const struct emit_part *part)
+static const char *emit_problem(const struct emit *emit)
 {
-    if ((part->delay_us || part->at_us) && (emit->atomic || emit->memory || part->at_us < 0))
-        return "an emit with a time is durable, and not atomic";
     if (!emit->atomic)
-        return part->expects || emit->source_position
-                   ? "only an atomic emit expects offsets or has a position"
-                   : NULL;
+        return emit->source_position || emit->consumed_count ? "only an atomic emit has positions" : NULL;
     if (emit->memory)
         return "an atomic emit is durable";
     if (emit->source_position == 0 || emit->source_previous >= emit->source_position)
         return "an atomic emit has a source position, from 1, beyond the one before it";
-    return part->header.producer_id >= 0 ? "an atomic emit is known by its source position, not by sequences"
-                                         : NULL;
+    return NULL;
+}
+
+/* The same, in one of its parts. */
+static const char *part_problem(const struct emit *emit, const struct emit_part *part)
+{
+    if ((part->delay_us || part->at_us) && (emit->atomic || emit->memory || part->at_us < 0))
+        return "an emit with a time is durable, and not atomic";
+    if (!emit->atomic && part->expects)
+        return "only an atomic emit expects offsets";
+    if (emit->atomic && part->header.producer_id >= 0)
+        return "an atomic emit is known by its source position, not by sequences";
+    return emit_problem(emit);
 }
 
 /* Of an emit that somebody has to hear. A durable one may come again when it is stored, whoever listens then. */
@@ -46,7 +53,7 @@ static void part_check(const struct session *session, struct emit *emit, struct 
                (emit->memory || part->header.producer_epoch < 0 || part->header.base_sequence < 0)) {
         rc = WIRE_CRIER_EINVAL;
         why = emit->memory ? "memory emits carry no sequence" : "a producer id needs an epoch and a sequence";
-    } else if (rc == 0 && (why = kind_problem(emit, part))) {
+    } else if (rc == 0 && (why = part_problem(emit, part))) {
         rc = WIRE_CRIER_EINVAL;
     } else if (rc == 0 && heard) {
         rc = heard_code(session, emit, part->partition);
@@ -62,13 +69,27 @@ static bool parts_fit(const Wire__Emit *message, size_t attachment_size)
     uint64_t sum = 0;
     for (size_t i = 0; i < message->n_parts; i++)
         sum += message->parts[i]->size;
-    return message->n_parts > 0 && message->n_parts <= EMIT_PARTS_MAX && sum == attachment_size;
+    if (message->n_parts == 0 && !(message->atomic && message->n_positions > 0))
+        return false;
+    return message->n_parts <= EMIT_PARTS_MAX && message->n_positions <= EMIT_PARTS_MAX &&
+           sum == attachment_size;
+}
+
+static void consumed_read(struct emit *emit, const Wire__Emit *message)
+{
+    for (uint32_t i = 0; i < emit->consumed_count; i++) {
+        const Wire__EmitPosition *position = message->positions[i];
+        emit->consumed[i] = (struct consumed){.generation = position->generation,
+                                              .partition = position->partition,
+                                              .offset = position->offset,
+                                              .previous = position->previous};
+    }
 }
 
 static struct emit *emit_build(struct core_connection *connection, const Wire__Emit *message,
                                const struct frame *frame, struct slice bytes)
 {
-    struct emit *emit = emit_create((uint32_t)message->n_parts);
+    struct emit *emit = emit_create((uint32_t)message->n_parts, (uint32_t)message->n_positions);
     if (!emit)
         return NULL;
     emit->token = (struct token){connection->id, message->request};
@@ -79,6 +100,9 @@ static struct emit *emit_build(struct core_connection *connection, const Wire__E
     emit->producer_id = connection->producer_id;
     emit->source_position = message->source_position;
     emit->source_previous = message->source_previous;
+    consumed_read(emit, message);
+    if (emit->atomic && (emit->why = emit_problem(emit)))
+        emit->code = WIRE_CRIER_EINVAL;
     uint8_t *at = bytes.data + (frame->attachment - bytes.data);
     for (size_t i = 0; i < message->n_parts; i++) {
         struct emit_part *part = &emit->parts[i];
@@ -162,10 +186,19 @@ void frame_credit_return(struct core_connection *connection, const struct frame 
 static void emitted_send(struct core_connection *connection, const struct emit *emit)
 {
     struct arena *arena = &connection->session->arena;
+    size_t count = emit->part_count ? emit->part_count : 1; /* of positions alone: one that is about them */
     arena_reset(arena);
-    Wire__EmittedPart *parts = arena_allocate(arena, emit->part_count * sizeof(*parts));
-    Wire__EmittedPart **pointers = arena_allocate(arena, emit->part_count * sizeof(Wire__EmittedPart *));
+    Wire__EmittedPart *parts = arena_allocate(arena, count * sizeof(*parts));
+    Wire__EmittedPart **pointers = arena_allocate(arena, count * sizeof(Wire__EmittedPart *));
     CHECK(parts && pointers); /* it held the request's own, larger, form */
+    if (emit->part_count == 0) {
+        wire__emitted_part__init(&parts[0]);
+        parts[0].outcome = (Wire__Outcome)emit->outcome;
+        parts[0].code = emit->code;
+        parts[0].base_offset = -1;
+        parts[0].duplicate = emit->duplicate && emit->code == 0;
+        pointers[0] = &parts[0];
+    }
     for (uint32_t i = 0; i < emit->part_count; i++) {
         const struct emit_part *part = &emit->parts[i];
         wire__emitted_part__init(&parts[i]);
@@ -181,7 +214,7 @@ static void emitted_send(struct core_connection *connection, const struct emit *
     Wire__Emitted message = WIRE__EMITTED__INIT;
     message.request = emit->token.request;
     message.parts = pointers;
-    message.n_parts = emit->part_count;
+    message.n_parts = count;
     if (emit->why)
         message.text = (char *)emit->why;
     connection_send(connection, FRAME_EMITTED, &message.base, NULL, 0);

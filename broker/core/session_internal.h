@@ -23,7 +23,7 @@
 #include "proto/error.h"
 
 #define WIRE_VERSION          1u
-#define WIRE_FEATURE_LEVEL    2u
+#define WIRE_FEATURE_LEVEL    3u
 #define UNANSWERED_MAX        256u /* requests of one connection; above, it is not read until some are answered */
 #define DELIVER_UNSENT_MAX    (256u * 1024) /* DELIVER is written only while less than this is unsent */
 #define DELIVER_FRAME_BYTES   (256u * 1024) /* batches gathered into one DELIVER, at least one */

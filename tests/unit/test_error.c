@@ -26,10 +26,12 @@ Test(error, the_table_has_every_public_code)
 {
     for (int code = CRIER_EOFFSET; code < CRIER_OK; code++)
         cr_assert_str_neq(error_name(code), "CRIER_E?", "%d", code);
-    cr_assert_str_neq(error_name(CRIER_ECANCELED), "CRIER_E?");
-    cr_assert_str_neq(error_name(CRIER_ENOLISTENER), "CRIER_E?");
+    for (int code = CRIER_ENOLISTENER; code < CRIER_EOFFSET; code++)
+        cr_assert_str_neq(error_name(code), "CRIER_E?", "%d", code);
     for (int code = CRIER_ENOLISTENER - 1; code > CRIER_ENOSCHEDULE; code--) /* not given out yet */
-        cr_assert_str_eq(error_name(code), "CRIER_E?", "%d: a newer code: have it in this test", code);
+        if (code != CRIER_EREVOKED)
+            cr_assert_str_eq(error_name(code), "CRIER_E?", "%d: a newer code: have it in this test", code);
+    cr_assert_str_neq(error_name(CRIER_EREVOKED), "CRIER_E?");
     cr_assert_str_neq(error_name(CRIER_ENOSCHEDULE), "CRIER_E?");
     cr_assert_str_eq(error_name(CRIER_ENOSCHEDULE - 1), "CRIER_E?", "a newer code: move this test's end");
 }
