@@ -154,9 +154,11 @@ static void credit_return(struct engine *engine, struct crier_listener *listener
 /* The first delivery is through. */
 static void delivery_end(struct engine *engine)
 {
-    struct delivery *delivery = LIST_ENTRY(list_take(&engine->deliveries), struct delivery, link);
+    CHECK(!list_is_empty(&engine->deliveries));
+    struct delivery *delivery = LIST_ENTRY(engine->deliveries.next, struct delivery, link);
     struct crier_listener *listener = delivery->listener;
 
+    list_remove(&delivery->link);
     walk_end(engine);
     if (delivery->taken > 0) {
         list_append(&engine->held, &delivery->link);

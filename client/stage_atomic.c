@@ -144,7 +144,7 @@ int stage_emit_atomic(struct stage *stage, const struct crier_atomic_event *even
     atomic->charged = charged;
     atomic->done = options ? options->done : NULL;
     atomic->ctx = options ? options->ctx : NULL;
-    atomic->position = stage->named ? options->source_position : stage->atomic_last + 1;
+    atomic->position = stage->named && options ? options->source_position : stage->atomic_last + 1;
     atomic->ticket = stage->ticket_next++;
     stage->atomic_last = atomic->position;
     stage->pending_bytes += charged;

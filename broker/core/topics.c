@@ -4,6 +4,8 @@
  * numbers are given out once and never again, also when the entry that would have created them is refused. */
 #include "broker/core/shard_internal.h"
 
+#include "base/check.h"
+
 bool topic_name_valid(const char *name)
 {
     size_t length = strlen(name);
@@ -99,8 +101,11 @@ static struct partition_info partition_info(const struct partition *partition)
 static void topic_tell(const struct shard *shard, const struct topic *topic,
                        struct partition_info *partitions, struct topic_info *ret_info)
 {
-    for (uint32_t i = 0; i < topic->partition_count; i++)
-        partitions[i] = partition_info(partition_find(shard, topic->partitions[i]));
+    for (uint32_t i = 0; i < topic->partition_count; i++) {
+        const struct partition *partition = partition_find(shard, topic->partitions[i]);
+        CHECK(partition);
+        partitions[i] = partition_info(partition);
+    }
     *ret_info = (struct topic_info){.name = topic->name,
                                     .id = topic->id,
                                     .partitions = partitions,

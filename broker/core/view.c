@@ -5,6 +5,8 @@
  * Owns:        views, by partition number; the names of topics, in a trie, for patterns. */
 #include "broker/core/session_internal.h"
 
+#include "base/check.h"
+
 struct view *view_find(const struct session *session, uint64_t partition)
 {
     if (partition >> 63)
@@ -56,7 +58,9 @@ void session_topic(void *ctx, const struct topic_info *info)
 /* Cursors below are told when it is their turn: listener_deliver() and read_done() look at it first. */
 void session_log_start(void *ctx, const struct partition_info *info)
 {
-    view_find(ctx, info->id)->log_start = info->log_start;
+    struct view *view = view_find(ctx, info->id);
+    CHECK(view);
+    view->log_start = info->log_start;
 }
 
 /* ---- a topic goes ---- */
@@ -85,7 +89,9 @@ static void listeners_end(struct core_connection *connection, const struct topic
 void session_deleted(void *ctx, const struct topic_info *info)
 {
     struct session *session = ctx;
-    struct topic_view *topic = view_find(session, info->partitions[0].id)->topic;
+    struct view *first = view_find(session, info->partitions[0].id);
+    CHECK(first);
+    struct topic_view *topic = first->topic;
     struct core_connection *connection, *next;
     HASH_ITER (hh, session->connections, connection, next)
         listeners_end(connection, topic);
