@@ -192,7 +192,7 @@ int crier_future_settle(crier_future *future, const crier_result *result, void (
 
 crier_future *crier_future_retain(crier_future *future)
 {
-    return future_public(future_retain(inner(future)));
+    return future ? future_public(future_retain(inner(future))) : NULL;
 }
 
 void crier_future_release(crier_future *future)

@@ -120,14 +120,14 @@ int crier_shutdown_add(crier_shutdown *shutdown, const char *name, int (*hook)(v
 
 int crier_shutdown_fd(const crier_shutdown *shutdown)
 {
-    return shutdown->poll_fd;
+    return shutdown ? shutdown->poll_fd : CRIER_EINVAL;
 }
 
 void crier_shutdown_ask(crier_shutdown *shutdown)
 {
     uint64_t one = 1;
 
-    if (write(shutdown->ask_fd, &one, sizeof(one)) < 0) {
+    if (shutdown && write(shutdown->ask_fd, &one, sizeof(one)) < 0) {
         /* full: it has been asked often enough */
     }
 }

@@ -12,6 +12,9 @@ if(TARGET crierd) # with it comes broker_fixture
              LIBS client broker_fixture LABELS integration tsan)
   crier_test(test_client_threads ${CMAKE_CURRENT_LIST_DIR}/test_client_threads.c PLAIN
              LIBS client broker_fixture LABELS integration tsan)
+  add_test(NAME public_calls_are_tested_and_explained
+           COMMAND ${CMAKE_CURRENT_LIST_DIR}/public_calls.sh $<TARGET_FILE:crier_shared>)
+  set_tests_properties(public_calls_are_tested_and_explained PROPERTIES LABELS integration)
   if(NOT CRIER_SANITIZE AND NOT CRIER_COVERAGE) # an application outside knows nothing of such flags
     crier_test(test_client_install ${CMAKE_CURRENT_LIST_DIR}/test_client_install.c PLAIN
                LIBS broker_fixture LABELS integration)

@@ -4,13 +4,17 @@ if(TARGET crier_embed_static AND TARGET crierd)
              LIBS crier_embed_static broker_fixture LABELS integration)
   crier_test(test_recorder ${CMAKE_CURRENT_LIST_DIR}/test_recorder.c
              LIBS crier_embed_static Threads::Threads LABELS integration)
-  crier_test(test_api_memory ${CMAKE_CURRENT_LIST_DIR}/test_api_memory.c
-             ${CMAKE_SOURCE_DIR}/tests/support/allocation.c LIBS client broker_fixture LABELS integration)
-  target_link_options(test_api_memory PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free)
+  foreach(subject api_memory api_loop_memory)
+    crier_test(test_${subject} ${CMAKE_CURRENT_LIST_DIR}/test_${subject}.c
+               ${CMAKE_SOURCE_DIR}/tests/support/allocation.c LIBS client broker_fixture LABELS integration)
+    target_link_options(test_${subject} PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free)
+  endforeach()
   crier_test(test_thread_failure ${CMAKE_CURRENT_LIST_DIR}/test_thread_failure.c
              ${CMAKE_CURRENT_LIST_DIR}/client_probe.c LIBS crier_embed_static broker_fixture LABELS integration)
   target_link_options(test_thread_failure PRIVATE -Wl,--wrap=pthread_create)
   crier_test(test_api ${CMAKE_CURRENT_LIST_DIR}/test_api.c ${CMAKE_CURRENT_LIST_DIR}/client_probe.c
+             LIBS crier_embed_static Threads::Threads LABELS integration)
+  crier_test(test_api_more ${CMAKE_CURRENT_LIST_DIR}/test_api_more.c
              LIBS crier_embed_static Threads::Threads LABELS integration)
   crier_test(test_polled ${CMAKE_CURRENT_LIST_DIR}/test_polled.c ${CMAKE_CURRENT_LIST_DIR}/client_probe.c
              LIBS crier_embed_static broker_fixture LABELS integration)

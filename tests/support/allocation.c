@@ -2,6 +2,7 @@
 #include "tests/support/allocation.h"
 
 #include <malloc.h>
+#include <stdatomic.h>
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -14,12 +15,12 @@ void *__wrap_realloc(void *pointer, size_t size);
 void __wrap_free(void *pointer);
 
 static struct {
-    long out;
+    _Atomic long out;   /* atomic, as bytes: a worker pool's threads free too */
     long until_failure; /* -1: never */
     size_t size_max;
     unsigned long count;
     bool for_ever;
-    size_t bytes;
+    _Atomic size_t bytes;
 } allocation = {.until_failure = -1};
 
 void allocation_fail_after(unsigned skip)

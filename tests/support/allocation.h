@@ -3,7 +3,7 @@
  * A test that links allocation.c with the linker options in ALLOCATION_WRAP (tests/unit/base.cmake) sees every malloc,
  * calloc, realloc and free of our own code pass through here; the system's libraries keep theirs.
  *
- * Thread: single-threaded tests only. */
+ * Thread: one that allocates; others may free. */
 #ifndef CRIER_TESTS_ALLOCATION_H
 #define CRIER_TESTS_ALLOCATION_H
 

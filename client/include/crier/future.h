@@ -71,7 +71,7 @@ CRIER_API int crier_future_create(crier *bus, crier_future **ret_future);
 CRIER_API int crier_future_settle(crier_future *future, const crier_result *result,
                                   void (*destroy)(void *pointer));
 
-/** One reference more: returned, the same future. Never NULL for one that is not. */
+/** One reference more: returned, the same future; NULL: for NULL. */
 CRIER_API crier_future *crier_future_retain(crier_future *future);
 /** Gives a reference back. Accepts NULL. */
 CRIER_API void crier_future_release(crier_future *future);
