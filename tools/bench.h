@@ -19,6 +19,7 @@
 #define CRIER_TOOLS_BENCH_H
 
 #include "base/histogram.h"
+#include "tools/flush_time.h"
 #include "tools/history.h"
 
 #include "client/include/crier/crier.h"
@@ -119,8 +120,9 @@ struct worker;
 typedef int bench_worker(const struct bench *bench, uint64_t number, struct worker *worker);
 
 struct bench_workload {
-    const char *name;       /* "e2e"; also in the JSON object and in the name of the topic */
-    bool ephemeral;         /* its topic is */
+    const char *name; /* "e2e"; also in the JSON object and in the name of the topic */
+    bool ephemeral;   /* its topic is */
+    bool backlog;     /* the even producers' share is there before the clock runs; the odd ones emit then */
     bench_worker *producer; /* NULL: nobody emits while the clock runs */
     bench_worker *listener; /* NULL: nobody listens, and what was acked is what counts */
     /* Before any worker is there: makes the topic, fills it. No thread may be left when it returns. */
@@ -133,6 +135,8 @@ struct bench_workload {
 int bench_run(struct bench_options *options, const struct bench_workload *workload);
 /* For prepare(): what the producers of this run would have emitted, emitted before it, off the clock. */
 int bench_fill(struct bench *bench, bench_worker *producer);
+/* Likewise, of a workload with a backlog: only what the even producers emit. */
+int bench_fill_backlog(struct bench *bench, bench_worker *producer);
 /* What is wrong with the options, or NULL. */
 const char *bench_complaint(const struct bench_options *options);
 /* A command's run() is this: parse, complain, run. The rows fill a struct bench_options. */
@@ -147,7 +151,7 @@ struct bench_report {
     const char *workload;
     struct bench_summary summary;
     double cpu_s; /* of the workers */
-    int64_t fdatasync_us;
+    struct flush_time fdatasync;
 };
 int bench_report_json(const struct bench_report *report); /* an enum exit_status */
 void bench_report_text(const struct bench_report *report);

@@ -25,7 +25,7 @@ int bench_report_json(const struct bench_report *report)
                   (json_int_t)histogram_percentile(&sum->latency_us, 0.999), "max",
                   (json_int_t)sum->latency_us.max, "samples", (json_int_t)sum->latency_us.count);
     json_t *json = json_pack(
-        "{s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:o,s:f,s:I,s:I,s:I,s:I,s:I}",
+        "{s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:o,s:f,s:I,s:I,s:I,s:I,s:I,s:I}",
         "workload", report->workload, "version", CRIER_VERSION, "topic", report->bench->topic, "durability",
         level_name(options), "size", (json_int_t)options->event_size, "events", (json_int_t)options->events,
         "producers", (json_int_t)options->producers, "listeners", (json_int_t)options->listeners,
@@ -33,9 +33,9 @@ int bench_report_json(const struct bench_report *report)
         (json_int_t)options->rate, "batch", (json_int_t)options->batch_size, "elapsed_s", sum->elapsed_s,
         "events_per_s", sum->events_per_s, "deliveries_per_s", sum->deliveries_per_s, "mb_per_s",
         sum->mb_per_s, "latency_us", latency, "cpu_s", report->cpu_s, "fdatasync_us",
-        (json_int_t)report->fdatasync_us, "lost", (json_int_t)sum->lost, "duplicated",
-        (json_int_t)sum->duplicated, "reordered", (json_int_t)sum->reordered, "strangers",
-        (json_int_t)sum->strangers);
+        (json_int_t)report->fdatasync.p50_us, "fdatasync_p99_us", (json_int_t)report->fdatasync.p99_us,
+        "lost", (json_int_t)sum->lost, "duplicated", (json_int_t)sum->duplicated, "reordered",
+        (json_int_t)sum->reordered, "strangers", (json_int_t)sum->strangers);
 
     if (json == NULL)
         return command_failed("out of memory");
@@ -75,8 +75,8 @@ void bench_report_text(const struct bench_report *report)
                text_duration((int64_t)histogram_percentile(latency, 0.999), text[2]),
                text_duration((int64_t)latency->max, text[3]), text_count(latency->count, text[4]));
     printf("  cpu         %.2f s in producers and listeners\n", report->cpu_s);
-    printf("  fdatasync   %s (median, 4 KiB, in %s)\n", text_duration(report->fdatasync_us, text[0]),
-           options->folder);
+    printf("  fdatasync   p50 %s, p99 %s (4 KiB, in %s)\n", text_duration(report->fdatasync.p50_us, text[0]),
+           text_duration(report->fdatasync.p99_us, text[1]), options->folder);
     printf("  history     %s lost, %s duplicated, %s reordered\n", text_count(sum->lost, text[0]),
            text_count(sum->duplicated, text[1]), text_count(sum->reordered, text[2]));
     if (sum->strangers > 0)

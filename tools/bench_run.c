@@ -90,7 +90,9 @@ static int fork_workers(struct run *run, struct workers *workers)
 
     for (uint64_t i = 0; i < options->listeners && run->workload->listener != NULL && rc == 0; i++)
         rc = workers_fork(workers, listener_main, run, i);
-    for (uint64_t i = 0; i < options->producers && run->workload->producer != NULL && rc == 0; i++)
+    for (uint64_t i = run->workload->backlog;
+         i < options->producers && run->workload->producer != NULL && rc == 0;
+         i += run->workload->backlog ? 2 : 1)
         rc = workers_fork(workers, producer_main, run, i);
     return rc;
 }
@@ -142,7 +144,8 @@ static bool keep_waiting(void *ctx)
     return true;
 }
 
-int bench_fill(struct bench *bench, bench_worker *producer)
+/* By every step-th producer. */
+static int fill(struct bench *bench, bench_worker *producer, uint64_t step)
 {
     const struct bench_workload filling = {.producer = producer};
     struct run run = {.bench = bench, .workload = &filling};
@@ -150,7 +153,7 @@ int bench_fill(struct bench *bench, bench_worker *producer)
 
     bench->sample_interval = 0; /* how old an event is says nothing here */
     int rc = workers_init(&workers, bench->options->producers);
-    for (uint64_t i = 0; i < bench->options->producers && rc == 0; i++)
+    for (uint64_t i = 0; i < bench->options->producers && rc == 0; i += step)
         rc = workers_fork(&workers, producer_main, &run, i);
     if (rc < 0)
         return command_failed("cannot start a process: %s", strerror(-rc));
@@ -163,6 +166,16 @@ int bench_fill(struct bench *bench, bench_worker *producer)
     memset(bench->results->producers, 0,
            sizeof(bench->results->producers)); /* the clock starts with the replay */
     return ok ? STATUS_DONE : command_failed("the topic could not be filled");
+}
+
+int bench_fill(struct bench *bench, bench_worker *producer)
+{
+    return fill(bench, producer, 1);
+}
+
+int bench_fill_backlog(struct bench *bench, bench_worker *producer)
+{
+    return fill(bench, producer, 2);
 }
 
 /* Asks the broker what it holds, once all is over. */
@@ -189,7 +202,7 @@ static int measure(struct run *run)
     struct bench_report report = {.bench = bench, .workload = run->workload->name};
     struct workers workers;
 
-    int rc = flush_time_measure(options->folder, &report.fdatasync_us);
+    int rc = flush_time_measure(options->folder, &report.fdatasync);
     if (rc < 0)
         return command_failed("cannot measure fdatasync in '%s': %s; name another folder with --dir",
                               options->folder, strerror(-rc));
@@ -237,6 +250,8 @@ int bench_run(struct bench_options *options, const struct bench_workload *worklo
     struct run run = {.bench = &bench, .workload = workload};
     uint8_t seed[6];
 
+    if (workload->backlog && options->producers < 2)
+        options->producers = 2; /* one of each kind */
     int rc = random_system(seed, sizeof(seed));
     if (rc < 0)
         return command_failed("no random numbers: %s", strerror(-rc));

@@ -1,7 +1,7 @@
 /* flush_time.c: how long the disk takes to make 4 KiB safe. See flush_time.h.
  *
  * Thread:      any.
- * Happy path:  a temporary file -> write 4 KiB over the same block, fdatasync, again and again -> the median.
+ * Happy path:  a temporary file -> write 4 KiB over the same block, fdatasync, again and again -> percentiles.
  *              The block exists from the first round on, so the flush is timed and not the growing of a file.
  * Failures:    a folder that cannot be written: -errno. The file has no name, so nothing stays behind. */
 #include "tools/flush_time.h"
@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define BLOCK_SIZE 4096
-#define ROUNDS     51 /* odd: the median is one of them */
+#define ROUNDS     101 /* odd: the median is one of them */
 
 static int temporary_file(const char *folder)
 {
@@ -50,7 +50,7 @@ static int compare(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-int flush_time_measure(const char *folder, int64_t *ret_median_us)
+int flush_time_measure(const char *folder, struct flush_time *ret_time)
 {
     int64_t times_us[ROUNDS];
     char block[BLOCK_SIZE];
@@ -65,6 +65,6 @@ int flush_time_measure(const char *folder, int64_t *ret_median_us)
     if (rc < 0)
         return (int)rc;
     qsort(times_us, ROUNDS, sizeof(times_us[0]), compare);
-    *ret_median_us = times_us[ROUNDS / 2];
+    *ret_time = (struct flush_time){.p50_us = times_us[ROUNDS / 2], .p99_us = times_us[ROUNDS * 99 / 100]};
     return 0;
 }

@@ -4,8 +4,12 @@
 
 #include <stdint.h>
 
-/* The median of a few dozen fdatasyncs in a temporary file in `folder`. 0 or -errno. Takes milliseconds on a good disk,
- * half a second on a slow one. */
-int flush_time_measure(const char *folder, int64_t *ret_median_us);
+struct flush_time {
+    int64_t p50_us, p99_us;
+};
+
+/* Of a hundred fdatasyncs in a temporary file in `folder`. 0 or -errno. Takes a hundredth of a second on a good disk, a second
+ * on a slow one. */
+int flush_time_measure(const char *folder, struct flush_time *ret_time);
 
 #endif

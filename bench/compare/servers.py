@@ -5,6 +5,7 @@ by its process id; nothing of it outlives the run, epmd of RabbitMQ included.
 """
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -81,6 +82,21 @@ class Server:
             found += [child for child, parent in parents.items() if parent == pid]
         return found
 
+    def anonymous_mb(self):
+        """Memory that no file stands behind, now."""
+        kib = 0
+        for pid in self._pids():
+            try:
+                with open(f"/proc/{pid}/status") as status:
+                    kib += sum(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
+            except OSError:
+                pass
+        return kib / 1024
+
+    def turn_p99_us(self):
+        """CPU time of its loop's turns, once it has ended; None: it does not tell."""
+        return None
+
     def usage(self):
         """CPU seconds and bytes written so far."""
         cpu_s, written = 0.0, 0
@@ -102,6 +118,11 @@ class Crier(Server):
     def command(self):
         return [f"{self.build}/bin/crierd", "--data", "data", "--listen", self.url]
 
+    def turn_p99_us(self):
+        with open(os.path.join(self.folder, "server.log")) as log:
+            found = re.search(r"TURNS .* p99 (\d+) us", log.read())
+        return int(found[1]) if found else None
+
 
 class Redis(Server):
     program = "redis-server"
@@ -109,7 +130,8 @@ class Redis(Server):
 
     def command(self):
         return ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--dir", self.folder, "--save", "",
-                "--appendonly", "yes", "--appendfsync", self.appendfsync, "--daemonize", "no"]
+                "--appendonly", "yes", "--appendfsync", self.appendfsync, "--daemonize", "no",
+                "--maxclients", "15000"]
 
     settings = "appendonly yes, appendfsync always, save ''"
 

@@ -1,8 +1,8 @@
 /* jetstream.c: NATS JetStream through libnats: a file stream of one replica, published to asynchronously with acks,
  * read by an ordered push consumer.
  *
- * Thread:      main of each worker publishes or waits; in the closed loop a thread per connection publishes and waits for
- *              each ack, as libnats has no other way on many connections. libnats' own threads read and write.
+ * Thread:      main of each worker publishes or waits; the closed loop is nats_closed.c's. libnats' own threads read and
+ *              write.
  * Happy path:  prepare makes the stream; publish, at most WINDOW without ack -> PublishAsyncComplete.
  * Failures:    an ack that is an error: said, exit 1.
  *
@@ -11,13 +11,6 @@
 #include "bench/peers/peer.h"
 #include "tools/bench_workers.h"
 #include "tools/command.h"
-
-#include "base/clock.h"
-
-#include <inttypes.h>
-#include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define WINDOW 4096 /* publishes without an ack */
 
@@ -146,88 +139,26 @@ static int replay_listener(const struct bench *bench, uint64_t number, struct wo
     return listen_from(bench, number, worker, true);
 }
 
-/* ---- a closed loop: a thread per connection, one event in flight on each ---- */
-
-struct closed {
-    pthread_mutex_t lock; /* load: its events, its result */
-    struct load load;
-    int status;
-};
-
-struct flight {
-    struct closed *closed;
-    natsConnection *nats;
-    jsCtx *js;
-    pthread_t thread;
-};
-
-static bool flight_next(struct closed *closed, uint8_t *value)
+static natsStatus publish_one(struct nats_flight *flight, const void *value, int size)
 {
-    pthread_mutex_lock(&closed->lock);
-    bool more = closed->status == STATUS_DONE && load_next(&closed->load);
-    if (more)
-        memcpy(value, closed->load.value, closed->load.bench->options->event_size);
-    pthread_mutex_unlock(&closed->lock);
-    return more;
-}
-
-static void flight_acked(struct closed *closed, natsStatus rc, int64_t emitted_us)
-{
-    pthread_mutex_lock(&closed->lock);
-    if (rc == NATS_OK)
-        peer_confirmed(&closed->load, emitted_us);
-    else if (closed->status == STATUS_DONE)
-        closed->status = fail("publish", rc);
-    pthread_mutex_unlock(&closed->lock);
-}
-
-static void *flight_main(void *ctx)
-{
-    struct flight *flight = ctx;
-    const struct bench *bench = flight->closed->load.bench;
-    uint8_t *value = malloc(bench->options->event_size);
-
-    while (value != NULL && flight_next(flight->closed, value)) {
-        int64_t emitted_us = clock_monotonic_us();
-        flight_acked(
-            flight->closed,
-            js_Publish(NULL, flight->js, bench->topic, value, (int)bench->options->event_size, NULL, NULL),
-            emitted_us);
-    }
-    free(value);
-    return NULL;
+    return js_Publish(NULL, flight->js, flight->bench->topic, value, size, NULL, NULL);
 }
 
 static int closed_producer(const struct bench *bench, uint64_t number, struct worker *worker)
 {
-    struct closed closed = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    uint64_t count = bench->options->connections;
-    struct flight *flights = calloc(count, sizeof(*flights));
-
-    if (bench->options->in_flight != 1)
-        return command_failed("jetstream: one in flight on each connection is all that libnats offers");
-    if (flights == NULL || load_open(&closed.load, bench, number) != STATUS_DONE)
-        return command_failed("out of memory");
-    for (uint64_t i = 0; i < count; i++) {
-        flights[i] = (struct flight){.closed = &closed, .nats = nats_open(bench)};
-        if (flights[i].nats == NULL ||
-            natsConnection_JetStream(&flights[i].js, flights[i].nats, NULL) != NATS_OK)
-            return command_failed("jetstream: connection %" PRIu64 " failed", i);
-    }
-    if (worker_ready(worker)) {
-        for (uint64_t i = 0; i < count; i++)
-            pthread_create(&flights[i].thread, NULL, flight_main, &flights[i]);
-        for (uint64_t i = 0; i < count; i++)
-            pthread_join(flights[i].thread, NULL);
-        load_acked(&closed.load);
-    }
-    exit(closed.status); /* the connections go with the process */
+    return nats_closed(bench, number, worker, publish_one);
 }
 
 static int fill(struct bench *bench)
 {
     int status = prepare(bench);
     return status == STATUS_DONE ? bench_fill(bench, producer) : status;
+}
+
+static int fill_backlog(struct bench *bench)
+{
+    int status = prepare(bench);
+    return status == STATUS_DONE ? bench_fill_backlog(bench, producer) : status;
 }
 
 static int stored(struct bench *bench, uint64_t *ret_count)
@@ -253,7 +184,12 @@ static const struct bench_workload e2e = {
 static const struct bench_workload emit = {
     .name = "emit", .prepare = prepare, .producer = closed_producer, .stored = stored};
 static const struct bench_workload replay = {.name = "replay", .prepare = fill, .listener = replay_listener};
-static const struct bench_workload *const workloads[] = {&e2e, &emit, &replay, NULL};
+static const struct bench_workload drain = {.name = "drain",
+                                            .backlog = true,
+                                            .prepare = fill_backlog,
+                                            .producer = producer,
+                                            .listener = replay_listener};
+static const struct bench_workload *const workloads[] = {&e2e, &emit, &replay, &drain, NULL};
 
 const struct peer jetstream_peer = {
     .name = "jetstream", .about = "NATS JetStream, file storage (libnats)", .workloads = workloads};

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const struct peer *const peers[] = {&redis_peer, &nats_peer, &jetstream_peer, &rabbitmq_peer,
                                            &mosquitto_peer};
@@ -26,6 +27,8 @@ static const struct option_row rows[] = {
      offsetof(struct bench_options, connections)},
     {"in-flight", 'i', NULL, "N", "1", "Events in flight on each (emit).", options_uint64,
      offsetof(struct bench_options, in_flight)},
+    {"rate", 'r', NULL, "N", "0", "Emit so many a second, on time; 0: as fast as they are taken (e2e).",
+     options_uint64, offsetof(struct bench_options, rate)},
 };
 
 struct peer_address peer_address(const struct bench *bench)
@@ -55,16 +58,44 @@ int load_open(struct load *load, const struct bench *bench, uint64_t number)
     return STATUS_DONE;
 }
 
+/* When the next event should leave. Rates are of all producers together. */
+static int64_t due_us(const struct load *load)
+{
+    const struct bench_options *options = load->bench->options;
+    return load->result->started_us +
+           (int64_t)((double)load->next * (double)options->producers * 1e6 / (double)options->rate);
+}
+
+bool load_is_due(const struct load *load)
+{
+    return load->bench->options->rate == 0 || load->next == 0 || clock_monotonic_us() >= due_us(load);
+}
+
+static void sleep_until(int64_t time_us)
+{
+    struct timespec time = {.tv_sec = time_us / 1000000, .tv_nsec = time_us % 1000000 * 1000};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL) == EINTR)
+        ;
+}
+
+/* The time that the next event carries if it is sampled: now or, with a rate, when it is due, which is waited for. */
+static int64_t next_time_us(struct load *load)
+{
+    if (load->next == 0)
+        load->result->started_us = clock_monotonic_us();
+    if (load->bench->options->rate == 0)
+        return load->next == load->sample ? clock_monotonic_us() : 0;
+    int64_t time_us = due_us(load);
+    if (clock_monotonic_us() < time_us)
+        sleep_until(time_us);
+    return time_us;
+}
+
 bool load_next(struct load *load)
 {
-    int64_t time_us = 0;
-
     if (load->next == load->share)
         return false;
-    if (load->next == 0 || load->next == load->sample)
-        time_us = clock_monotonic_us();
-    if (load->next == 0)
-        load->result->started_us = time_us;
+    int64_t time_us = next_time_us(load);
     if (load->next == load->sample)
         load->sample += load->bench->sample_interval;
     else

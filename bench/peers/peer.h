@@ -36,8 +36,10 @@ struct load {
 
 /* 0 or an enum exit_status. */
 int load_open(struct load *load, const struct bench *bench, uint64_t number);
-/* Makes the next event. False: there is none. The first call starts the clock. */
+/* Makes the next event; with a rate, waits until it is due. False: there is none. The first call starts the clock. */
 bool load_next(struct load *load);
+/* Would load_next() not wait? */
+bool load_is_due(const struct load *load);
 /* Everything has been confirmed: stops the clock. */
 void load_acked(struct load *load);
 void load_close(struct load *load);

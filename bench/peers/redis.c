@@ -65,7 +65,7 @@ static int produce(redisContext *redis, struct load *load)
     int status = STATUS_DONE;
 
     while (status == STATUS_DONE) {
-        while (flying < WINDOW && load_next(load)) {
+        while (flying < WINDOW && (flying == 0 || load_is_due(load)) && load_next(load)) {
             if (append(redis, load) < 0)
                 return command_failed("redis: %s", redis->errstr);
             flying++;
@@ -241,6 +241,11 @@ static int fill(struct bench *bench)
     return bench_fill(bench, producer);
 }
 
+static int fill_backlog(struct bench *bench)
+{
+    return bench_fill_backlog(bench, producer);
+}
+
 static int stored(struct bench *bench, uint64_t *ret_count)
 {
     redisContext *redis = open_redis(bench);
@@ -259,6 +264,8 @@ static const struct bench_workload e2e = {
 static const struct bench_workload emit = {
     .name = "emit", .prepare = prepare_nothing, .producer = closed_producer, .stored = stored};
 static const struct bench_workload replay = {.name = "replay", .prepare = fill, .listener = listener};
-static const struct bench_workload *const workloads[] = {&e2e, &emit, &replay, NULL};
+static const struct bench_workload drain = {
+    .name = "drain", .backlog = true, .prepare = fill_backlog, .producer = producer, .listener = listener};
+static const struct bench_workload *const workloads[] = {&e2e, &emit, &replay, &drain, NULL};
 
 const struct peer redis_peer = {.name = "redis", .about = "Redis Streams (hiredis)", .workloads = workloads};

@@ -166,6 +166,18 @@ Test(bench, a_replay_brings_everything_to_each_listener)
     json_decref(json);
 }
 
+/* Half of them are there before; the other half come meanwhile, and behind them. */
+Test(bench, a_backlog_and_what_is_emitted_meanwhile_come_to_each_listener)
+{
+    json_t *json = result(crier_start(url, "bench", "drain", "--events", "20001", "--listeners", "2", "--dir",
+                                      "/tmp", "--json", NULL),
+                          0);
+    expect_clean(json);
+    cr_assert(eq(llong, integer(json, "producers"), 2));
+    expect_positive(json, "events_per_s");
+    json_decref(json);
+}
+
 /* Events leave on time: 2,000 at 10,000 a second take at least the time until the last one is due. */
 Test(bench, requests_get_their_replies_over_several_connections)
 {
