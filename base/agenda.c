@@ -29,8 +29,7 @@ struct agenda {
     pthread_mutex_t lock;
     struct list queues[AGENDA_QUEUES];
     struct list futures;
-    struct agenda_timer **heap;
-    size_t timer_count, timer_capacity;
+    struct heap timers;
     uint64_t timer_number;
     bool closed, dropping;
 };
@@ -63,9 +62,9 @@ void agenda_release(struct agenda *agenda)
 {
     if (!agenda || atomic_fetch_sub_explicit(&agenda->references, 1, memory_order_acq_rel) > 1)
         return;
-    CHECK(agenda->timer_count == 0 && list_is_empty(&agenda->futures));
+    CHECK(agenda->timers.count == 0 && list_is_empty(&agenda->futures));
     pthread_mutex_destroy(&agenda->lock);
-    free(agenda->heap);
+    heap_finish(&agenda->timers);
     free(agenda);
 }
 
@@ -259,72 +258,7 @@ bool agenda_immediates(struct agenda *agenda)
     return ran;
 }
 
-/* ---- timers: a binary heap, the first due on top ---- */
-
-static bool is_before(const struct agenda_timer *a, const struct agenda_timer *b)
-{
-    return a->due_us != b->due_us ? a->due_us < b->due_us : a->number < b->number;
-}
-
-static void heap_put(struct agenda *agenda, size_t place, struct agenda_timer *timer)
-{
-    agenda->heap[place] = timer;
-    timer->place = place;
-}
-
-static void heap_up(struct agenda *agenda, size_t place)
-{
-    struct agenda_timer *timer = agenda->heap[place];
-
-    for (size_t parent; place > 0; place = parent) {
-        parent = (place - 1) / 2;
-        if (!is_before(timer, agenda->heap[parent]))
-            break;
-        heap_put(agenda, place, agenda->heap[parent]);
-    }
-    heap_put(agenda, place, timer);
-}
-
-static void heap_down(struct agenda *agenda, size_t place)
-{
-    struct agenda_timer *timer = agenda->heap[place];
-
-    for (size_t child; (child = 2 * place + 1) < agenda->timer_count; place = child) {
-        if (child + 1 < agenda->timer_count && is_before(agenda->heap[child + 1], agenda->heap[child]))
-            child++;
-        if (!is_before(agenda->heap[child], timer))
-            break;
-        heap_put(agenda, place, agenda->heap[child]);
-    }
-    heap_put(agenda, place, timer);
-}
-
-static void heap_remove(struct agenda *agenda, struct agenda_timer *timer)
-{
-    size_t place = timer->place;
-    struct agenda_timer *last = agenda->heap[--agenda->timer_count];
-
-    timer->place = SIZE_MAX;
-    if (last == timer)
-        return;
-    heap_put(agenda, place, last);
-    heap_up(agenda, place);
-    heap_down(agenda, last->place);
-}
-
-static int heap_reserve(struct agenda *agenda)
-{
-    size_t capacity = agenda->timer_capacity ? 2 * agenda->timer_capacity : 8;
-    struct agenda_timer **grown;
-
-    if (agenda->timer_count < agenda->timer_capacity)
-        return 0;
-    if (!(grown = realloc(agenda->heap, capacity * sizeof(struct agenda_timer *))))
-        return -ENOMEM;
-    agenda->heap = grown;
-    agenda->timer_capacity = capacity;
-    return 0;
-}
+/* ---- timers ---- */
 
 int agenda_timer_add(struct agenda *agenda, struct agenda_timer *timer, int64_t due_us)
 {
@@ -332,13 +266,12 @@ int agenda_timer_add(struct agenda *agenda, struct agenda_timer *timer, int64_t 
     bool first = false;
 
     pthread_mutex_lock(&agenda->lock);
-    rc = agenda->closed ? -EPIPE : heap_reserve(agenda);
+    rc = agenda->closed ? -EPIPE : heap_reserve(&agenda->timers) ? 0 : -ENOMEM;
     if (rc == 0) {
-        timer->due_us = due_us;
-        timer->number = agenda->timer_number++;
-        heap_put(agenda, agenda->timer_count++, timer);
-        heap_up(agenda, timer->place);
-        first = timer->place == 0;
+        timer->node.due_us = due_us;
+        timer->node.number = agenda->timer_number++;
+        heap_add(&agenda->timers, &timer->node);
+        first = heap_first(&agenda->timers) == &timer->node;
     }
     pthread_mutex_unlock(&agenda->lock);
     if (first)
@@ -351,9 +284,9 @@ bool agenda_timer_remove(struct agenda *agenda, struct agenda_timer *timer)
     bool there;
 
     pthread_mutex_lock(&agenda->lock);
-    there = timer->place != SIZE_MAX;
+    there = timer->node.place != HEAP_NOWHERE;
     if (there)
-        heap_remove(agenda, timer);
+        heap_remove(&agenda->timers, &timer->node);
     pthread_mutex_unlock(&agenda->lock);
     return there;
 }
@@ -365,7 +298,7 @@ int64_t agenda_due(struct agenda *agenda)
     if (agenda_is_pending(agenda))
         return 0;
     pthread_mutex_lock(&agenda->lock);
-    due = agenda->timer_count > 0 ? agenda->heap[0]->due_us : AGENDA_NEVER;
+    due = agenda->timers.count > 0 ? heap_first(&agenda->timers)->due_us : AGENDA_NEVER;
     pthread_mutex_unlock(&agenda->lock);
     return due;
 }
@@ -373,15 +306,14 @@ int64_t agenda_due(struct agenda *agenda)
 /* The first timer that is due and was there when the phase began. */
 static struct agenda_timer *timer_take(struct agenda *agenda, int64_t now_us, uint64_t before)
 {
-    struct agenda_timer *timer = NULL;
-
     pthread_mutex_lock(&agenda->lock);
-    if (agenda->timer_count > 0 && agenda->heap[0]->due_us <= now_us && agenda->heap[0]->number < before) {
-        timer = agenda->heap[0];
-        heap_remove(agenda, timer);
-    }
+    struct heap_node *node = heap_first(&agenda->timers);
+    if (node && (node->due_us > now_us || node->number >= before))
+        node = NULL;
+    if (node)
+        heap_remove(&agenda->timers, node);
     pthread_mutex_unlock(&agenda->lock);
-    return timer;
+    return node ? LIST_ENTRY(node, struct agenda_timer, node) : NULL;
 }
 
 bool agenda_timers(struct agenda *agenda, int64_t now_us)

@@ -14,6 +14,7 @@
 #ifndef CRIER_BASE_AGENDA_H
 #define CRIER_BASE_AGENDA_H
 
+#include "base/heap.h"
 #include "base/list.h"
 
 #include <pthread.h>
@@ -32,9 +33,7 @@ struct task {
 
 struct agenda_timer {
     struct task task;
-    int64_t due_us;
-    uint64_t number; /* of equals the one added first is first */
-    size_t place;    /* in the heap; SIZE_MAX: not there */
+    struct heap_node node; /* its number counts up: of equals the one added first is first */
 };
 
 enum agenda_queue { AGENDA_TICK, AGENDA_CONTINUATION, AGENDA_IMMEDIATE, AGENDA_QUEUES };

@@ -501,7 +501,7 @@ int future_timer(struct agenda *agenda, int64_t due_us, struct future **ret)
     timer = future_extra(future);
     list_init(&timer->task.link);
     timer->task.run = timer_run;
-    timer->place = SIZE_MAX;
+    timer->node.place = HEAP_NOWHERE;
     future->cancel = timer_cancel;
     future_retain(future);
     if ((rc = agenda_timer_add(agenda, timer, due_us)) < 0) {

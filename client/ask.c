@@ -338,7 +338,7 @@ static struct ask *ask_create(crier *bus, const struct crier_request_options *op
     ask->bus = bus;
     ask->timer.task.run = on_timeout;
     list_init(&ask->timer.task.link);
-    ask->timer.place = SIZE_MAX;
+    ask->timer.node.place = HEAP_NOWHERE;
     ask->wanted = options->replies ? options->replies : 1;
     ask->replied = options->replied;
     ask->ctx = options->ctx;

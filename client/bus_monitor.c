@@ -39,7 +39,7 @@ static void timer_run(struct task *task, bool dropped)
 {
     struct agenda_timer *timer = LIST_ENTRY(task, struct agenda_timer, task);
     struct bus_monitor *self = LIST_ENTRY(timer, struct bus_monitor, timer);
-    int64_t late_us = clock_monotonic_us() - timer->due_us;
+    int64_t late_us = clock_monotonic_us() - timer->node.due_us;
 
     atomic_store(&self->timing, false);
     if (dropped || !monitor_is_running(&self->monitor))
@@ -136,7 +136,7 @@ static int monitor_get(crier *bus, struct bus_monitor **ret_self)
             return CRIER_ENOMEM;
         }
         made->bus = bus;
-        made->timer = (struct agenda_timer){.task.run = timer_run, .place = SIZE_MAX};
+        made->timer = (struct agenda_timer){.task.run = timer_run, .node.place = HEAP_NOWHERE};
         list_init(&made->timer.task.link);
         if (atomic_compare_exchange_strong(&bus->monitor, &self, made)) {
             self = made;

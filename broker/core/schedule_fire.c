@@ -130,15 +130,16 @@ static size_t gather(struct shard *shard, struct schedule **list, size_t count_m
 {
     struct schedules *schedules = shard->schedules;
     size_t count = 0, bytes = schedules->ahead_bytes;
-    while (count < count_max && bytes < AHEAD_BYTES && schedules->waiting.count > 0 &&
-           schedules->waiting.list[0]->wake_us <= shard->time.now_us) {
-        struct schedule *schedule = schedules->waiting.list[0];
-        bytes += schedule->size;
-        schedule_heap_remove(&schedules->waiting, schedule);
-        list[count++] = schedule;
+    for (struct heap_node *next; count < count_max && bytes < AHEAD_BYTES &&
+                                 (next = heap_first(&schedules->waiting)) &&
+                                 next->due_us <= shard->time.now_us;) {
+        heap_remove(&schedules->waiting, next);
+        list[count++] = schedule_of(next);
+        bytes += schedule_of(next)->size;
     }
-    for (size_t i = 0; i < count; i++) /* they are WAITING until a request takes them */
-        schedule_heap_push(&schedules->waiting, list[i]);
+    for (size_t i = 0; i < count;
+         i++) /* they are WAITING until a request takes them; there is room for them */
+        heap_add(&schedules->waiting, &list[i]->timer);
     qsort(list, count, sizeof(list[0]), by_place);
     return count;
 }
@@ -184,23 +185,22 @@ static void fire(struct shard *shard, struct schedule *schedule)
 
 static void fire_due(struct shard *shard)
 {
-    struct schedule_heap *ready = &shard->schedules->ready;
-    for (unsigned i = 0; i < FIRED_A_TURN && ready->count > 0; i++) {
-        struct schedule *schedule = ready->list[0];
-        if (schedule->wake_us > shard->time.now_us || !entry_make_room(shard, schedule->size, 1))
+    struct heap_node *next;
+    for (unsigned i = 0; i < FIRED_A_TURN && (next = heap_first(&shard->schedules->ready)); i++) {
+        if (next->due_us > shard->time.now_us || !entry_make_room(shard, schedule_of(next)->size, 1))
             return;
-        fire(shard, schedule);
+        fire(shard, schedule_of(next));
     }
 }
 
 static int64_t soonest(const struct schedules *schedules)
 {
     int64_t wake_us = INT64_MAX;
-    if (schedules->waiting.count > 0 && schedules->read_count < READS_MAX &&
-        schedules->ahead_bytes < AHEAD_BYTES)
-        wake_us = schedules->waiting.list[0]->wake_us;
-    if (schedules->ready.count > 0 && schedules->ready.list[0]->wake_us < wake_us)
-        wake_us = schedules->ready.list[0]->wake_us;
+    const struct heap_node *waiting = heap_first(&schedules->waiting), *ready = heap_first(&schedules->ready);
+    if (waiting && schedules->read_count < READS_MAX && schedules->ahead_bytes < AHEAD_BYTES)
+        wake_us = waiting->due_us;
+    if (ready && ready->due_us < wake_us)
+        wake_us = ready->due_us;
     return wake_us;
 }
 

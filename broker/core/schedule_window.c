@@ -16,49 +16,6 @@ struct schedule_fill {
     int64_t retry_us; /* mono */
 };
 
-/* ---- the heap ---- */
-
-static bool earlier(const struct schedule *a, const struct schedule *b)
-{
-    return a->wake_us != b->wake_us ? a->wake_us < b->wake_us : a->key.number < b->key.number;
-}
-
-static void put(struct schedule_heap *heap, size_t at, struct schedule *schedule)
-{
-    heap->list[at] = schedule;
-    schedule->at = at;
-}
-
-static void sift(struct schedule_heap *heap, size_t at, struct schedule *schedule)
-{
-    for (; at > 0 && earlier(schedule, heap->list[(at - 1) / 2]); at = (at - 1) / 2)
-        put(heap, at, heap->list[(at - 1) / 2]);
-    for (size_t child; (child = 2 * at + 1) < heap->count; at = child) {
-        if (child + 1 < heap->count && earlier(heap->list[child + 1], heap->list[child]))
-            child++;
-        if (!earlier(heap->list[child], schedule))
-            break;
-        put(heap, at, heap->list[child]);
-    }
-    put(heap, at, schedule);
-}
-
-void schedule_heap_push(struct schedule_heap *heap, struct schedule *schedule)
-{
-    heap->list = core_grow(heap->list, heap->count, &heap->capacity, sizeof(struct schedule *));
-    heap->list[heap->count] = schedule;
-    heap->count++;
-    sift(heap, heap->count - 1, schedule);
-}
-
-void schedule_heap_remove(struct schedule_heap *heap, struct schedule *schedule)
-{
-    CHECK(heap->list[schedule->at] == schedule);
-    struct schedule *last = heap->list[--heap->count];
-    if (last != schedule)
-        sift(heap, schedule->at, last);
-}
-
 /* ---- ranges ---- */
 
 int schedule_range(struct shard *shard, struct store_range *range, const struct schedule_key *from,
@@ -138,14 +95,14 @@ void schedule_window_shrink(struct shard *shard)
     struct schedule_key *keys = core_alloc(count * sizeof(*keys));
     struct schedule **later = core_alloc(count * sizeof(struct schedule *));
     for (size_t i = 0; i < count; i++)
-        keys[i] = schedules->waiting.list[i]->key;
+        keys[i] = schedule_of(schedules->waiting.nodes[i])->key;
     qsort(keys, count, sizeof(*keys), by_key);
     schedules->end = keys[shard->config.schedule_window];
     schedules->whole = false;
     size_t later_count = 0;
     for (size_t i = 0; i < count; i++)
-        if (schedule_key_order(&schedules->waiting.list[i]->key, &schedules->end) >= 0)
-            later[later_count++] = schedules->waiting.list[i];
+        if (schedule_key_order(&schedule_of(schedules->waiting.nodes[i])->key, &schedules->end) >= 0)
+            later[later_count++] = schedule_of(schedules->waiting.nodes[i]);
     for (size_t i = 0; i < later_count; i++)
         schedule_enter(shard, later[i], SCHEDULE_OUTSIDE, 0);
     free(later);

@@ -24,9 +24,16 @@ struct schedule *schedule_add(struct shard *shard, const struct schedule_key *ke
     struct schedule *schedule = core_alloc(sizeof(*schedule));
     schedule->row.kind = ROW_SCHEDULE;
     schedule->key = *key;
+    schedule->timer = (struct heap_node){.number = key->number, .place = HEAP_NOWHERE};
     HASH_ADD(hh, shard->schedules->all, key, sizeof(schedule->key), schedule);
     DL_APPEND(shard->schedules->outside, schedule);
     return schedule;
+}
+
+static void timer_add(struct heap *heap, struct schedule *schedule)
+{
+    CHECK(heap_reserve(heap));
+    heap_add(heap, &schedule->timer);
 }
 
 static void place_left(struct schedules *schedules, struct schedule *schedule)
@@ -36,13 +43,13 @@ static void place_left(struct schedules *schedules, struct schedule *schedule)
         DL_DELETE(schedules->outside, schedule);
         break;
     case SCHEDULE_WAITING:
-        schedule_heap_remove(&schedules->waiting, schedule);
+        heap_remove(&schedules->waiting, &schedule->timer);
         break;
     case SCHEDULE_READING:
         schedules->ahead_bytes -= schedule->size;
         break;
     case SCHEDULE_READY:
-        schedule_heap_remove(&schedules->ready, schedule);
+        heap_remove(&schedules->ready, &schedule->timer);
         schedules->ahead_bytes -= schedule->size;
         slice_unref(&schedule->batch);
         break;
@@ -69,18 +76,18 @@ void schedule_enter(struct shard *shard, struct schedule *schedule, enum schedul
         schedule->batch = (struct slice){0};
     place_left(schedules, schedule);
     schedule->place = place;
-    schedule->wake_us = wake_us;
+    schedule->timer.due_us = wake_us;
     schedule->entry = 0;
     switch (place) {
     case SCHEDULE_OUTSIDE:
         DL_APPEND(schedules->outside, schedule);
         break;
     case SCHEDULE_WAITING:
-        schedule_heap_push(&schedules->waiting, schedule);
+        timer_add(&schedules->waiting, schedule);
         break;
     case SCHEDULE_READY:
         schedule->batch = batch;
-        schedule_heap_push(&schedules->ready, schedule);
+        timer_add(&schedules->ready, schedule);
         schedules->ahead_bytes += schedule->size;
         break;
     case SCHEDULE_READING:
@@ -430,7 +437,7 @@ void schedules_free(struct shard *shard)
     schedule_fill_free(schedules);
     schedule_reads_free(schedules);
     schedule_questions_free(schedules);
-    free(schedules->waiting.list);
-    free(schedules->ready.list);
+    heap_finish(&schedules->waiting);
+    heap_finish(&schedules->ready);
     free(schedules);
 }

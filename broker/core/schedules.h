@@ -19,6 +19,8 @@
 #ifndef CRIER_BROKER_CORE_SCHEDULES_H
 #define CRIER_BROKER_CORE_SCHEDULES_H
 
+#include "base/heap.h"
+#include "base/list.h"
 #include "broker/core/shard_internal.h"
 
 #define SCHEDULE_TOPIC        "$scheduled"
@@ -49,22 +51,15 @@ struct schedule {
     int64_t created_us;
     uint64_t born; /* the flush that writes it first */
     enum schedule_place place;
-    int64_t wake_us;              /* WAITING, READY: when that ends */
-    size_t at;                    /* WAITING, READY: in the heap */
+    struct heap_node timer;       /* WAITING, READY: when that ends; of equals the older one is first */
     uint64_t entry;               /* LEAVING */
     struct slice batch;           /* READY */
     struct schedule *prev, *next; /* OUTSIDE; GONE and forgotten by the state: `next` among those held */
 };
 
-/* By wake_us, the earliest first. */
-struct schedule_heap {
-    struct schedule **list;
-    size_t count, capacity;
-};
-
 struct schedules {
     struct schedule *all; /* hash */
-    struct schedule_heap waiting, ready;
+    struct heap waiting, ready;
     struct schedule *outside;
     struct schedule *held;   /* forgotten by the state, kept while ranges are under way */
     bool whole;              /* all there are are in memory */
@@ -91,6 +86,11 @@ static inline int schedule_key_order(const struct schedule_key *a, const struct 
 /* ---- schedules.c ---- */
 struct schedule *schedule_find(struct shard *shard, const struct schedule_key *key); /* NULL: not in memory */
 struct schedule *schedule_add(struct shard *shard, const struct schedule_key *key);  /* OUTSIDE, row CLEAN */
+static inline struct schedule *schedule_of(struct heap_node *node)
+{
+    return LIST_ENTRY(node, struct schedule, timer);
+}
+
 /* Into its next place; wake_us: of WAITING and READY. Its batch is dropped unless it is READY then. */
 void schedule_enter(struct shard *shard, struct schedule *schedule, enum schedule_place place,
                     int64_t wake_us);
@@ -111,8 +111,6 @@ int schedule_range(struct shard *shard, struct store_range *range, const struct 
 void schedule_range_over(struct shard *shard);
 bool schedule_row_key(const struct store_row *row, struct schedule_key *ret_key);
 void schedule_fill_free(struct schedules *schedules);
-void schedule_heap_push(struct schedule_heap *heap, struct schedule *schedule);
-void schedule_heap_remove(struct schedule_heap *heap, struct schedule *schedule);
 
 /* ---- schedule_fire.c ---- */
 void schedule_reads_free(struct schedules *schedules);

@@ -408,10 +408,10 @@ static void leases_run_out(struct shard *shard)
         struct member *member;
         DL_FOREACH (crew->crew->members, member) {
             struct worker *worker = member->worker;
-            while (worker && worker->items && worker->items->due_us <= shard->mono_us)
+            while (worker && worker->items && worker->items->timer.due_us <= shard->mono_us)
                 shared_mark_failed(shard, worker->items, &ran_out);
-            if (worker && worker->items && worker->items->due_us < world->lease_due_us)
-                world->lease_due_us = worker->items->due_us;
+            if (worker && worker->items && worker->items->timer.due_us < world->lease_due_us)
+                world->lease_due_us = worker->items->timer.due_us;
         }
     }
 }
@@ -472,5 +472,5 @@ void shared_destroy(struct shard *shard)
         world->free = item->next;
         free(item);
     }
-    free(world->timers);
+    heap_finish(&world->timers);
 }

@@ -12,6 +12,8 @@
 #ifndef CRIER_BROKER_CORE_SHARED_INTERNAL_H
 #define CRIER_BROKER_CORE_SHARED_INTERNAL_H
 
+#include "base/heap.h"
+#include "base/list.h"
 #include "broker/core/ranges.h"
 #include "broker/core/shard_internal.h"
 #include "proto/batch.h"
@@ -54,9 +56,8 @@ struct item {
     bool passed;                      /* below the frontier */
     bool reading;                     /* DYING: it is being read */
     struct worker *worker;            /* LEASED; NULL: of one who is gone */
-    int64_t due_us;                   /* LEASED, WAITING: when that ends; mono */
     int64_t retry_us;                 /* shard time: not delivered again before */
-    size_t timer;                     /* its place there */
+    struct heap_node timer;           /* due_us: LEASED, WAITING: when that ends; mono */
     struct item *prev, *next;         /* READY, LEASED by a worker, DYING: in that list */
     struct item *key_prev, *key_next; /* of one key, in their order */
     uint64_t entry;                   /* SETTLING: the one that carries it */
@@ -117,8 +118,7 @@ struct shared_mark {
 
 struct shared_world {
     struct item *free;
-    struct item **timers; /* a binary heap by due_us: WAITING, and leases of those who are gone */
-    size_t timer_count, timer_capacity;
+    struct heap timers; /* WAITING, and leases of those who are gone */
     struct item *dying;
     struct shared_crew *crews;
     bool stirred;         /* some crew is */

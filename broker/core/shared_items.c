@@ -42,7 +42,8 @@ struct item *item_create(struct shard *shard, struct shared *shared, uint64_t of
         shard->shared->free = item->next;
     else
         item = core_alloc(sizeof(*item));
-    *item = (struct item){.shared = shared, .offset = offset, .state = ITEM_BLOCKED, .timer = SIZE_MAX};
+    *item =
+        (struct item){.shared = shared, .offset = offset, .state = ITEM_BLOCKED, .timer.place = HEAP_NOWHERE};
     const struct retry *retry = retry_find(shared, offset);
     if (retry) {
         item->attempts = retry->attempts;
@@ -88,69 +89,30 @@ static struct item *key_leave(struct item *item)
     return next && !prev ? next : NULL;
 }
 
-/* ---- the timers: a binary heap ---- */
-
-static void timer_set(struct shared_world *world, size_t place, struct item *item)
-{
-    world->timers[place] = item;
-    item->timer = place;
-}
-
-static void timer_up(struct shared_world *world, size_t place, struct item *item)
-{
-    for (; place > 0 && world->timers[(place - 1) / 2]->due_us > item->due_us; place = (place - 1) / 2)
-        timer_set(world, place, world->timers[(place - 1) / 2]);
-    timer_set(world, place, item);
-}
-
-static void timer_down(struct shared_world *world, size_t place, struct item *item)
-{
-    for (;;) {
-        size_t child = 2 * place + 1;
-        if (child >= world->timer_count)
-            break;
-        if (child + 1 < world->timer_count && world->timers[child + 1]->due_us < world->timers[child]->due_us)
-            child++;
-        if (world->timers[child]->due_us >= item->due_us)
-            break;
-        timer_set(world, place, world->timers[child]);
-        place = child;
-    }
-    timer_set(world, place, item);
-}
+/* ---- the timers ---- */
 
 static void timer_add(struct shared_world *world, struct item *item)
 {
-    world->timers =
-        core_grow(world->timers, world->timer_count, &world->timer_capacity, sizeof(struct item *));
-    timer_up(world, world->timer_count++, item);
+    CHECK(heap_reserve(&world->timers));
+    heap_add(&world->timers, &item->timer);
 }
 
 static void timer_remove(struct shared_world *world, struct item *item)
 {
-    if (item->timer == SIZE_MAX)
-        return;
-    size_t place = item->timer;
-    struct item *last = world->timers[--world->timer_count];
-    item->timer = SIZE_MAX;
-    if (last == item)
-        return;
-    if (place > 0 && world->timers[(place - 1) / 2]->due_us > last->due_us)
-        timer_up(world, place, last);
-    else
-        timer_down(world, place, last);
+    if (item->timer.place != HEAP_NOWHERE)
+        heap_remove(&world->timers, &item->timer);
 }
 
 struct item *timers_due(struct shard *shard)
 {
-    const struct shared_world *world = shard->shared;
-    return world->timer_count && world->timers[0]->due_us <= shard->mono_us ? world->timers[0] : NULL;
+    struct heap_node *first = heap_first(&shard->shared->timers);
+    return first && first->due_us <= shard->mono_us ? LIST_ENTRY(first, struct item, timer) : NULL;
 }
 
 int64_t timers_next(const struct shard *shard)
 {
-    const struct shared_world *world = shard->shared;
-    return world->timer_count ? world->timers[0]->due_us : INT64_MAX;
+    const struct heap_node *first = heap_first(&shard->shared->timers);
+    return first ? first->due_us : INT64_MAX;
 }
 
 /* ---- states ---- */
@@ -158,7 +120,7 @@ int64_t timers_next(const struct shard *shard)
 void item_wait(struct shard *shard, struct item *item, int64_t due_us)
 {
     item->state = ITEM_WAITING;
-    item->due_us = due_us;
+    item->timer.due_us = due_us;
     timer_add(shard->shared, item);
 }
 
@@ -239,7 +201,7 @@ void item_close(struct shard *shard, struct item *item)
 static void lease_insert(struct worker *worker, struct item *item)
 {
     struct item *before = worker->items ? worker->items->prev : NULL; /* the last one */
-    while (before && before->due_us > item->due_us)
+    while (before && before->timer.due_us > item->timer.due_us)
         before = before == worker->items ? NULL : before->prev;
     if (before)
         DL_APPEND_ELEM(worker->items, before, item);
@@ -252,12 +214,12 @@ void item_lease(struct shard *shard, struct item *item, struct worker *worker, i
     item_close(shard, item);
     item->state = ITEM_LEASED;
     item->worker = worker;
-    item->due_us = shard->mono_us + lease_us;
+    item->timer.due_us = shard->mono_us + lease_us;
     item->shared->leased++;
     worker->leased++;
     lease_insert(worker, item);
-    if (shard->shared->lease_due_us > item->due_us)
-        shard->shared->lease_due_us = item->due_us;
+    if (shard->shared->lease_due_us > item->timer.due_us)
+        shard->shared->lease_due_us = item->timer.due_us;
 }
 
 void item_orphan(struct shard *shard, struct item *item, int64_t due_us)
@@ -266,8 +228,8 @@ void item_orphan(struct shard *shard, struct item *item, int64_t due_us)
     item->state = ITEM_LEASED;
     item->worker = NULL;
     item->shared->leased++;
-    if (item->due_us > due_us)
-        item->due_us = due_us;
+    if (item->timer.due_us > due_us)
+        item->timer.due_us = due_us;
     timer_add(shard->shared, item);
 }
 

@@ -86,7 +86,7 @@ struct named *rig_named(struct named *named, struct agenda_rig *rig, const char 
     list_init(&named->timer.task.link);
     named->task.run = task_run;
     named->timer.task.run = timer_run;
-    named->timer.place = SIZE_MAX;
+    named->timer.node.place = HEAP_NOWHERE;
     return named;
 }
 

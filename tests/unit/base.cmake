@@ -6,6 +6,7 @@ set(ALLOCATION_WRAP -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson) # an independent reader of the JSON log lines
 
 crier_test(test_base ${CMAKE_CURRENT_LIST_DIR}/test_base.c LIBS base LABELS unit)
+crier_test(test_heap ${CMAKE_CURRENT_LIST_DIR}/test_heap.c LIBS base LABELS unit)
 crier_test(test_histogram ${CMAKE_CURRENT_LIST_DIR}/test_histogram.c LIBS base LABELS unit)
 crier_test(test_buffer ${CMAKE_CURRENT_LIST_DIR}/test_buffer.c ${ALLOCATION_SOURCE} LIBS base LABELS unit)
 crier_test(test_log ${CMAKE_CURRENT_LIST_DIR}/test_log.c LIBS base PkgConfig::JANSSON LABELS unit)
