@@ -374,6 +374,30 @@ int bus_emit(crier *bus, const char *topic, const void *value, size_t value_size
     return rc;
 }
 
+int crier_emit_later(crier *bus, const char *topic, const void *value, size_t value_size,
+                     const struct crier_later_options *options)
+{
+    struct crier_later_options copy = crier_later_options_default();
+    struct crier_emit_options emit = crier_emit_options_default();
+    bool wake;
+    int rc;
+
+    if (!bus || !topic || !struct_take(&copy, sizeof(copy), options) ||
+        !struct_take(&emit, sizeof(emit), copy.emit))
+        return CRIER_EINVAL;
+    if (bus->emitter || emit.ret_had_listeners)
+        return CRIER_ENOTSUP;
+    copy.emit = &emit;
+    pthread_mutex_lock(&bus->lock);
+    rc = engine_emit_later(bus->engine, topic, value, value_size, &copy, timestamp_ms(), &wake);
+    while (rc == CRIER_EAGAIN && bus->options.emit_blocks && room_wait(bus) == 0)
+        rc = engine_emit_later(bus->engine, topic, value, value_size, &copy, timestamp_ms(), &wake);
+    pthread_mutex_unlock(&bus->lock);
+    if (wake)
+        bus_wake(bus);
+    return rc;
+}
+
 /* The options of events that were made for another version, as this library has them. *ret_copies: NULL: none was; else
  * malloc'ed, the events and their options. */
 static int events_take(const struct crier_atomic_event *events, size_t count,

@@ -25,6 +25,7 @@ void bus_request_free(struct bus_request *request)
     free(request->topics);
     groups_free(request->groups, request->group_count);
     inspected_free(&request->inspected);
+    schedule_copies_free(request);
     free(request->topic);
     free(request->name);
     free(request);
@@ -73,10 +74,19 @@ static void on_answer(void *ctx, const struct engine_answer *answer)
     for (size_t i = 0; i < answer->group_count && request->code == 0; i++)
         if (!group_keep(request, &answer->groups[i]))
             request->code = CRIER_ENOMEM;
+    for (size_t i = 0; i < answer->schedule_count && request->code == 0; i++)
+        if (!schedule_keep(request, &answer->schedules[i]))
+            request->code = CRIER_ENOMEM;
+    request->schedules_pending = answer->schedules_pending;
     if (answer->inspected && request->code == 0 && !inspected_keep(request, answer->inspected))
         request->code = CRIER_ENOMEM;
     if (answer->more)
         return;
+    if (request->canceled) {
+        request->canceled(bus, request->code ? request->code : answer->code, request->ctx);
+        bus_request_free(request);
+        return;
+    }
     pthread_mutex_lock(&bus->lock);
     if (request->code == 0)
         request->code = answer->code;
@@ -116,6 +126,11 @@ static int request_start(crier *bus, struct bus_request *request)
                                  request, now);
     case BUS_GROUP_DELETE:
         return engine_group_delete(bus->engine, request->name, on_answer, request, now);
+    case BUS_SCHEDULE_CANCEL:
+        return engine_schedule_cancel(bus->engine, &request->schedule, on_answer, request, now);
+    case BUS_SCHEDULE_LIST:
+        return engine_schedule_list(bus->engine, request->name, &request->schedule, request->count_max,
+                                    on_answer, request, now);
     case BUS_INSPECT:
         return engine_inspect(bus->engine, &request->inspection, on_answer, request, now);
     default:
@@ -150,25 +165,37 @@ static bool is_answered(crier *bus, const void *ctx)
     return request->answered;
 }
 
+int bus_request_begin(crier *bus, struct bus_request *request)
+{
+    bool closing = false;
+
+    if (!bus->emitter) {
+        pthread_mutex_lock(&bus->lock);
+        if (!(closing = bus->closing)) {
+            *bus->requests_end = request;
+            bus->requests_end = &request->next;
+        }
+        pthread_mutex_unlock(&bus->lock);
+    }
+    if (bus->emitter || closing) {
+        bus_request_free(request);
+        return bus->emitter ? CRIER_ENOTSUP : CRIER_ECLOSED;
+    }
+    bus_wake(bus);
+    return 0;
+}
+
 int bus_request_run(crier *bus, struct bus_request *request)
 {
     int64_t timeout_ms = (int64_t)bus->options.request_timeout_ms + ANSWER_GRACE_MS;
     int rc;
 
-    if (bus->emitter || bus_in_callback(bus)) {
+    if (!bus->emitter && bus_in_callback(bus)) {
         bus_request_free(request);
-        return bus->emitter ? CRIER_ENOTSUP : CRIER_EDEADLK;
+        return CRIER_EDEADLK;
     }
-    pthread_mutex_lock(&bus->lock);
-    if (bus->closing) {
-        pthread_mutex_unlock(&bus->lock);
-        bus_request_free(request);
-        return CRIER_ECLOSED;
-    }
-    *bus->requests_end = request;
-    bus->requests_end = &request->next;
-    pthread_mutex_unlock(&bus->lock);
-    bus_wake(bus);
+    if ((rc = bus_request_begin(bus, request)) < 0)
+        return rc;
     pthread_mutex_lock(&bus->lock);
     rc = bus_wait(bus, is_answered, request, clock_monotonic_us() + timeout_ms * 1000);
     request->abandoned = rc < 0;

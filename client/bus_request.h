@@ -16,7 +16,9 @@ enum bus_request_kind {
     BUS_GROUP_SEEK,
     BUS_GROUP_DELETE,
     BUS_PING,
-    BUS_INSPECT
+    BUS_INSPECT,
+    BUS_SCHEDULE_CANCEL,
+    BUS_SCHEDULE_LIST
 };
 
 struct topic_copy {
@@ -37,6 +39,10 @@ struct bus_request {
     struct crier_topic_trim_options trim;
     struct crier_group_seek_options seek;
     struct crier_inspection inspection;
+    crier_schedule schedule; /* CANCEL; LIST: after which */
+    uint32_t count_max;
+    crier_canceled *canceled; /* nobody waits: this is told, and the request freed; NULL: somebody does */
+    void *ctx;                /* for it */
     /* under bus.lock */
     bool answered;
     bool abandoned; /* nobody waits any more */
@@ -46,7 +52,10 @@ struct bus_request {
     size_t topic_count, topic_capacity;
     struct group_copy *groups;
     size_t group_count, group_capacity;
-    struct crier_inspected inspected; /* its pointers: malloc'ed */
+    struct crier_inspected inspected;      /* its pointers: malloc'ed */
+    struct crier_schedule_info *schedules; /* topics: malloc'ed */
+    size_t schedule_count, schedule_capacity;
+    uint64_t schedules_pending;
 };
 
 /* ---- bus_request.c ---- */
@@ -56,6 +65,15 @@ struct bus_request *bus_request_make(crier *bus, enum bus_request_kind kind, con
 /* Asks and waits. On 0 the answer is in the request, which the caller frees; taken on failure. */
 int bus_request_run(crier *bus, struct bus_request *request);
 void bus_request_free(struct bus_request *request);
+
+/* The same without waiting: the request frees itself. 0, or an error: it is freed. */
+int bus_request_begin(crier *bus, struct bus_request *request);
+
+/* ---- bus_schedule.c ---- */
+
+bool schedule_keep(struct bus_request *request,
+                   const struct crier_schedule_info *info); /* false: no memory */
+void schedule_copies_free(struct bus_request *request);
 
 /* ---- bus_inspect.c ---- */
 

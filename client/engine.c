@@ -455,7 +455,13 @@ void engine_stats(const struct engine *engine, struct crier_stats *ret_stats)
 int engine_emit(struct engine *engine, const char *topic, const void *value, size_t value_size,
                 const struct crier_emit_options *options, int64_t timestamp_ms, bool *ret_wake)
 {
-    return stage_emit(&engine->stage, topic, value, value_size, options, timestamp_ms, ret_wake);
+    return stage_emit(&engine->stage, topic, value, value_size, options, NULL, timestamp_ms, ret_wake);
+}
+
+int engine_emit_later(struct engine *engine, const char *topic, const void *value, size_t value_size,
+                      const struct crier_later_options *later, int64_t timestamp_ms, bool *ret_wake)
+{
+    return stage_emit(&engine->stage, topic, value, value_size, later->emit, later, timestamp_ms, ret_wake);
 }
 
 int engine_emit_atomic(struct engine *engine, const struct crier_atomic_event *events, size_t count,

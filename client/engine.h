@@ -32,6 +32,7 @@
 #include "base/list.h"
 #include "crier/atomic.h"
 #include "crier/crier.h"
+#include "crier/schedule.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -105,6 +106,10 @@ void engine_tick(struct engine *engine, int64_t now_us);
  * it did. Returns as crier_emit. */
 int engine_emit(struct engine *engine, const char *topic, const void *value, size_t value_size,
                 const struct crier_emit_options *options, int64_t timestamp_ms, bool *ret_wake);
+
+/* [emit lock] The same, of crier_emit_later. */
+int engine_emit_later(struct engine *engine, const char *topic, const void *value, size_t value_size,
+                      const struct crier_later_options *later, int64_t timestamp_ms, bool *ret_wake);
 
 /* [emit lock] As engine_emit, of crier_emit_atomic and crier_source_position. */
 int engine_emit_atomic(struct engine *engine, const struct crier_atomic_event *events, size_t count,
@@ -218,6 +223,9 @@ struct engine_answer {
     const struct crier_group_info *groups;
     size_t group_count;
     const struct crier_inspected *inspected; /* NULL: it was not that question */
+    const struct crier_schedule_info *schedules;
+    size_t schedule_count;
+    uint64_t schedules_pending;
     bool more;
 };
 typedef void engine_answered(void *ctx, const struct engine_answer *answer);
@@ -248,6 +256,11 @@ int engine_group_seek(struct engine *engine, const char *name, const char *topic
                       int64_t now_us);
 int engine_group_delete(struct engine *engine, const char *name, engine_answered *answered, void *ctx,
                         int64_t now_us);
+int engine_schedule_cancel(struct engine *engine, const crier_schedule *schedule, engine_answered *answered,
+                           void *ctx, int64_t now_us);
+/* topic "": all. At most count_max after `after`, page by page (answer.more). */
+int engine_schedule_list(struct engine *engine, const char *topic, const crier_schedule *after,
+                         uint32_t count_max, engine_answered *answered, void *ctx, int64_t now_us);
 int engine_ping(struct engine *engine, engine_answered *answered, void *ctx, int64_t now_us);
 
 /* ---- closing and looking ---- */

@@ -20,7 +20,7 @@
 
 #define FRAME_PARTS_MAX      1024
 #define FRAME_SIZE_TARGET    (1024u * 1024) /* a frame takes no more batches beyond this */
-#define PART_HEADER_SIZE_MAX 24 /* an EmitPart: two tags, a u64, a u32, and its own tag and length */
+#define PART_HEADER_SIZE_MAX 46 /* an EmitPart: four tags, three u64, a u32, and its own tag and length */
 #define EMIT_HEADER_SIZE_MAX 32 /* the rest of Emit */
 #define GRANT_IDLE_US        (2 * INT64_C(1000000)) /* without an EMIT: the grant goes back */
 #define GRANT_KEPT           (8u * 1024)            /* but for so much: a lone emit needs no asking */
@@ -352,6 +352,8 @@ static uint8_t *frame_head(struct engine *engine, bool memory, uint32_t count, s
         scratch->parts[i].partition = scratch->batches[i]->lane->partition_id;
         scratch->parts[i].size = (uint32_t)scratch->batches[i]->size;
         scratch->parts[i].heard = scratch->batches[i]->heard;
+        scratch->parts[i].delay_us = scratch->batches[i]->time.delay_us;
+        scratch->parts[i].at_us = scratch->batches[i]->time.at_us;
         scratch->part_pointers[i] = &scratch->parts[i];
     }
     emit.request = engine->emit_request + 1;

@@ -113,6 +113,13 @@ static void handle_groups(struct engine *engine, const ProtobufCMessage *message
     request_groups(engine, (const Wire__Groups *)message);
 }
 
+static void handle_schedules(struct engine *engine, const ProtobufCMessage *message,
+                             const struct frame *frame)
+{
+    (void)frame;
+    request_schedules(engine, (const Wire__Schedules *)message);
+}
+
 static void handle_inspected(struct engine *engine, const ProtobufCMessage *message,
                              const struct frame *frame)
 {
@@ -171,6 +178,7 @@ static const struct frame_row {
     {FRAME_ENDED, UP, &wire__ended__descriptor, handle_ended},
     {FRAME_TOPICS, UP, &wire__topics__descriptor, handle_topics},
     {FRAME_GROUPS, UP, &wire__groups__descriptor, handle_groups},
+    {FRAME_SCHEDULES, UP, &wire__schedules__descriptor, handle_schedules},
     {FRAME_INSPECTED, UP, &wire__inspected__descriptor, handle_inspected},
     {FRAME_PING, UP, &wire__ping__descriptor, handle_ping},
     {FRAME_PONG, UP, &wire__ping__descriptor, handle_pong},

@@ -152,6 +152,8 @@ enum request_kind {
     REQUEST_GROUP_DELETE,
     REQUEST_PING,
     REQUEST_INSPECT,
+    REQUEST_SCHEDULE_CANCEL,
+    REQUEST_SCHEDULE_LIST,
     REQUEST_KINDS
 };
 
@@ -181,6 +183,8 @@ struct request {
     bool ephemeral;                       /* CREATE */
     unsigned set;                         /* ALTER */
     struct crier_topic_trim_options trim; /* TRIM; of no name: the clock is right */
+    crier_schedule schedule;              /* SCHEDULE_CANCEL; LIST: after which */
+    uint32_t count_left;                  /* SCHEDULE_LIST: so many are wanted */
     struct group_question *group;         /* owned; NULL: none */
     struct emit_topic
         *topic; /* a DESCRIBE for emitting, which creates: emit_topic_answered is told; else NULL */
@@ -433,6 +437,12 @@ void request_forget(struct engine *engine, struct request *request); /* frees it
 /* One page was told: the same request again, after this name (NULL: as it was). */
 void request_continue(struct engine *engine, struct request *request, const char *last_name);
 void group_question_free(struct engine *engine, struct group_question *question); /* accepts NULL */
+/* The answer to one that was sent; the last one. */
+void request_sent_answer(struct engine *engine, struct request *request, const struct engine_answer *answer);
+/* ---- engine_schedule.c ---- */
+void schedule_send_cancel(struct engine *engine, const struct request *request);
+void schedule_send_list(struct engine *engine, const struct request *request);
+void request_schedules(struct engine *engine, const Wire__Schedules *schedules);
 /* ---- engine_topic.c ---- */
 Wire__Retention retention_to_wire(const struct crier_retention *retention);
 struct crier_retention retention_from_wire(const Wire__Retention *message); /* NULL: everything is kept */

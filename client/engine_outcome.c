@@ -25,7 +25,7 @@
 static void batch_settle(struct engine *engine, struct emit_batch *batch, int code, int64_t base_offset,
                          const char *text)
 {
-    int32_t untold = batch->builder.count - batch->completion_count;
+    int32_t untold = batch->time.done ? 0 : batch->builder.count - batch->completion_count;
 
     list_remove(&batch->link);
     batch->settled = true;
@@ -39,6 +39,8 @@ static void batch_settle(struct engine *engine, struct emit_batch *batch, int co
         uint64_t offset = base_offset < 0 ? UINT64_MAX : (uint64_t)base_offset + (uint64_t)completion->index;
         completion->done(engine->config.bus, code, offset, completion->ctx);
     }
+    if (batch->time.done)
+        batch->time.done(engine->config.bus, code, code == 0 ? &batch->schedule : NULL, batch->time.ctx);
     if (code < 0 && untold > 0)
         engine_error(engine, code, "%d event%s to %s failed: %s", untold, untold == 1 ? "" : "s",
                      batch->topic->name, text && *text ? text : error_text(code));
@@ -290,6 +292,7 @@ static void part_outcome(struct engine *engine, struct emit_batch *batch, const 
         if (!lane->memory)
             lane_stored(lane, sequence_after(batch->base_sequence, batch->builder.count));
         engine->retry_delay = ENGINE_RETRY_DELAY_US;
+        batch->schedule = (crier_schedule){part->due_us, part->schedule};
         batch_settle(engine, batch, 0, lane->memory ? -1 : part->base_offset, NULL);
         break;
     case WIRE__OUTCOME__REFUSED:

@@ -200,6 +200,8 @@ static void (*const senders[REQUEST_KINDS])(struct engine *engine, const struct 
     [REQUEST_GROUP_DELETE] = group_send_delete,
     [REQUEST_PING] = send_ping,
     [REQUEST_INSPECT] = inspect_send,
+    [REQUEST_SCHEDULE_CANCEL] = schedule_send_cancel,
+    [REQUEST_SCHEDULE_LIST] = schedule_send_list,
 };
 
 void request_send(struct engine *engine)
@@ -260,6 +262,11 @@ static void sent_end(struct engine *engine, struct request *request, const struc
 {
     engine->requests_sent_count--;
     request_end(engine, request, answer, info);
+}
+
+void request_sent_answer(struct engine *engine, struct request *request, const struct engine_answer *answer)
+{
+    sent_end(engine, request, answer, NULL);
 }
 
 /* The API's form of an answer, in the arena of the frame. NULL: it does not fit. */
@@ -346,7 +353,8 @@ static bool changes_something(const struct request *request)
 {
     return request->kind == REQUEST_TOPIC_CREATE || request->kind == REQUEST_TOPIC_ALTER ||
            request->kind == REQUEST_TOPIC_DELETE || request->kind == REQUEST_TOPIC_TRIM ||
-           request->kind == REQUEST_GROUP_SEEK || request->kind == REQUEST_GROUP_DELETE;
+           request->kind == REQUEST_SCHEDULE_CANCEL || request->kind == REQUEST_GROUP_SEEK ||
+           request->kind == REQUEST_GROUP_DELETE;
 }
 
 void request_disconnected(struct engine *engine)

@@ -41,12 +41,13 @@ void stage_init(struct stage *stage, const struct crier_options *options)
 
 /* ---- batches ---- */
 
-/* as_old_as: the batch its events come from, for which flushes already wait; NULL: they are new. */
+/* alone: nothing joins its event. as_old_as: the batch its events come from, for which flushes already wait; NULL: they are new. */
 static struct emit_batch *batch_create(struct stage *stage, struct emit_lane *lane, size_t size_needed,
-                                       struct emit_batch *as_old_as)
+                                       bool alone, struct emit_batch *as_old_as)
 {
     struct emit_batch *batch = calloc(1, sizeof(*batch));
-    size_t capacity = lane->size_hint > STAGE_BATCH_SIZE_MIN ? lane->size_hint : STAGE_BATCH_SIZE_MIN;
+    size_t capacity =
+        !alone && lane->size_hint > STAGE_BATCH_SIZE_MIN ? lane->size_hint : STAGE_BATCH_SIZE_MIN;
     uint8_t *data;
 
     if (capacity > stage->batch_size_max / 4) /* the full size, so that buffers can be used again */
@@ -195,7 +196,8 @@ void stage_close_open(struct emit_lane *lane)
 
     if (!batch)
         return;
-    lane->size_hint = batch->builder.size + batch->builder.size / 4;
+    if (!emit_time_is_set(&batch->time))
+        lane->size_hint = batch->builder.size + batch->builder.size / 4;
     lane->open = NULL;
     list_append(&lane->closed, &batch->link);
     if (topic->known && topic->turn == lane->partition) /* one batch, then the next partition's turn */
@@ -212,13 +214,15 @@ void stage_lane_touch(struct stage *stage, struct emit_lane *lane, bool *ret_wak
 
 /* Begins a batch that has room for `size_needed`; the one that was open is ended. */
 static struct emit_batch *lane_open(struct stage *stage, struct emit_lane *lane, size_t size_needed,
-                                    uint32_t route, struct emit_batch *as_old_as)
+                                    uint32_t route, const struct emit_time *time,
+                                    struct emit_batch *as_old_as)
 {
     struct emit_batch *batch;
 
-    if (!(batch = batch_create(stage, lane, size_needed, as_old_as)))
+    if (!(batch = batch_create(stage, lane, size_needed, emit_time_is_set(time), as_old_as)))
         return NULL;
     batch->route = route;
+    batch->time = *time;
     stage_close_open(lane);
     lane->open = batch;
     return batch;
@@ -241,13 +245,13 @@ int stage_event_append(struct stage *stage, struct emit_lane *lane, const struct
     size_t size_before;
 
     *ret_fresh = false;
-    if (batch &&
-        (batch->route != route || batch->heard != event->heard ||
-         batch->builder.size >= stage->batch_size_max || (event->done && !completion_reserve(batch))))
+    if (batch && (emit_time_is_set(&event->time) || emit_time_is_set(&batch->time) || batch->route != route ||
+                  batch->heard != event->heard || batch->builder.size >= stage->batch_size_max ||
+                  (event->done && !completion_reserve(batch))))
         batch = NULL;
     for (;;) {
         if (!batch) {
-            if (!(batch = lane_open(stage, lane, event->size_max, route, as_old_as)))
+            if (!(batch = lane_open(stage, lane, event->size_max, route, &event->time, as_old_as)))
                 return CRIER_ENOMEM;
             is_new = true;
             batch->heard = event->heard;
@@ -270,6 +274,8 @@ int stage_event_append(struct stage *stage, struct emit_lane *lane, const struct
             (struct emit_completion){batch->builder.count - 1, event->done, event->ctx};
     batch->charged += batch->builder.size - size_before;
     stage->pending_bytes += batch->builder.size - size_before;
+    if (emit_time_is_set(&batch->time))
+        stage_close_open(lane); /* nothing joins it */
     return 0;
 }
 
@@ -427,8 +433,23 @@ void stage_drain_want(struct stage *stage, size_t pending_max)
     stage->drain_wanted = true;
 }
 
+/* What crier_emit_later() adds to an event. 0 is a delay too, and the wire's word for none. */
+static int event_time_set(struct stage_event *event, const struct crier_emit_options *options,
+                          const struct crier_later_options *later)
+{
+    if (later->delay_us < 0 || later->at_us < 0 || event->done ||
+        (options && options->durability == CRIER_MEMORY))
+        return CRIER_EINVAL;
+    event->time.at_us = later->at_us;
+    event->time.delay_us = later->at_us ? 0 : later->delay_us ? (uint64_t)later->delay_us : 1;
+    event->time.done = later->done;
+    event->time.ctx = later->ctx;
+    return 0;
+}
+
 int stage_emit(struct stage *stage, const char *name, const void *value, size_t value_size,
-               const struct crier_emit_options *options, int64_t timestamp_ms, bool *ret_wake)
+               const struct crier_emit_options *options, const struct crier_later_options *later,
+               int64_t timestamp_ms, bool *ret_wake)
 {
     uint32_t route = options && options->partition >= 0 ? (uint32_t)options->partition : LANE_UNROUTED;
     struct emit_topic *topic;
@@ -444,6 +465,8 @@ int stage_emit(struct stage *stage, const char *name, const void *value, size_t 
         return CRIER_EINVAL;
     if ((rc = stage_event_make(stage, value, value_size, options, timestamp_ms, &event)) < 0)
         return rc;
+    if (later && (rc = event_time_set(&event, options, later)) < 0)
+        return rc;
     if (event.size_max > stage->buffer_size_max)
         return CRIER_ETOOBIG;
     if (stage->pending_bytes > stage->buffer_size_max - event.size_max) {
@@ -452,7 +475,7 @@ int stage_emit(struct stage *stage, const char *name, const void *value, size_t 
     }
     if ((rc = stage_topic_get(stage, name, &topic)) < 0)
         return rc;
-    memory = topic->memory || event.heard || (options && options->durability == CRIER_MEMORY);
+    memory = !later && (topic->memory || event.heard || (options && options->durability == CRIER_MEMORY));
     if (event.heard && !topic->known)
         atomic_store(&topic->ephemeral, true);
     if (topic->known) {

@@ -14,6 +14,7 @@
 
 #include "base/list.h"
 #include "crier/crier.h"
+#include "crier/schedule.h"
 #include "proto/batch.h"
 
 #include <stdatomic.h>
@@ -33,6 +34,19 @@ struct emit_completion {
     void *ctx;
 };
 
+/* When a batch of one event is to be in its topic, and whom to tell; neither delay_us nor at_us: at once, as all others. */
+struct emit_time {
+    uint64_t delay_us;
+    int64_t at_us;
+    crier_scheduled *done; /* NULL: nobody */
+    void *ctx;
+};
+
+static inline bool emit_time_is_set(const struct emit_time *time)
+{
+    return time->delay_us || time->at_us;
+}
+
 struct emit_batch {
     struct list link; /* stage: lane.closed; engine: lane.batches or engine.settled */
     struct list age;  /* stage.batches: everything without outcome, oldest first */
@@ -43,16 +57,18 @@ struct emit_batch {
     size_t charged;               /* bytes of stage.pending_bytes */
     struct emit_completion *completions;
     int32_t completion_count, completion_capacity;
-    bool heard;     /* refused unless somebody listens */
+    bool heard; /* refused unless somebody listens */
+    struct emit_time time;
     uint32_t route; /* in an unrouted lane: the partition that was asked for, or LANE_UNROUTED */
     int failure;    /* why it cannot be sent, on its way into a `ret_failed` list */
     /* engine */
     uint8_t *data; /* the finished batch: builder.data, or compressed (malloc'ed) */
     size_t size;   /* 0: not finished */
     int32_t base_sequence;
-    bool in_flight;    /* in a frame without EMITTED */
-    bool maybe_stored; /* was sent and the outcome is not known: its bytes must not change */
-    bool settled;      /* has its outcome; in engine.settled */
+    crier_schedule schedule; /* the broker's answer, with a time */
+    bool in_flight;          /* in a frame without EMITTED */
+    bool maybe_stored;       /* was sent and the outcome is not known: its bytes must not change */
+    bool settled;            /* has its outcome; in engine.settled */
 };
 
 struct emit_lane {
@@ -137,8 +153,10 @@ struct stage {
 void stage_init(struct stage *stage, const struct crier_options *options);
 void stage_finish(struct stage *stage);
 
+/* later: when, and whom to tell; NULL: at once. */
 int stage_emit(struct stage *stage, const char *name, const void *value, size_t value_size,
-               const struct crier_emit_options *options, int64_t timestamp_ms, bool *ret_wake);
+               const struct crier_emit_options *options, const struct crier_later_options *later,
+               int64_t timestamp_ms, bool *ret_wake);
 
 /* Ends the batch being built, if there is one; it joins `closed`. */
 void stage_close_open(struct emit_lane *lane);

@@ -15,6 +15,7 @@ struct stage_event {
     bool heard;
     crier_emitted *done;
     void *ctx;
+    struct emit_time time; /* it gets a batch of its own */
 };
 
 /* ---- stage.c ---- */

@@ -49,6 +49,7 @@ static int record_deal(struct stage *stage, struct emit_topic *topic, struct emi
                                 .headers = headers,
                                 .header_count = (size_t)record->header_count,
                                 .heard = from->heard,
+                                .time = from->time,
                                 .done = completion ? completion->done : NULL,
                                 .ctx = completion ? completion->ctx : NULL};
     int rc = CRIER_ENOMEM;

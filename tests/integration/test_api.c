@@ -4,6 +4,7 @@
 
 #include "crier/pool.h"
 #include "crier/request.h"
+#include "crier/schedule.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -49,6 +50,11 @@ static void on_group(void *ctx, const struct crier_group_info *info)
     (void)ctx, (void)info;
 }
 
+static void on_schedule(void *ctx, const struct crier_schedule_info *info)
+{
+    (void)ctx, (void)info;
+}
+
 Test(api, null_is_refused_everywhere)
 {
     struct crier_stats stats = {.emitted = 7};
@@ -89,6 +95,18 @@ Test(api, null_is_refused_everywhere)
     cr_expect_eq(crier_reply_to(NULL, "$inbox.0123456789abcde:1", 0, "x", 1), CRIER_EINVAL);
     cr_expect_eq(crier_reply_to(bus, NULL, 0, "x", 1), CRIER_EINVAL);
     cr_expect_eq(crier_reply_to(bus, "$inbox.0123456789abcde:1", 1, "x", 1), CRIER_EINVAL);
+    crier_schedule schedule = {1, 1};
+    cr_expect_eq(crier_emit_later(NULL, "t", "x", 1, NULL), CRIER_EINVAL);
+    cr_expect_eq(crier_emit_later(bus, NULL, "x", 1, NULL), CRIER_EINVAL);
+    cr_expect_eq(crier_emit_later(bus, "t", NULL, 1, NULL), CRIER_EINVAL);
+    cr_expect_eq(crier_schedule_cancel(NULL, &schedule), CRIER_EINVAL);
+    cr_expect_eq(crier_schedule_cancel(bus, NULL), CRIER_EINVAL);
+    cr_expect_eq(crier_schedule_cancel_with(NULL, &schedule, NULL, NULL), CRIER_EINVAL);
+    cr_expect_eq(crier_schedule_cancel_with(bus, NULL, NULL, NULL), CRIER_EINVAL);
+    cr_expect_eq(crier_schedule_list(NULL, NULL, on_schedule, NULL, NULL), CRIER_EINVAL);
+    cr_expect_eq(crier_schedule_list(bus, NULL, NULL, NULL, NULL), CRIER_EINVAL);
+    cr_expect_eq(crier_schedule_from_text(NULL, &schedule), CRIER_EINVAL);
+    cr_expect_eq(crier_schedule_from_text("1-1", NULL), CRIER_EINVAL);
     cr_expect_eq(crier_flush(NULL, 0), CRIER_EINVAL);
     cr_expect_eq(crier_topic_create(NULL, "t", NULL), CRIER_EINVAL);
     cr_expect_eq(crier_topic_create(bus, NULL, NULL), CRIER_EINVAL);
@@ -124,6 +142,7 @@ static void expect_no_topic(const char *name)
     struct crier_listen_options options = crier_listen_options_default();
     options.group = "g";
     cr_expect_eq(crier_emit(bus, name, "x", 1), CRIER_EINVAL, "emit \"%.40s\"", name);
+    cr_expect_eq(crier_emit_later(bus, name, "x", 1, NULL), CRIER_EINVAL, "later \"%.40s\"", name);
     cr_expect_eq(crier_on(bus, name, on_event, NULL), CRIER_EINVAL, "on \"%.40s\"", name);
     cr_expect_eq(crier_listen(bus, name, &options, on_event, NULL, NULL), CRIER_EINVAL, "\"%.40s\"", name);
     cr_expect_eq(crier_topic_create(bus, name, NULL), CRIER_EINVAL, "create \"%.40s\"", name);
@@ -184,6 +203,21 @@ Test(api, options_out_of_range_are_refused)
     emit = crier_emit_options_default();
     emit.partition = -2;
     cr_expect_eq(crier_emit_with(bus, "t", "x", 1, &emit), CRIER_EINVAL);
+    struct crier_later_options later = crier_later_options_default();
+    struct crier_schedule_list_options list = crier_schedule_list_options_default();
+    later.emit = &emit; /* wrong in itself */
+    cr_expect_eq(crier_emit_later(bus, "t", "x", 1, &later), CRIER_EINVAL);
+    later = crier_later_options_default();
+    later.at_us = -1;
+    cr_expect_eq(crier_emit_later(bus, "t", "x", 1, &later), CRIER_EINVAL);
+    list.count_max = 0;
+    cr_expect_eq(crier_schedule_list(bus, &list, on_schedule, NULL, NULL), CRIER_EINVAL);
+    list = crier_schedule_list_options_default();
+    list.after.due_us = -1;
+    cr_expect_eq(crier_schedule_list(bus, &list, on_schedule, NULL, NULL), CRIER_EINVAL);
+    list = crier_schedule_list_options_default();
+    list.topic = "a b";
+    cr_expect_eq(crier_schedule_list(bus, &list, on_schedule, NULL, NULL), CRIER_EINVAL);
     listen.from = (enum crier_from)9;
     cr_expect_eq(crier_listen(bus, "t", &listen, on_event, NULL, NULL), CRIER_EINVAL);
     listen = crier_listen_options_default();
@@ -245,13 +279,17 @@ Test(api, every_options_struct_follows_the_rule_of_struct_size)
     EXPECT_RULE(crier_pool_options, crier_pool_options_default, 0, create_and_destroy(options));
     EXPECT_RULE(crier_group_seek_options, crier_group_seek_options_default, 0,
                 crier_group_seek(bus, "g", "t", options));
+    EXPECT_RULE(crier_later_options, crier_later_options_default, 0,
+                crier_emit_later(bus, "t", "x", 1, options));
+    EXPECT_RULE(crier_schedule_list_options, crier_schedule_list_options_default, 0,
+                crier_schedule_list(bus, options, on_schedule, NULL, NULL));
 }
 
 /* ---- from inside a handler ---- */
 
 struct inside {
     struct probe probe;
-    int flush, close, ping, create;
+    int flush, close, ping, create, cancel, cancel_with;
     size_t done;
 };
 
@@ -263,6 +301,8 @@ static int block_in_handler(crier *a_bus, const crier_event *event, void *ctx)
     inside->flush = crier_flush(a_bus, 1000);
     inside->ping = crier_ping(a_bus, &us);
     inside->create = crier_topic_create(a_bus, "other", NULL);
+    inside->cancel = crier_schedule_cancel(a_bus, &(crier_schedule){1, 1});
+    inside->cancel_with = crier_schedule_cancel_with(a_bus, &(crier_schedule){1, 1}, NULL, NULL);
     inside->close = crier_close(a_bus);
     crier_off(a_bus, "t", block_in_handler, ctx);
     return probe_handler(a_bus, event, &inside->probe);
@@ -280,6 +320,8 @@ Test(api, what_would_wait_for_itself_is_refused_in_a_handler)
     cr_expect_eq(inside.flush, CRIER_EDEADLK);
     cr_expect_eq(inside.ping, CRIER_EDEADLK);
     cr_expect_eq(inside.create, CRIER_EDEADLK);
+    cr_expect_eq(inside.cancel, CRIER_EDEADLK);
+    cr_expect_eq(inside.cancel_with, 0); /* waits for nothing */
     cr_expect_eq(inside.close, CRIER_EDEADLK);
     probe_finish(&inside.probe);
 }

@@ -8,6 +8,7 @@
 
 #include "crier/crier.h"
 #include "crier/request.h"
+#include "crier/schedule.h"
 
 #include <criterion/criterion.h>
 
@@ -15,7 +16,7 @@
 
 struct life {
     crier *bus;
-    unsigned done, heard, released, replied, told;
+    unsigned done, heard, released, replied, canceled, told;
 };
 
 static int on_event(crier *bus, const crier_event *event, void *ctx)
@@ -44,6 +45,12 @@ static void on_topic(void *ctx, const struct crier_topic_info *info)
 }
 
 static void on_group(void *ctx, const struct crier_group_info *info)
+{
+    (void)info;
+    ((struct life *)ctx)->told++;
+}
+
+static void on_schedule(void *ctx, const struct crier_schedule_info *info)
 {
     (void)info;
     ((struct life *)ctx)->told++;
@@ -107,6 +114,36 @@ static unsigned request_some(struct life *life)
     return accepted;
 }
 
+static void on_scheduled(crier *bus, int code, const crier_schedule *schedule, void *ctx)
+{
+    (void)schedule;
+    on_emitted(bus, code, 0, ctx);
+}
+
+static void on_canceled(crier *bus, int code, void *ctx)
+{
+    (void)bus, (void)code;
+    ((struct life *)ctx)->canceled++;
+}
+
+/* Far ahead, and one canceled that never was. */
+static unsigned schedule_some(struct life *life, unsigned *ret_cancels)
+{
+    struct crier_later_options options = crier_later_options_default();
+    crier_schedule schedule = {INT64_C(1) << 60, 1};
+    int rc;
+    options.delay_us = INT64_C(3600000000);
+    options.done = on_scheduled;
+    options.ctx = life;
+    rc = crier_emit_later(life->bus, "t", "x", 1, &options);
+    expect_sane(rc, "emit later");
+    unsigned accepted = rc == 0;
+    rc = crier_schedule_cancel_with(life->bus, &schedule, on_canceled, life);
+    expect_sane(rc, "cancel");
+    *ret_cancels = rc == 0;
+    return accepted;
+}
+
 static unsigned listen_some(struct life *life)
 {
     struct crier_listen_options options = crier_listen_options_default();
@@ -129,8 +166,13 @@ static void ask(struct life *life)
     expect_sane(crier_topic_describe(life->bus, "t", on_topic, life), "describe");
     expect_sane(crier_topic_describe(life->bus, NULL, on_topic, life), "list");
     expect_sane(crier_group_list(life->bus, on_group, life), "groups");
+    crier_schedule never = {INT64_C(1) << 60, 1};
+    int rc = crier_schedule_cancel(life->bus, &never);
+    if (rc != CRIER_ENOSCHEDULE)
+        expect_sane(rc, "cancel");
+    expect_sane(crier_schedule_list(life->bus, NULL, on_schedule, life, NULL), "schedules");
     expect_sane(crier_group_seek(life->bus, "idle", "t", NULL), "seek");
-    int rc = crier_group_describe(life->bus, "idle", "t", on_group, life);
+    rc = crier_group_describe(life->bus, "idle", "t", on_group, life);
     if (rc != CRIER_EINVAL) /* the seek that would have made it has failed */
         expect_sane(rc, "group");
 }
@@ -140,7 +182,7 @@ static bool life_with_failure(const char *url, unsigned skip)
 {
     struct crier_options options = crier_options_default();
     struct life life = {0};
-    unsigned emitted = 0, listening = 0, requested = 0;
+    unsigned emitted = 0, listening = 0, requested = 0, canceled = 0;
     long out = allocation_out();
     options.polled = true;
     options.reconnect_delay_ms_min = options.reconnect_delay_ms_max = 1;
@@ -151,6 +193,7 @@ static bool life_with_failure(const char *url, unsigned skip)
         expect_sane(crier_topic_create(life.bus, "t", NULL), "create");
         listening = listen_some(&life);
         emitted = emit_some(&life);
+        emitted += schedule_some(&life, &canceled);
         requested = request_some(&life);
         rc = crier_flush(life.bus, 10000);
         expect_sane(rc, "flush");
@@ -161,6 +204,7 @@ static bool life_with_failure(const char *url, unsigned skip)
     allocation_never_fail();
     cr_expect_eq(life.done, emitted, "%u: %u of %u emits were told", skip, life.done, emitted);
     cr_expect_eq(life.replied, requested, "%u: %u of %u requests were told", skip, life.replied, requested);
+    cr_expect_eq(life.canceled, canceled, "%u: %u of %u cancels were told", skip, life.canceled, canceled);
     cr_expect_eq(life.released, listening, "%u: %u of %u listeners released", skip, life.released, listening);
     cr_expect_eq(allocation_out(), out, "%u: %ld blocks leaked", skip, allocation_out() - out);
     return failed;

@@ -1,6 +1,7 @@
 // uses_everything.cc: the public header in C++: every options struct, a handler, a bus. Built with -Wall -Wextra -pedantic
 // -Werror by each C++ compiler there is; run on an embed: bus.
 #include <crier/crier.h>
+#include <crier/schedule.h>
 
 #include <cstdio>
 #include <string>
@@ -20,18 +21,21 @@ bool works(const char *url)
     crier_listen_options listen = crier_listen_options_default();
     crier_topic_options topic = crier_topic_options_default();
     crier_group_seek_options seek = crier_group_seek_options_default();
+    crier_later_options later = crier_later_options_default();
     std::string heard;
     crier *bus = nullptr;
 
     options.polled = true;
     options.name = "c++";
+    later.delay_us = 3600 * INT64_C(1000000);
+    later.emit = &emit;
     emit.key = "key";
     emit.key_size = 3;
     topic.partitions = 2;
     listen.group = "g";
     seek.to = CRIER_EARLIEST;
     if (crier_open(url, &options, &bus) != CRIER_OK || crier_topic_create(bus, "t", &topic) != CRIER_OK ||
-        crier_emit_with(bus, "t", "x", 1, &emit) != CRIER_OK || crier_flush(bus, -1) != CRIER_OK ||
+        crier_emit_with(bus, "t", "x", 1, &emit) != CRIER_OK || crier_emit_later(bus, "t", "y", 1, &later) != CRIER_OK || crier_flush(bus, -1) != CRIER_OK ||
         crier_group_seek(bus, "g", "t", &seek) != CRIER_OK ||
         crier_listen(bus, "t", &listen, on_event, &heard, nullptr) != CRIER_OK)
         return false;
