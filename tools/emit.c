@@ -12,6 +12,7 @@
  * over, so the same command again goes on where it stopped, however that was. */
 #include "tools/command.h"
 #include "tools/file_transfer.h"
+#include "tools/from.h"
 #include "tools/line_reader.h"
 #include "tools/text.h"
 #include "tools/waiter.h"
@@ -20,6 +21,7 @@
 #include "base/clock.h"
 
 #include <crier/atomic.h>
+#include <crier/schedule.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -45,12 +47,15 @@ struct emit_options {
     struct header_list headers;
     enum crier_durability durability;
     int64_t patience_us;
+    int64_t delay_us, at_us; /* -1: none; 0: none */
 };
 
 struct emitter {
     crier *bus;
     struct waiter waiter;
     struct crier_emit_options event; /* key, headers and durability, the same for every event */
+    struct crier_later_options later;
+    bool is_later; /* `later` counts */
     const char *topic;
     const char *producer; /* NULL: none; lines are then events for themselves */
     uint64_t stored;      /* lines of the producer's source, when this began */
@@ -84,6 +89,14 @@ static int option_header(void *target, const char *text, char *error, size_t err
     return 0;
 }
 
+static int option_time(void *target, const char *text, char *error, size_t error_size)
+{
+    if (time_parse(text, target) == 0 && *(int64_t *)target > 0)
+        return 0;
+    snprintf(error, error_size, "'%s' is no time; write 2026-12-31T08:00, in UTC or with +01:00", text);
+    return -EINVAL;
+}
+
 static const struct option_row emit_rows[] = {
     COMMAND_URL_ROW(struct emit_options),
     {"key", 'k', NULL, "KEY", NULL, "Events with one key keep their order and share a partition.",
@@ -93,6 +106,10 @@ static const struct option_row emit_rows[] = {
     {"durability", 'd', NULL, "LEVEL", "durable",
      "durable: acked once it is on the broker's disk; memory: acked once accepted.", option_durability,
      offsetof(struct emit_options, durability)},
+    {"delay", 0, NULL, "DURATION", NULL, "Store it now, but let it come so much later.", options_duration,
+     offsetof(struct emit_options, delay_us)},
+    {"at", 0, NULL, "TIME", NULL, "The same at a time: 2026-12-31T08:00, in UTC or with +01:00.", option_time,
+     offsetof(struct emit_options, at_us)},
     {"file", 0, NULL, "FILE", NULL, "Emit FILE in chunks, for `crier on --to-file` (docs/files.md).",
      options_string, offsetof(struct emit_options, file)},
     {"chunk", 0, NULL, "SIZE", "64K", "With --file: bytes of a chunk, up to what an event may have.",
@@ -121,17 +138,35 @@ static void on_connection(crier *bus, bool connected, const char *text, void *ct
     waiter_wake(&emitter->waiter);
 }
 
+static void not_stored(struct emitter *emitter, size_t size, const char *why)
+{
+    if (!atomic_exchange(&emitter->failed, true))
+        command_failed("an event was not stored: %.*s", (int)size, why);
+    waiter_wake(&emitter->waiter);
+}
+
 static int on_error(crier *bus, const crier_event *event, void *ctx)
 {
-    struct emitter *emitter = ctx;
+    const char *text = crier_strerror(event->error);
     (void)bus;
-    if (!atomic_exchange(&emitter->failed, true))
-        command_failed("an event was not stored: %.*s",
-                       event->value_size > 0 ? (int)event->value_size
-                                             : (int)strlen(crier_strerror(event->error)),
-                       event->value_size > 0 ? (const char *)event->value : crier_strerror(event->error));
-    waiter_wake(&emitter->waiter);
+    if (event->value_size > 0)
+        not_stored(ctx, event->value_size, event->value);
+    else
+        not_stored(ctx, strlen(text), text);
     return 0;
+}
+
+static void on_scheduled(crier *bus, int code, const crier_schedule *schedule, void *ctx)
+{
+    char id[CRIER_SCHEDULE_TEXT_SIZE] = "(its ID is lost)";
+    (void)bus;
+    if (code < 0) {
+        not_stored(ctx, strlen(crier_strerror(code)), crier_strerror(code));
+        return;
+    }
+    if (schedule->due_us)
+        crier_schedule_to_text(schedule, id);
+    printf("scheduled %s\n", id);
 }
 
 /* ---- main thread ---- */
@@ -197,6 +232,8 @@ static int try_emit(struct emitter *emitter, const char *value, size_t size, uin
 {
     struct crier_atomic_event event = {emitter->topic, value, size, &emitter->event};
     struct crier_atomic_options options = crier_atomic_options_default();
+    if (emitter->is_later)
+        return crier_emit_later(emitter->bus, emitter->topic, value, size, &emitter->later);
     if (emitter->producer == NULL)
         return crier_emit_with(emitter->bus, emitter->topic, value, size, &emitter->event);
     options.source_position = line;
@@ -417,7 +454,7 @@ static void resume(struct emitter *emitter)
 
 static int emit_run(const struct command *command, const char *url, int argc, char **argv)
 {
-    struct emit_options options = {.url = url};
+    struct emit_options options = {.url = url, .delay_us = -1};
     int first, status;
 
     if (!command_parse(command, argc, argv, &options, &first, &status))
@@ -437,8 +474,16 @@ static int emit_run(const struct command *command, const char *url, int argc, ch
         return command_usage_error(command, "--producer is for lines (-), and they are durable");
     if (options.producer && (options.producer[0] == '\0' || strlen(options.producer) > 255))
         return command_usage_error(command, "a producer's name has 1 to 255 bytes");
+    bool is_later = options.delay_us >= 0 || options.at_us;
+    if (options.delay_us >= 0 && options.at_us)
+        return command_usage_error(command, "--delay or --at, not both");
+    if (is_later && (options.producer || options.file || options.durability != CRIER_DURABLE))
+        return command_usage_error(command,
+                                   "what comes later is durable, and neither a file nor a --producer's");
     int64_t now_us = clock_monotonic_us();
     struct emitter emitter = {.topic = argv[first],
+                              .is_later = is_later,
+                              .later = crier_later_options_default(),
                               .producer = options.producer,
                               .patience_us = options.patience_us,
                               .progress = isatty(STDERR_FILENO) &&
@@ -451,6 +496,11 @@ static int emit_run(const struct command *command, const char *url, int argc, ch
     emitter.event.headers = options.headers.headers;
     emitter.event.header_count = options.headers.count;
     emitter.event.durability = options.durability;
+    emitter.later.emit = &emitter.event;
+    emitter.later.done = on_scheduled;
+    emitter.later.ctx = &emitter;
+    emitter.later.delay_us = options.delay_us > 0 ? options.delay_us : 0;
+    emitter.later.at_us = options.at_us;
 
     status = emit_open(&emitter, &options);
     if (status != STATUS_DONE) {
@@ -487,12 +537,16 @@ const struct command emit_command = {
             "an event that has none. Waits until the broker has acknowledged all of it, then\n"
             "prints 'acked N'. If something fails or stops it in between, reading ends there;\n"
             "in a topic with one partition the events acknowledged are then the first N.\n"
+            "With --delay or --at it is stored now and comes into its topic later, also if\n"
+            "the broker is restarted meanwhile; 'scheduled ID' says how to cancel it.\n"
             "\n"
             "Examples:\n"
             "  crier emit orders.placed 'order 1' --key customer-7\n"
             "  crier emit orders.placed '{\"id\":1}' --header type=json --header source=shop\n"
             "  tail -F access.log | crier emit web.requests - --durability memory\n"
             "  crier emit backups --file disk.img\n"
+            "  crier emit cart.reminder 'cart 17' --delay 30m\n"
+            "  crier emit shop.open '' --at 2026-12-31T08:00+01:00\n"
             "  crier emit web.requests - --producer access.log <access.log",
     .rows = emit_rows,
     .row_count = ARRAY_SIZE(emit_rows),

@@ -94,6 +94,11 @@ static bool parse_time(const char *at, int64_t *ret_us)
     return true;
 }
 
+int time_parse(const char *text, int64_t *ret_us)
+{
+    return parse_time(text, ret_us) ? 0 : -EINVAL;
+}
+
 static bool parse_offset(const char *text, int64_t *ret_offset)
 {
     char *end;

@@ -16,12 +16,32 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &emit_command,           &on_command,         &once_command,           &request_command,
-    &topic_create_command,   &topic_list_command, &topic_describe_command, &topic_alter_command,
-    &topic_delete_command,   &topic_trim_command, &topic_confirm_command,  &group_list_command,
-    &group_describe_command, &group_seek_command, &group_delete_command,   &ping_command,
-    &bench_e2e_command,      &bench_emit_command, &bench_replay_command,   &bench_request_command,
-    &bench_drain_command,    &verify_command,     &backup_command,         &restore_command,
+    &emit_command,
+    &on_command,
+    &once_command,
+    &request_command,
+    &topic_create_command,
+    &topic_list_command,
+    &topic_describe_command,
+    &topic_alter_command,
+    &topic_delete_command,
+    &topic_trim_command,
+    &topic_confirm_command,
+    &group_list_command,
+    &group_describe_command,
+    &group_seek_command,
+    &group_delete_command,
+    &scheduled_list_command,
+    &scheduled_cancel_command,
+    &ping_command,
+    &bench_e2e_command,
+    &bench_emit_command,
+    &bench_replay_command,
+    &bench_request_command,
+    &bench_drain_command,
+    &verify_command,
+    &backup_command,
+    &restore_command,
 };
 
 struct global_options {
@@ -38,7 +58,7 @@ static void list_commands(const char *group, FILE *out)
 {
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
         if (group == NULL || strncmp(commands[i]->name, group, strlen(group)) == 0)
-            fprintf(out, "  %-15s  %s\n", commands[i]->name, commands[i]->summary);
+            fprintf(out, "  %-16s  %s\n", commands[i]->name, commands[i]->summary);
     }
 }
 

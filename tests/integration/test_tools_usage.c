@@ -81,6 +81,8 @@ Test(usage, every_command_helps_with_examples)
     expect_help(crier_start(NULL, "group", "describe", "--help", NULL), "usage: crier group describe");
     expect_help(crier_start(NULL, "group", "seek", "--help", NULL), "usage: crier group seek");
     expect_help(crier_start(NULL, "group", "delete", "--help", NULL), "usage: crier group delete");
+    expect_help(crier_start(NULL, "scheduled", "list", "--help", NULL), "usage: crier scheduled list");
+    expect_help(crier_start(NULL, "scheduled", "cancel", "--help", NULL), "usage: crier scheduled cancel");
     expect_help(crier_start(NULL, "ping", "--help", NULL), "usage: crier ping");
     expect_help(crier_start(NULL, "bench", "e2e", "--help", NULL), "usage: crier bench e2e");
     expect_help(crier_start(NULL, "bench", "emit", "--help", NULL), "usage: crier bench emit");
