@@ -84,8 +84,8 @@ struct emitter_source;  /* how far a named producer is: emitter_atomic.c */
 struct emitter_name;    /* emitter_name.c */
 
 struct emitter {
+    struct emitter_lock lock; /* first, so that an emit needs no pointer of its own for it */
     crier *bus; /* of local:NAME one that nobody else knows, which lives as long as the emitter */
-    struct emitter_lock lock;
     struct emitter_name *name; /* NULL: local: */
     struct list buses;         /* those that are open, by crier.among */
     struct emitter_source *sources;
@@ -219,18 +219,16 @@ static inline void emitter_exit_keep(struct emitter *emitter, unsigned before)
     emitter_lock_leave(&emitter->lock, before);
 }
 
+/* The same, if something has failed: out of line, so that nothing of it is in registers on the common way. */
+int emitter_exit_attending(struct emitter *emitter, unsigned before, int rc);
+
 /* The last thing an emit does. Returns rc, or what nobody heard. */
 static inline int emitter_exit(struct emitter *emitter, unsigned before, int rc)
 {
-    int unheard;
-
-    if (rc < 0) {
-        emitter_exit_keep(emitter, before);
-        return rc;
-    }
-    unheard = emitter_attend_if_due(emitter);
+    if (__builtin_expect(rc < 0 || emitter->attention, 0))
+        return emitter_exit_attending(emitter, before, rc);
     emitter_lock_leave(&emitter->lock, before);
-    return unheard;
+    return 0;
 }
 
 /* ---- emitter_listen.c, emitter_bus.c: public calls, on a bus of local:. bus: not NULL; the rest as the caller gave it ---- */

@@ -122,23 +122,25 @@ static NOINLINE void slots_run(struct emitter *emitter, const struct crier_topic
     }
 }
 
-/* Most topics have one listener, and that a plain one: no walk for it. */
+/* Most topics have one listener, and that a plain one: no walk for it. The topic is held by counting in its memory, not in a
+ * register: each of those that lives over a handler's call is saved and restored. */
 static inline void array_run(struct emitter *emitter, struct crier_topic *topic, const crier_event *event)
 {
     const struct emitter_array *array = topic->array;
     const struct emitter_slot *slot = array->slots;
-    uint32_t held = topic_hold(topic);
     int rc;
 
+    topic->running++;
     if (LIKELY(array->count == 1 && !slot->listener)) {
         emitter->delivered++;
         rc = slot->handler(emitter->bus, event, slot->ctx);
         if (UNLIKELY(rc < 0))
-            emitter_failure_note(emitter, topic->name, rc);
+            emitter_failure_note(emitter, event->topic, rc);
     } else {
         slots_run(emitter, topic, event, slot, slot + array->count);
     }
-    topic_release(topic, held);
+    if (--topic->running == 0 && UNLIKELY(topic->settle_due))
+        topic_settle(topic);
 }
 
 /* "error": its monitors first; with nobody else there it is the caller's. */
@@ -275,6 +277,19 @@ int emitter_attend(struct emitter *emitter)
     return unheard;
 }
 
+NOINLINE int emitter_exit_attending(struct emitter *emitter, unsigned before, int rc)
+{
+    int unheard;
+
+    if (rc < 0) {
+        emitter_exit_keep(emitter, before);
+        return rc;
+    }
+    unheard = emitter_attend_if_due(emitter);
+    emitter_lock_leave(&emitter->lock, before);
+    return unheard;
+}
+
 /* ---- the API ---- */
 
 /* Nobody has ever listened to it. */
@@ -335,6 +350,11 @@ int crier_emit(crier *bus, const char *topic, const void *value, size_t value_si
     return UNLIKELY(rc == CRIER_EAGAIN) ? emit_again(bus, &event) : rc;
 }
 
+static NOINLINE int emit_by_name(const crier_topic *topic, const void *value, size_t value_size)
+{
+    return crier_emit(topic->bus, topic->name, value, value_size);
+}
+
 int crier_emit_topic(crier_topic *topic, const void *value, size_t value_size)
 {
     struct emitter *emitter;
@@ -346,7 +366,7 @@ int crier_emit_topic(crier_topic *topic, const void *value, size_t value_size)
     if (UNLIKELY(!topic || (!value && value_size > 0)))
         return CRIER_EINVAL;
     if (UNLIKELY(!(emitter = topic->emitter)))
-        return crier_emit(topic->bus, topic->name, value, value_size);
+        return emit_by_name(topic, value, value_size);
     before = emitter_enter(emitter);
     event_begin(&event, value, value_size);
     rc = emitter_exit(emitter, before, topic_emit(emitter, topic, &event, &heard));

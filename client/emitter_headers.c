@@ -20,8 +20,6 @@ static int headers_encode(const struct crier_emit_options *options, struct batch
     size_t size = 1;
     uint8_t *at;
 
-    if (options->header_count == 0)
-        return 0;
     if (!options->headers || options->header_count > INT32_MAX / 2)
         return CRIER_EINVAL;
     for (size_t i = 0; i < options->header_count; i++) {
@@ -47,13 +45,17 @@ int emitter_event_make(struct emitter_event *made, const void *value, size_t val
 {
     if ((!value && value_size > 0) || (!options->key && options->key_size > 0))
         return CRIER_EINVAL;
-    *made = (struct emitter_event){.event = {.value = value,
-                                             .value_size = value_size,
-                                             .key = options->key,
-                                             .key_size = options->key_size,
-                                             .timestamp_ms = options->timestamp_ms,
-                                             .header_count = (int32_t)options->header_count,
-                                             .internal = &made->record}};
+    made->event = (crier_event){.value = value,
+                                .value_size = value_size,
+                                .key = options->key,
+                                .key_size = options->key_size,
+                                .timestamp_ms = options->timestamp_ms,
+                                .header_count = (int32_t)options->header_count};
+    made->headers = NULL;
+    if (options->header_count == 0)
+        return 0; /* nobody looks at the record, and zeroing it costs more than all the rest */
+    made->record = (struct batch_record){0};
+    made->event.internal = &made->record;
     return headers_encode(options, &made->record, &made->headers);
 }
 

@@ -382,17 +382,49 @@ uint32_t stage_partition_choose(const struct emit_topic *topic, const void *key,
 
 /* ---- emitting ---- */
 
+/* Field by field: gcc zeroes a whole struct of this size with `rep stos`, which was a fifth of an emit. */
+static inline void event_begin(struct stage_event *event, const void *value, size_t value_size,
+                               int64_t timestamp_ms)
+{
+    event->timestamp_ms = timestamp_ms;
+    event->key = NULL;
+    event->value = value;
+    event->key_size = 0;
+    event->value_size = value_size;
+    event->headers = NULL;
+    event->header_count = 0;
+    event->size_max = 0;
+    event->heard = false;
+    event->done = NULL;
+    event->ctx = NULL;
+    event->time.delay_us = 0;
+    event->time.at_us = 0;
+    event->time.done = NULL;
+    event->time.ctx = NULL;
+}
+_Static_assert(sizeof(void *) != 8 || sizeof(struct stage_event) == 120,
+               "a field that is new is set in event_begin() too");
+
+/* Of an event without options: in line, as most are. */
+static inline int event_make_plain(const struct stage *stage, const void *value, size_t value_size,
+                                   int64_t timestamp_ms, struct stage_event *event)
+{
+    event_begin(event, value, value_size, timestamp_ms);
+    event->size_max = batch_record_size_max(0, value_size, NULL, 0);
+    if (!value && value_size > 0)
+        return CRIER_EINVAL;
+    return value_size > stage->event_size_max ? CRIER_ETOOBIG : 0;
+}
+
 int stage_event_make(const struct stage *stage, const void *value, size_t value_size,
                      const struct crier_emit_options *options, int64_t timestamp_ms,
                      struct stage_event *event)
 {
-    size_t size, limit = stage->event_size_max;
+    size_t size = value_size, limit = stage->event_size_max;
+    int rc;
 
-    *event = (struct stage_event){.timestamp_ms = timestamp_ms, .value = value, .value_size = value_size};
-    if (!value && value_size > 0)
-        return CRIER_EINVAL;
-    if ((size = value_size) > limit)
-        return CRIER_ETOOBIG;
+    if ((rc = event_make_plain(stage, value, value_size, timestamp_ms, event)) < 0)
+        return rc;
     if (options) {
         if ((!options->key && options->key_size > 0) || (!options->headers && options->header_count > 0) ||
             options->partition < -1)
@@ -463,7 +495,9 @@ int stage_emit(struct stage *stage, const char *name, const void *value, size_t 
         return CRIER_ECLOSED;
     if (options && options->expects)
         return CRIER_EINVAL;
-    if ((rc = stage_event_make(stage, value, value_size, options, timestamp_ms, &event)) < 0)
+    rc = options ? stage_event_make(stage, value, value_size, options, timestamp_ms, &event)
+                 : event_make_plain(stage, value, value_size, timestamp_ms, &event);
+    if (rc < 0)
         return rc;
     if (later && (rc = event_time_set(&event, options, later)) < 0)
         return rc;

@@ -8,6 +8,8 @@
 #ifndef CRIER_PROTO_BATCH_H
 #define CRIER_PROTO_BATCH_H
 
+#include "proto/varint.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -130,8 +132,14 @@ struct batch_builder {
 /* data: borrowed until finish; capacity > BATCH_HEADER_SIZE. */
 void batch_builder_init(struct batch_builder *builder, void *data, size_t capacity);
 /* Bytes one more event could need at most. */
-size_t batch_record_size_max(size_t key_size, size_t value_size, const struct batch_pair *headers,
-                             size_t header_count);
+static inline size_t batch_record_size_max(size_t key_size, size_t value_size,
+                                           const struct batch_pair *headers, size_t header_count)
+{
+    size_t size = BATCH_RECORD_OVERHEAD_MAX + key_size + value_size;
+    for (size_t i = 0; i < header_count; i++)
+        size += (size_t)2 * VARINT32_SIZE_MAX + headers[i].key_size + headers[i].value_size;
+    return size;
+}
 /* key or value NULL: null. 0, or CRIER_EAGAIN (does not fit in what is left: nothing was written). */
 int batch_builder_append(struct batch_builder *builder, int64_t timestamp_ms, const void *key,
                          size_t key_size, const void *value, size_t value_size,

@@ -16,7 +16,11 @@
 #include "proto/error.h"
 #include "proto/varint.h"
 
-#define CODEC_MASK 7
+#define CODEC_MASK             7
+#define VARINT_ONE_BYTE_BELOW  64 /* zig-zag: of a positive number */
+#define VARINT_TWO_BYTES_BELOW 8192
+#define FRAMING_MAX                                                                                          \
+    (2 + VARINT64_SIZE_MAX + 3 * VARINT32_SIZE_MAX) /* around key and value, without headers */
 
 void batch_builder_init(struct batch_builder *builder, void *data, size_t capacity)
 {
@@ -26,15 +30,6 @@ void batch_builder_init(struct batch_builder *builder, void *data, size_t capaci
         .capacity = capacity < INT32_MAX ? capacity : INT32_MAX, /* the format's lengths are signed 32 bits */
         .size = BATCH_HEADER_SIZE,
     };
-}
-
-size_t batch_record_size_max(size_t key_size, size_t value_size, const struct batch_pair *headers,
-                             size_t header_count)
-{
-    size_t size = BATCH_RECORD_OVERHEAD_MAX + key_size + value_size;
-    for (size_t i = 0; i < header_count; i++)
-        size += (size_t)2 * VARINT32_SIZE_MAX + headers[i].key_size + headers[i].value_size;
-    return size;
 }
 
 /* ---- a record's parts ---- */
@@ -77,6 +72,49 @@ static uint8_t *headers_put(uint8_t *to, const struct batch_pair *headers, size_
     return to;
 }
 
+/* How long the length in front of such a record is, where that is plain before it is written: no headers, and the sizes of key and
+ * value leave only one answer. Else 0. */
+static inline size_t length_size_known(size_t payload, size_t header_count)
+{
+    if (header_count > 0)
+        return 0;
+    if (payload + FRAMING_MAX < VARINT_ONE_BYTE_BELOW)
+        return 1;
+    return payload >= VARINT_ONE_BYTE_BELOW && payload + FRAMING_MAX < VARINT_TWO_BYTES_BELOW ? 2 : 0;
+}
+
+/* Nearly every record: written at once behind its length, which is filled in afterwards, so no part is measured before. There is
+ * room for the largest that it can be. */
+static void record_put(struct batch_builder *builder, size_t length_size, int64_t timestamp_delta,
+                       const void *key, size_t key_size, const void *value, size_t value_size)
+{
+    uint8_t *length = builder->data + builder->size, *body = length + length_size, *at = body;
+    uint32_t bits;
+
+    *at++ = 0; /* attributes: unused */
+    at = varint64_put_inline(at, timestamp_delta);
+    at = varint32_put_inline(at, builder->count);
+    at = string_put(at, key, key_size);
+    at = string_put(at, value, value_size);
+    *at++ = 0; /* headers */
+    bits = (uint32_t)(at - body) << 1;
+    length[0] = (uint8_t)bits;
+    if (length_size == 2) {
+        length[0] |= 0x80;
+        length[1] = (uint8_t)(bits >> 7);
+    }
+    builder->size = (size_t)(at - builder->data);
+}
+
+static void count_up(struct batch_builder *builder, int64_t timestamp_ms)
+{
+    if (builder->count == 0)
+        builder->base_timestamp_ms = builder->max_timestamp_ms = timestamp_ms;
+    else if (timestamp_ms > builder->max_timestamp_ms)
+        builder->max_timestamp_ms = timestamp_ms;
+    builder->count++;
+}
+
 int batch_builder_append(struct batch_builder *builder, int64_t timestamp_ms, const void *key,
                          size_t key_size, const void *value, size_t value_size,
                          const struct batch_pair *headers, size_t header_count)
@@ -90,6 +128,13 @@ int batch_builder_append(struct batch_builder *builder, int64_t timestamp_ms, co
         __builtin_sub_overflow(timestamp_ms, builder->base_timestamp_ms, &timestamp_delta))
         return WIRE_CRIER_EAGAIN; /* farther apart than one batch can say */
 
+    size_t payload = (key ? key_size : 0) + (value ? value_size : 0);
+    size_t length_size = length_size_known(payload, header_count);
+    if (length_size > 0 && payload + FRAMING_MAX + 2 <= room) {
+        record_put(builder, length_size, timestamp_delta, key, key_size, value, value_size);
+        count_up(builder, timestamp_ms);
+        return 0;
+    }
     size_t extra = header_count > 0 ? headers_size(headers, header_count, room) : 0;
     if (extra > room)
         return WIRE_CRIER_EAGAIN;
@@ -111,11 +156,7 @@ int batch_builder_append(struct batch_builder *builder, int64_t timestamp_ms, co
     at = headers_put(at, headers, header_count);
 
     builder->size = (size_t)(at - builder->data);
-    if (builder->count == 0)
-        builder->base_timestamp_ms = builder->max_timestamp_ms = timestamp_ms;
-    else if (timestamp_ms > builder->max_timestamp_ms)
-        builder->max_timestamp_ms = timestamp_ms;
-    builder->count++;
+    count_up(builder, timestamp_ms);
     return 0;
 }
 

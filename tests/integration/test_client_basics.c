@@ -374,7 +374,7 @@ Test(client, opening_fails_clearly)
     crier *bus = NULL;
     struct crier_options options = crier_options_default();
     cr_assert_eq(crier_open("http://x", NULL, &bus), CRIER_EINVAL);
-    cr_assert_eq(crier_open("local:x", NULL, &bus), CRIER_EINVAL);
+    cr_assert_eq(crier_open("local:x?y", NULL, &bus), CRIER_EINVAL);
     options.batch_size_max = 1;
     cr_assert_eq(crier_open("crier://127.0.0.1", &options, &bus), CRIER_EINVAL);
     options = (struct crier_options){0}; /* not from crier_options_default() */

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "proto/batch.h"
 #include "proto/error.h"
+#include "proto/varint.h"
 #include "tests/support/allocation.h"
 #include "tests/support/events.h"
 
@@ -153,6 +154,34 @@ Test(batch, events_of_every_shape_go_there_and_back_with_every_codec)
             check_events(packed, (size_t)packed_size, seed, size_max, 1000);
         }
     }
+}
+
+/* There are two ways to write a record: where there is plenty of room, and where each part is measured first. */
+Test(batch, a_record_is_the_same_bytes_in_plenty_of_room_and_in_just_enough)
+{
+    static uint8_t value[9000], tight[BATCH_HEADER_SIZE + 9200];
+    static const char *const keys[] = {NULL, "", "customer-7"};
+    memset(value, 'v', sizeof(value));
+    for (size_t size = 0; size < sizeof(value); size += size < 300 || size > 7900 ? 1 : 97)
+        for (size_t i = 0; i < 3; i++) {
+            size_t key_size = keys[i] ? strlen(keys[i]) : 0;
+            struct batch_builder wide, exact;
+            batch_builder_init(&wide, batch, sizeof(batch));
+            cr_assert_eq(batch_builder_append(&wide, 7, keys[i], key_size, value, size, NULL, 0), 0);
+            size_t record = wide.size - BATCH_HEADER_SIZE,
+                   length = 1; /* of its length, which is no longer than it must be */
+            while (varint32_size((int32_t)(record - length)) > length)
+                length++;
+            int32_t body;
+            cr_assert_eq(varint32_get(batch + BATCH_HEADER_SIZE, batch + wide.size, &body),
+                         batch + BATCH_HEADER_SIZE + length);
+            cr_assert_eq((size_t)body, record - length);
+            batch_builder_init(&exact, tight, wide.size);
+            cr_assert_eq(batch_builder_append(&exact, 7, keys[i], key_size, value, size, NULL, 0), 0);
+            cr_assert_eq(exact.size, wide.size);
+            cr_assert_arr_eq(tight + BATCH_HEADER_SIZE, batch + BATCH_HEADER_SIZE,
+                             wide.size - BATCH_HEADER_SIZE);
+        }
 }
 
 Test(batch, record_size_max_is_never_too_small)
