@@ -34,6 +34,14 @@ struct atomic_part {
     uint64_t expected_offset;
 };
 
+/* A position that moves with it. */
+struct atomic_consumed {
+    uint32_t assignment;
+    uint32_t listener; /* from here on: see consumed_bind */
+    uint64_t position; /* behind what was consumed */
+    uint64_t generation, partition, previous;
+};
+
 struct atomic_emit {
     struct list link; /* stage.atomics_fresh, engine.atomics or engine.atomics_settled */
     struct list age;  /* stage.atomics: everything without outcome, oldest first */
@@ -50,6 +58,9 @@ struct atomic_emit {
     bool in_flight;    /* in a frame without EMITTED */
     bool maybe_stored; /* was sent, and the outcome is not known */
     uint64_t previous; /* as it was sent */
+    bool bound;        /* `consumed` says what is sent */
+    uint32_t consumed_count;
+    struct atomic_consumed *consumed; /* in the emit's own memory */
     uint32_t event_count;
     struct atomic_event events[];
 };
@@ -84,5 +95,21 @@ void atomic_fenced(struct engine *engine);    /* another client has the name, fo
 void atomic_callbacks(struct engine *engine); /* what came after that */
 void atomic_drop(struct engine *engine, int code);
 bool atomic_is_waiting(const struct engine *engine); /* engine_collect has something to do */
+
+/* ---- engine_consumed.c ---- */
+
+struct crier_listener;
+uint32_t consumed_assignment_take(struct engine *engine); /* a number for one, never 0 */
+/* It is the emit's turn to be sent, maybe again: which positions it moves, from where, is found the first time. 0, CRIER_EREVOKED (the assignment is over),
+ * CRIER_EINVAL (not beyond the emit before it), CRIER_ENOTSUP (the broker). */
+int consumed_bind(struct engine *engine, struct atomic_emit *atomic);
+void consumed_settled(struct engine *engine, const struct atomic_emit *atomic, int code);
+/* The listener is to end: true: not before what was emitted has its outcome; consumed_continue sees to it. */
+bool consumed_is_waited_for(struct engine *engine, struct crier_listener *listener);
+/* An event was not handled: it has to come again. */
+void consumed_handler_failed(struct engine *engine, struct crier_listener *listener);
+/* Before an event is handed out: if much is emitted already, the listener is paused. */
+void consumed_pause(struct engine *engine, struct crier_listener *listener);
+void consumed_continue(struct engine *engine); /* not from inside engine calls that walk listeners */
 
 #endif

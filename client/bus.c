@@ -451,7 +451,7 @@ int crier_emit_atomic(crier *bus, const struct crier_atomic_event *events, size_
     struct crier_atomic_event *copies;
     int rc;
 
-    if (!bus || !events || !struct_take(&copy, sizeof(copy), options))
+    if (!bus || (!events && count > 0) || !struct_take(&copy, sizeof(copy), options))
         return CRIER_EINVAL;
     if (count > CRIER_ATOMIC_EVENTS_MAX)
         return CRIER_EINVAL;

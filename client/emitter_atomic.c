@@ -170,6 +170,8 @@ int emitter_bus_emit_atomic(crier *bus, const struct crier_atomic_event *events,
     unsigned before;
     int rc;
 
+    if (options->consumed_count > 0)
+        return CRIER_ENOTSUP; /* a group has no position here */
     if (count == 0 || count > CRIER_ATOMIC_EVENTS_MAX)
         return CRIER_EINVAL;
     if (!(made = calloc(count, sizeof(*made))))

@@ -50,6 +50,8 @@ static int listen_check(crier *bus, const char *topic, const struct crier_listen
         return CRIER_EINVAL;
     if (!topic_name_is_local(topic) && !topic_name_is_valid(topic))
         return topic_pattern_is_valid(topic) ? CRIER_ENOTSUP : CRIER_EINVAL;
+    if (options->commits_atomically)
+        return options->group ? CRIER_ENOTSUP : CRIER_EINVAL; /* nor is a position */
     if (options->from > CRIER_EARLIEST)
         return options->from > CRIER_TIME ? CRIER_EINVAL
                                           : CRIER_ENOTSUP; /* nothing is kept that could be replayed */

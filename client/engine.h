@@ -41,7 +41,8 @@
 #include <sys/uio.h>
 
 #define ENGINE_PROTOCOL_VERSION 1
-#define ENGINE_FEATURE_LEVEL    1
+#define ENGINE_FEATURE_LEVEL    3
+#define ENGINE_LEVEL_CONSUMED   3         /* from here on an EMIT may move positions of groups */
 #define ENGINE_NEVER            INT64_MAX /* engine_due: no timer is set */
 #define ENGINE_IN_FLIGHT_MAX    32 /* sequenced batches of one partition: what the broker's window remembers */
 

@@ -10,6 +10,7 @@
  *   refused for good        it fails; what stood on it (CRIER_ESEQUENCE) goes again. CRIER_ENOTOPIC: its topics are asked
  *                           for anew
  *   unknown, or the connection is lost    the same bytes again: the broker tells by the position what it has stored
+ *   made from what is another's by now    it fails (engine_consumed.c)
  *   fenced                  with a name: ask HELLO, whose answer is definite; then everything fails, and the bus goes on
  *                           without its name
  * No memory while one is built: it fails with CRIER_ENOMEM. For a frame: the connection is dropped, nothing else. */
@@ -22,6 +23,7 @@
 
 #define ATOMIC_HEADER_SIZE_MAX 64 /* of Emit, without its parts */
 #define ATOMIC_PART_SIZE_MAX   40 /* an EmitPart with an expected offset, its own tag and length */
+#define ATOMIC_MOVE_SIZE_MAX   48 /* an EmitPosition, the same */
 
 void atomics_init(struct engine *engine)
 {
@@ -71,6 +73,7 @@ static void settle(struct engine *engine, struct atomic_emit *atomic, int code, 
         engine->atomic_unsent = atomic_after(engine, atomic);
     list_remove(&atomic->link);
     list_append(&engine->atomics_settled, &atomic->link);
+    consumed_settled(engine, atomic, code);
     if (code == 0)
         engine->acked += atomic->event_count;
     else
@@ -103,6 +106,7 @@ void atomic_callbacks(struct engine *engine)
 {
     if (engine->name_lost)
         fail_all(engine, CRIER_EFENCED);
+    consumed_continue(engine);
 }
 
 /* ---- from the stage ---- */
@@ -162,7 +166,7 @@ void atomic_collect(struct engine *engine)
 bool atomic_is_waiting(const struct engine *engine)
 {
     return !list_is_empty(&engine->atomics_settled) || engine->stage.fenced != engine->name_lost ||
-           (engine->name_lost && !list_is_empty(&engine->atomics));
+           (engine->name_lost && !list_is_empty(&engine->atomics)) || engine->consumed_due;
 }
 
 /* ---- from emits to frames ---- */
@@ -175,19 +179,22 @@ static bool atomic_is_free(const struct engine *engine)
 static size_t size_needed(const struct atomic_emit *atomic)
 {
     return FRAME_PREFIX_SIZE + ATOMIC_HEADER_SIZE_MAX + atomic->part_count * (size_t)ATOMIC_PART_SIZE_MAX +
-           atomic->attachment_size;
+           atomic->consumed_count * (size_t)ATOMIC_MOVE_SIZE_MAX + atomic->attachment_size;
 }
 
 /* The first one that can go; those that cannot ever are settled on the way. NULL: none can now. */
 static struct atomic_emit *atomic_next(struct engine *engine)
 {
     struct atomic_emit *atomic;
+    int rc;
 
     while (atomic_is_free(engine) && (atomic = engine->atomic_unsent)) {
         if (atomic->failure)
             settle(engine, atomic, code_of(atomic, atomic->failure), -1, NULL);
         else if (!atomic->parts)
             return NULL;
+        else if ((rc = consumed_bind(engine, atomic)) < 0)
+            settle(engine, atomic, rc, -1, NULL);
         else if (size_needed(atomic) > engine->frame_size_max)
             settle(engine, atomic, code_of(atomic, CRIER_ETOOBIG), -1, NULL);
         else if (emit_has_grant(engine, size_needed(atomic)))
@@ -198,10 +205,31 @@ static struct atomic_emit *atomic_next(struct engine *engine)
     return NULL;
 }
 
+/* The positions it moves, as the message has them; freed by the caller, with what they point to. */
+static Wire__EmitPosition **moves_make(const struct atomic_emit *atomic, Wire__EmitPosition **ret_block)
+{
+    Wire__EmitPosition *moves = calloc(atomic->consumed_count + 1, sizeof(*moves));
+    Wire__EmitPosition **pointers = calloc(atomic->consumed_count + 1, sizeof(Wire__EmitPosition *));
+
+    for (uint32_t i = 0; moves && pointers && i < atomic->consumed_count; i++) {
+        const struct atomic_consumed *consumed = &atomic->consumed[i];
+        wire__emit_position__init(&moves[i]);
+        moves[i].generation = consumed->generation;
+        moves[i].partition = consumed->partition;
+        moves[i].offset = consumed->position;
+        moves[i].previous = consumed->previous;
+        pointers[i] = &moves[i];
+    }
+    *ret_block = moves;
+    return pointers;
+}
+
 static uint8_t *head_make(const struct engine *engine, const struct atomic_emit *atomic, size_t *ret_size)
 {
-    Wire__EmitPart *parts = calloc(atomic->part_count, sizeof(*parts));
-    Wire__EmitPart **pointers = calloc(atomic->part_count, sizeof(Wire__EmitPart *));
+    Wire__EmitPart *parts = calloc(atomic->part_count + 1, sizeof(*parts));
+    Wire__EmitPart **pointers = calloc(atomic->part_count + 1, sizeof(Wire__EmitPart *));
+    Wire__EmitPosition *moves, **move_pointers = moves_make(atomic, &moves);
+    bool made = parts && pointers && moves && move_pointers;
     Wire__Emit emit = WIRE__EMIT__INIT;
     uint8_t *head = NULL;
 
@@ -211,7 +239,9 @@ static uint8_t *head_make(const struct engine *engine, const struct atomic_emit 
     emit.source_previous = atomic->previous;
     emit.n_parts = atomic->part_count;
     emit.parts = pointers;
-    for (uint32_t i = 0; parts && pointers && i < atomic->part_count; i++) {
+    emit.n_positions = atomic->consumed_count;
+    emit.positions = move_pointers;
+    for (uint32_t i = 0; made && i < atomic->part_count; i++) {
         wire__emit_part__init(&parts[i]);
         parts[i].partition = atomic->parts[i].partition_id;
         parts[i].size = (uint32_t)atomic->parts[i].size;
@@ -219,7 +249,7 @@ static uint8_t *head_make(const struct engine *engine, const struct atomic_emit 
         parts[i].expected_offset = atomic->parts[i].expected_offset;
         pointers[i] = &parts[i];
     }
-    if (parts && pointers) {
+    if (made) {
         size_t size = wire__emit__get_packed_size(&emit);
         *ret_size = FRAME_PREFIX_SIZE + size;
         if ((head = malloc(*ret_size))) {
@@ -229,6 +259,8 @@ static uint8_t *head_make(const struct engine *engine, const struct atomic_emit 
     }
     free(parts);
     free(pointers);
+    free(moves);
+    free(move_pointers);
     return head;
 }
 
@@ -251,7 +283,7 @@ bool atomic_frame_build(struct engine *engine)
         return false;
     }
     frame->atomic = atomic;
-    frame->part_count = atomic->part_count;
+    frame->part_count = atomic->part_count ? atomic->part_count : 1; /* of its answer */
     output_add(&engine->output, head, head_size, head);
     for (uint32_t i = 0; i < atomic->part_count; i++)
         output_add(&engine->output, atomic->parts[i].data, atomic->parts[i].size, NULL);
@@ -269,8 +301,10 @@ static void refused(struct engine *engine, struct atomic_emit *atomic, int code,
     bool stood_on_another = code == CRIER_ESEQUENCE && atomic->previous > 0;
 
     engine->atomic_refused = true;
-    if (stood_on_another)
+    if (stood_on_another) {
+        atomic->maybe_stored = false; /* what is stored ends before it */
         return;
+    }
     if (code == CRIER_EFENCED && engine->producer_name[0]) {
         engine_fail(engine, code, "%s", text && *text ? text : error_text(code));
     } else if (error_retriable(code) || (atomic->maybe_stored && code == CRIER_EIO)) {

@@ -10,6 +10,7 @@
  * Failures:    a handler fails: an "error" event; with nobody there, its listener stops before that event. A batch with
  *              a wrong CRC: the connection is dropped and the batch asked for again; wrong a second time, the listener
  *              ends with CRIER_ECORRUPT. */
+#include "client/atomic.h"
 #include "client/engine_internal.h"
 
 #include "base/check.h"
@@ -30,7 +31,8 @@ void listen_deliver(struct engine *engine, const Wire__Deliver *deliver, const s
     struct listen_partition *partition;
     struct delivery *delivery;
 
-    if (!listener || listener->state == LISTENER_ENDING || listener->stopped)
+    if (!listener || listener->state == LISTENER_ENDING || listener->state == LISTENER_RESTARTING ||
+        listener->restart_wanted || listener->stopped)
         return; /* it was sent before the broker heard of the end */
     partition = listen_partition_find(listener, deliver->partition);
     if (listener->state != LISTENER_LIVE || !partition || deliver->n_ranges > 0) {
@@ -331,6 +333,10 @@ static bool event_run(struct engine *engine, struct crier_listener *listener,
                               "its handler failed, and nobody listens to \"error\"");
             return false;
         }
+        if (listener->commits_atomically) { /* the next emit would count it as handled */
+            consumed_handler_failed(engine, listener);
+            return false;
+        }
     }
     partition->next = event->offset + 1;
     if (listener->count != UINT64_MAX && --listener->count == 0) {
@@ -426,6 +432,7 @@ static size_t batch_run(struct engine *engine, struct delivery *delivery, size_t
     struct batch_record record;
     crier_event event = {.topic = partition->topic,
                          .partition = partition->index,
+                         .assignment = partition->assignment,
                          .high_watermark = partition->high_watermark,
                          .internal = &record};
     size_t ran = 0;
@@ -464,6 +471,8 @@ size_t engine_dispatch(struct engine *engine, size_t events_max, int64_t now_us)
     while (ran < events_max && !engine->broken && !list_is_empty(&engine->deliveries) &&
            (ran == 0 || !is_to_yield(engine))) {
         struct delivery *delivery = LIST_ENTRY(engine->deliveries.next, struct delivery, link);
+        if (delivery->listener)
+            consumed_pause(engine, delivery->listener);
         if (delivery->listener && delivery->listener->paused && !delivery->listener->stopped) {
             walk_end(engine);
             list_remove(&delivery->link);

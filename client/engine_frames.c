@@ -40,6 +40,7 @@ static void handle_welcome(struct engine *engine, const ProtobufCMessage *messag
         return;
     }
     engine_enter(engine, ENGINE_READY);
+    engine->feature_level = welcome->feature_level;
     engine->frame_size_max = FRAME_SIZE_MAX;
     if (welcome->frame_size_max > 0 && welcome->frame_size_max < FRAME_SIZE_MAX)
         engine->frame_size_max = welcome->frame_size_max;

@@ -72,6 +72,9 @@ struct listen_partition {
     uint64_t id;
     uint32_t index;          /* within the topic: what users call it */
     bool given;              /* `assigned` was told so */
+    uint32_t assignment;     /* engine_consumed.c: its number; 0: none */
+    uint64_t step_next;      /* the same: where the group's position is after all that was emitted */
+    uint64_t step;           /* the same: the source position of the last that was */
     bool leaving;            /* the broker asks for it: in the ASSIGN that is being handled */
     uint64_t next;           /* the first offset not yet handed out: see partition_position */
     struct list taken;       /* handed out and not through, in order of offsets; engine_taken.c */
@@ -82,13 +85,14 @@ struct listen_partition {
 };
 
 enum listener_state {
-    LISTENER_NEW,     /* engine_listen has not seen it */
-    LISTENER_WANTED,  /* LISTEN is to be sent when the engine is ready */
-    LISTENER_ASKED,   /* LISTEN was sent */
-    LISTENER_LIVE,    /* LISTENING came */
-    LISTENER_DELAYED, /* refused or ended for now: LISTEN again at engine.listen_retry_due */
-    LISTENER_ENDING,  /* UNLISTEN was sent */
-    LISTENER_LOCAL    /* on a local topic: never travels */
+    LISTENER_NEW,        /* engine_listen has not seen it */
+    LISTENER_WANTED,     /* LISTEN is to be sent when the engine is ready */
+    LISTENER_ASKED,      /* LISTEN was sent */
+    LISTENER_LIVE,       /* LISTENING came */
+    LISTENER_DELAYED,    /* refused or ended for now: LISTEN again at engine.listen_retry_due */
+    LISTENER_RESTARTING, /* UNLISTEN was sent, LISTEN follows its ENDED */
+    LISTENER_ENDING,     /* UNLISTEN was sent */
+    LISTENER_LOCAL       /* on a local topic: never travels */
 };
 
 struct crier_listener {
@@ -119,6 +123,11 @@ struct crier_listener {
     void (*listening)(void *ctx);
     void (*assigned)(void *ctx, uint32_t partition, bool given);
     uint32_t session_timeout_ms;
+    bool commits_atomically; /* engine_consumed.c */
+    bool
+        restart_wanted; /* its handler failed: the event has to come again, when what was emitted has its outcome */
+    bool restart_now;    /* what was emitted failed: the same, at once */
+    bool steps_done;     /* nothing of it is without outcome: it may end */
     bool probe;          /* asks where a seek leads: hears nothing, makes no topic; see engine_group.c */
     atomic_bool stopped; /* no handler call begins any more */
     struct listen_partition *
@@ -264,6 +273,11 @@ struct engine {
     unsigned atomic_in_flight;
     bool atomic_refused, atomic_retry; /* as a lane's */
     _Atomic uint64_t source_position;  /* stored, of the named producer */
+    uint32_t assignment;               /* the last number given: engine_consumed.c */
+    bool consumed_due;                 /* consumed_continue has something to do */
+    bool consumed_waits;               /* a listener's end, or its restart, has waited for an outcome */
+    bool consumed_paused;              /* a listener is, until less is emitted and without outcome */
+    uint32_t feature_level;            /* from WELCOME */
 
     /* listening: engine_listen.c */
     struct list listeners, local_listeners;
@@ -359,6 +373,8 @@ struct crier_listener *listen_find(const struct engine *engine,
                                    uint32_t id); /* NULL: none, or it has ended */
 /* No handler runs any more; positions are committed, UNLISTEN is sent. The listener may be gone when this returns. */
 void listen_finish_one(struct engine *engine, struct crier_listener *listener, int code, const char *text);
+/* It leaves its group and joins it anew, from the stored position, if it has a place in it. */
+void listen_restart(struct engine *engine, struct crier_listener *listener);
 int64_t listen_due(const struct engine *engine);
 void listen_tick(struct engine *engine);
 void listen_close(struct engine *engine);
@@ -368,7 +384,8 @@ bool listen_is_settled(const struct engine *engine);
 /* NULL: not its own. */
 struct listen_partition *listen_partition_find(const struct crier_listener *listener, uint64_t id);
 /* What LISTENING says it begins with; of those it has had, the position reached stays if it is ahead. false: no memory. */
-bool partitions_begin(struct crier_listener *listener, const Wire__Listening *listening);
+bool partitions_begin(struct engine *engine, struct crier_listener *listener,
+                      const Wire__Listening *listening);
 /* They may be others' from now on: `assigned` is told. Kept, to resume from. */
 void partitions_suspend(struct crier_listener *listener);
 void partitions_forget(struct crier_listener *listener); /* tells, and frees them */

@@ -7,8 +7,10 @@
  *
  * Happy path:  engine_listen -> WANTED -> LISTEN -> ASKED -> LISTENING -> LIVE -> (engine_dispatch.c) -> engine_unlisten
  *              -> COMMIT, UNLISTEN -> ENDING -> ENDED -> released
- * Failures:    ENDED with a code that may pass: DELAYED, then WANTED. With another: released with code and text; without
+ * Failures:    ENDED with a code that may pass: DELAYED, then WANTED; so after a restart (listen_restart), by way of
+ *              RESTARTING. With another: released with code and text; without
  *              a `released` callback an "error" event. The connection goes: ENDING ones are released, others WANTED. */
+#include "client/atomic.h"
 #include "client/engine_internal.h"
 
 #include "base/check.h"
@@ -36,6 +38,8 @@ static bool options_are_valid(const struct crier_listen_options *options)
     if (options->group && !text_is_valid(options->group, GROUP_NAME_MAX))
         return false;
     if (options->session_timeout_ms != 0 && options->session_timeout_ms < SESSION_TIMEOUT_MS_MIN)
+        return false;
+    if (options->commits_atomically && (!options->group || options->pool))
         return false;
     if (options->slow > CRIER_DISCONNECT || options->queue_size > QUEUE_SIZE_MAX)
         return false;
@@ -81,6 +85,7 @@ int engine_listener_create(const struct engine *engine, const char *topic,
     listener->slow = copy.slow;
     listener->queue_size = copy.queue_size;
     listener->ephemeral = copy.ephemeral;
+    listener->commits_atomically = copy.commits_atomically;
     listener->driver.first = copy.first;
     listener->driver.count_wanted = copy.count;
     if (!listener->topic || (copy.group && !listener->group)) {
@@ -260,17 +265,23 @@ void listen_finish_one(struct engine *engine, struct crier_listener *listener, i
     Wire__Unlisten unlisten = WIRE__UNLISTEN__INIT;
 
     engine_listener_stop(listener);
-    if (listener->taken_count > 0 && !engine->listeners_dropped) {
+    if ((listener->taken_count > 0 && !engine->listeners_dropped) ||
+        consumed_is_waited_for(engine, listener)) {
         if (!listener->finish_wanted) {
             listener->end_code = code;
             listener->end_text = text;
         }
-        listener->finish_wanted = true; /* its position waits for what is out */
+        listener->finish_wanted = true; /* its position waits for what is out, or emitted */
         taken_recall(listener);
         return;
     }
     switch (listener->state) {
     case LISTENER_ENDING:
+        return;
+    case LISTENER_RESTARTING:
+        listener->state = LISTENER_ENDING;
+        listener->end_code = code;
+        listener->end_text = text;
         return;
     case LISTENER_ASKED:
     case LISTENER_LIVE:
@@ -356,6 +367,7 @@ static void listener_ask(struct engine *engine, struct crier_listener *listener)
         listener->credit_received = listener->credit_handled = 0;
         listener->credit_told = listener->credit;
         listener->state = LISTENER_ASKED;
+        listener->restart_wanted = listener->restart_now = false;
         engine_send(engine, FRAME_LISTEN, &listen.base);
     } else {
         engine_fail(engine, CRIER_ENOMEM, "out of memory for a LISTEN frame");
@@ -393,7 +405,7 @@ void listen_listening(struct engine *engine, const Wire__Listening *listening)
     }
     listener->generation = listening->generation;
     listener->state = LISTENER_LIVE;
-    if (!partitions_begin(listener, listening)) {
+    if (!partitions_begin(engine, listener, listening)) {
         engine_fail(engine, CRIER_ENOMEM, "out of memory for the partitions of %s", listener->topic);
         return; /* asked for anew, not `again`: where it would go on was never kept */
     }
@@ -405,6 +417,38 @@ void listen_listening(struct engine *engine, const Wire__Listening *listening)
 
 /* ---- the end ---- */
 
+/* Others may have its partitions, or it begins anew: what counts of them is what is stored. Else they are kept, to resume. */
+static void partitions_let_go(struct crier_listener *listener, bool theirs)
+{
+    if (theirs || listener->commits_atomically)
+        partitions_forget(listener);
+    else
+        partitions_suspend(listener);
+}
+
+/* LISTEN again, in a while. */
+static void listener_delay(struct engine *engine, struct crier_listener *listener)
+{
+    listener->state = LISTENER_DELAYED;
+    if (engine->listen_retry_due == ENGINE_NEVER)
+        engine->listen_retry_due = engine->now + LISTEN_RETRY_US / 2 +
+                                   (int64_t)random_below(&engine->random, (uint64_t)LISTEN_RETRY_US / 2 + 1);
+}
+
+void listen_restart(struct engine *engine, struct crier_listener *listener)
+{
+    Wire__Unlisten unlisten = WIRE__UNLISTEN__INIT;
+
+    listener->restart_wanted = listener->restart_now = false;
+    if (listener->state != LISTENER_LIVE || listener->finish_wanted)
+        return;
+    unlisten.listener = listener->id;
+    engine_send(engine, FRAME_UNLISTEN, &unlisten.base);
+    deliveries_forget(engine, listener);
+    partitions_forget(listener);
+    listener->state = LISTENER_RESTARTING;
+}
+
 void listen_ended(struct engine *engine, const Wire__Ended *ended)
 {
     struct crier_listener *listener = listen_find(engine, ended->listener);
@@ -414,17 +458,12 @@ void listen_ended(struct engine *engine, const Wire__Ended *ended)
     listener->commit_request = 0;
     if (listener->state == LISTENER_ENDING) {
         listener_release(engine, listener, listener->end_code, listener->end_text);
+    } else if (listener->state == LISTENER_RESTARTING && ended->code == 0) {
+        listener_delay(engine, listener);
     } else if (error_retriable(ended->code)) {
         deliveries_forget(engine, listener);
-        listener->state = LISTENER_DELAYED;
-        if (listener->group && ended->code == CRIER_ETIMEDOUT)
-            partitions_forget(listener); /* others have them: what was not committed is theirs to do again */
-        else
-            partitions_suspend(listener);
-        if (engine->listen_retry_due == ENGINE_NEVER)
-            engine->listen_retry_due =
-                engine->now + LISTEN_RETRY_US / 2 +
-                (int64_t)random_below(&engine->random, (uint64_t)LISTEN_RETRY_US / 2 + 1);
+        partitions_let_go(listener, listener->group && ended->code == CRIER_ETIMEDOUT);
+        listener_delay(engine, listener);
     } else {
         listener_release(engine, listener, ended->code, ended->text);
     }
@@ -445,7 +484,7 @@ void listen_disconnected(struct engine *engine)
         }
         if (listener->state != LISTENER_DELAYED)
             listener->state = LISTENER_WANTED;
-        partitions_suspend(listener);
+        partitions_let_go(listener, false);
     }
 }
 

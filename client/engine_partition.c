@@ -10,6 +10,7 @@
  *              COMMIT, RELEASE. On the wire COMMIT comes before RELEASE: who has the partition next starts after it.
  * Failures:    the session timed out: everything is forgotten, others own it (listen_ended). The connection goes: the
  *              set is kept, to resume from; what LISTENING then does not name belongs to others. */
+#include "client/atomic.h"
 #include "client/engine_internal.h"
 
 #include <stdlib.h>
@@ -38,7 +39,7 @@ static bool partitions_reserve(struct crier_listener *listener, size_t count)
     return true;
 }
 
-static struct listen_partition *partition_make(const struct crier_listener *listener,
+static struct listen_partition *partition_make(struct engine *engine, const struct crier_listener *listener,
                                                const Wire__ListenPartition *from)
 {
     size_t name_size = listener->pattern ? strlen(from->topic) + 1 : 0;
@@ -51,8 +52,11 @@ static struct listen_partition *partition_make(const struct crier_listener *list
                                            .index = from->index,
                                            .next = from->next,
                                            .committed = from->next,
+                                           .step_next = from->next,
                                            .high_watermark = from->high_watermark};
     list_init(&partition->taken);
+    if (listener->commits_atomically)
+        partition->assignment = consumed_assignment_take(engine);
     if (listener->pattern)
         partition->topic = memcpy(partition->own_topic, from->topic, name_size);
     return partition;
@@ -114,7 +118,8 @@ static void partition_resume(struct listen_partition *partition, const struct li
         partition->committed = known->committed; /* resumed ahead of what is committed */
 }
 
-bool partitions_begin(struct crier_listener *listener, const Wire__Listening *listening)
+bool partitions_begin(struct engine *engine, struct crier_listener *listener,
+                      const Wire__Listening *listening)
 {
     struct crier_listener fresh = {0}; /* only its set is used */
     bool made = partitions_reserve(&fresh, listening->n_partitions);
@@ -122,7 +127,7 @@ bool partitions_begin(struct crier_listener *listener, const Wire__Listening *li
     for (size_t i = 0; made && i < listening->n_partitions; i++) {
         const Wire__ListenPartition *from = listening->partitions[i];
         const struct listen_partition *known = listen_partition_find(listener, from->partition);
-        struct listen_partition *partition = partition_make(listener, from);
+        struct listen_partition *partition = partition_make(engine, listener, from);
         made = partition != NULL;
         if (made)
             fresh.partitions[fresh.partition_count++] = partition;
@@ -203,7 +208,7 @@ static bool partition_added(struct engine *engine, struct crier_listener *listen
         engine_fail(engine, CRIER_EPROTO, "ASSIGN of a partition that was assigned");
         return false;
     }
-    if (!(partition = partition_make(listener, added))) {
+    if (!(partition = partition_make(engine, listener, added))) {
         engine_fail(engine, CRIER_ENOMEM, "out of memory for the partitions of %s", listener->topic);
         return false;
     }
@@ -216,7 +221,7 @@ void listen_assign(struct engine *engine, const Wire__Assign *assign)
 {
     struct crier_listener *listener = listen_find(engine, assign->listener);
 
-    if (!listener || listener->state == LISTENER_ENDING)
+    if (!listener || listener->state == LISTENER_ENDING || listener->state == LISTENER_RESTARTING)
         return; /* it was sent before the broker heard of the end */
     if (listener->state != LISTENER_LIVE || (!listener->group && !listener->pattern) ||
         assign->generation != listener->generation) {

@@ -79,16 +79,27 @@ static int events_check(struct stage *stage, const struct crier_atomic_event *ev
     return rc;
 }
 
-static struct atomic_emit *atomic_copy(struct stage *stage, const struct crier_atomic_event *events,
-                                       size_t count, int64_t timestamp_ms, size_t header_count, size_t size)
+static void consumed_copy(struct atomic_emit *atomic, const struct crier_consumed *consumed, size_t count)
 {
-    struct atomic_emit *atomic = calloc(1, sizeof(*atomic) + count * sizeof(atomic->events[0]) + size);
+    atomic->consumed_count = (uint32_t)count;
+    for (size_t i = 0; i < count; i++)
+        atomic->consumed[i] = (struct atomic_consumed){.assignment = consumed[i].assignment,
+                                                       .position = consumed[i].offset + 1};
+}
+
+static struct atomic_emit *atomic_copy(struct stage *stage, const struct crier_atomic_event *events,
+                                       size_t count, size_t consumed_count, int64_t timestamp_ms,
+                                       size_t header_count, size_t size)
+{
+    struct atomic_emit *atomic = calloc(1, sizeof(*atomic) + count * sizeof(atomic->events[0]) +
+                                               consumed_count * sizeof(struct atomic_consumed) + size);
     struct batch_pair *headers;
     uint8_t *at;
 
     if (!atomic)
         return NULL;
-    headers = (struct batch_pair *)(void *)&atomic->events[count];
+    atomic->consumed = (struct atomic_consumed *)(void *)&atomic->events[count];
+    headers = (struct batch_pair *)(void *)(atomic->consumed + consumed_count);
     at = (uint8_t *)(headers + header_count);
     atomic->event_count = (uint32_t)count;
     for (size_t i = 0; i < count; i++) {
@@ -117,9 +128,24 @@ static int position_check(const struct stage *stage, const struct crier_atomic_o
     return position == 0 ? 0 : CRIER_EINVAL;
 }
 
+/* Something is emitted, or consumed at least. */
+static bool counts_are_valid(size_t count, const struct crier_atomic_options *options)
+{
+    size_t consumed_count = options ? options->consumed_count : 0;
+
+    if (count > CRIER_ATOMIC_EVENTS_MAX || consumed_count > CRIER_ATOMIC_EVENTS_MAX)
+        return false;
+    for (size_t i = 0; i < consumed_count; i++)
+        if (!options->consumed || options->consumed[i].assignment == 0 ||
+            options->consumed[i].offset == UINT64_MAX)
+            return false;
+    return count > 0 || consumed_count > 0;
+}
+
 int stage_emit_atomic(struct stage *stage, const struct crier_atomic_event *events, size_t count,
                       const struct crier_atomic_options *options, int64_t timestamp_ms, bool *ret_wake)
 {
+    size_t consumed_count = options ? options->consumed_count : 0;
     size_t header_count, size, charged;
     struct atomic_emit *atomic;
     int rc;
@@ -127,20 +153,23 @@ int stage_emit_atomic(struct stage *stage, const struct crier_atomic_event *even
     *ret_wake = false;
     if (stage->closed)
         return CRIER_ECLOSED;
-    if (count == 0 || count > CRIER_ATOMIC_EVENTS_MAX)
+    if (!counts_are_valid(count, options))
         return CRIER_EINVAL;
     if ((rc = position_check(stage, options)) < 0 ||
         (rc = events_check(stage, events, count, timestamp_ms, &header_count, &size)) < 0)
         return rc;
-    charged = sizeof(*atomic) + count * (sizeof(atomic->events[0]) + BATCH_HEADER_SIZE) + 2 * size;
+    charged = sizeof(*atomic) + count * (sizeof(atomic->events[0]) + BATCH_HEADER_SIZE) +
+              consumed_count * sizeof(struct atomic_consumed) + 2 * size;
     if (charged > stage->buffer_size_max)
         return CRIER_ETOOBIG;
     if (stage->pending_bytes > stage->buffer_size_max - charged) {
         stage_drain_want(stage, stage->buffer_size_max - charged);
         return CRIER_EAGAIN;
     }
-    if (!(atomic = atomic_copy(stage, events, count, timestamp_ms, header_count, size)))
+    if (!(atomic = atomic_copy(stage, events, count, consumed_count, timestamp_ms, header_count, size)))
         return CRIER_ENOMEM;
+    if (consumed_count > 0)
+        consumed_copy(atomic, options->consumed, consumed_count);
     atomic->charged = charged;
     atomic->done = options ? options->done : NULL;
     atomic->ctx = options ? options->ctx : NULL;
@@ -229,10 +258,11 @@ static bool is_built(const struct atomic_emit *atomic, uint64_t id)
 
 int stage_atomic_build(struct atomic_emit *atomic)
 {
-    struct building building = {atomic, malloc(atomic->event_count * sizeof(uint64_t))};
+    size_t size = atomic->event_count ? atomic->event_count : 1; /* none: positions alone */
+    struct building building = {atomic, malloc(size * sizeof(uint64_t))};
     int rc = CRIER_ENOMEM;
 
-    atomic->parts = calloc(atomic->event_count, sizeof(*atomic->parts));
+    atomic->parts = calloc(size, sizeof(*atomic->parts));
     if (building.ids && atomic->parts)
         rc = events_route(&building);
     for (uint32_t i = 0; rc == 0 && i < atomic->event_count; i++) {

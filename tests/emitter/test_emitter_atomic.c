@@ -59,6 +59,11 @@ Test(local_atomic, emits_with_an_event_that_is_not_valid_are_not_begun)
     expecting.expects = true;
     events[1].options = &expecting;
     cr_assert_eq(crier_emit_atomic(bus, events, 2, NULL), CRIER_ENOTSUP);
+    struct crier_consumed consumed = {.offset = 1, .assignment = 1};
+    struct crier_atomic_options made = crier_atomic_options_default();
+    made.consumed = &consumed;
+    made.consumed_count = 1;
+    cr_assert_eq(crier_emit_atomic(bus, events, 1, &made), CRIER_ENOTSUP);
     cr_assert_eq(crier_emit_atomic(bus, events, 0, NULL), CRIER_EINVAL);
     cr_assert_eq(crier_emit_atomic(bus, NULL, 1, NULL), CRIER_EINVAL);
     cr_assert_eq(emit_both(bus, 1, NULL), CRIER_EINVAL); /* a position, but no producer_name */

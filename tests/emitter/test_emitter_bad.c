@@ -93,6 +93,11 @@ Test(bad_input, what_local_cannot_do_says_so)
     cr_assert_eq(crier_listen(bus, "x", &options, on_tag, &a, NULL), CRIER_ENOTSUP);
     options.from = CRIER_TIME;
     cr_assert_eq(crier_listen(bus, "x", &options, on_tag, &a, NULL), CRIER_ENOTSUP);
+    options = crier_listen_options_default();
+    options.commits_atomically = true;
+    cr_assert_eq(crier_listen(bus, "x", &options, on_tag, &a, NULL), CRIER_EINVAL);
+    options.group = "g";
+    cr_assert_eq(crier_listen(bus, "x", &options, on_tag, &a, NULL), CRIER_ENOTSUP);
     cr_assert_eq(crier_on(bus, "orders.*", on_tag, &a), CRIER_ENOTSUP);
     cr_assert_eq(crier_group_delete(bus, "g"), CRIER_ENOTSUP);
 }

@@ -6,6 +6,12 @@ if(TARGET crierd) # with it comes broker_fixture
                LIBS client broker_fixture LABELS integration)
   endforeach()
   target_sources(test_client_groups PRIVATE ${CMAKE_CURRENT_LIST_DIR}/group_members.c)
+  if(TARGET exactly_once)
+    crier_test(test_exactly_once ${CMAKE_CURRENT_LIST_DIR}/test_exactly_once.c ${CLIENT_PROBE}
+               LIBS client broker_fixture LABELS integration)
+    target_compile_definitions(test_exactly_once PRIVATE EXACTLY_ONCE="$<TARGET_FILE:exactly_once>")
+    add_dependencies(test_exactly_once exactly_once)
+  endif()
   crier_test(test_client_pool ${CMAKE_CURRENT_LIST_DIR}/test_client_pool.c PLAIN
              LIBS client broker_fixture LABELS integration tsan)
   crier_test(test_client_iterator ${CMAKE_CURRENT_LIST_DIR}/test_client_iterator.c PLAIN

@@ -311,6 +311,7 @@ void checker_run(const struct history *history, struct report *report)
     check_seen(&check);
     check_order(&check);
     check_steps(&check);
+    check_made(&check);
     check_real_time(&check);
     check_replays(&check);
     check_listeners(&check);

@@ -32,6 +32,9 @@ struct check {
 /* checker_steps.c: I4, I5 of atomic emits. */
 void check_steps(struct check *check);
 
+/* checker_made.c: I1, I2, I5 of events made from others. */
+void check_made(struct check *check);
+
 /* checker_listen.c: I8, I9, I11 (counts), I13. */
 void check_listeners(struct check *check);
 

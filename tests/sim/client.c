@@ -288,8 +288,11 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
     CHECK(topic >= subscriber->topic && topic < subscriber->topic + subscriber->topics);
     sim_trace(sim, fails ? TRACE_HANDLER_FAILS : TRACE_DELIVERED, subscriber->index,
               fails ? event->offset : event->partition, event->offset);
+    if (subscriber->transform && !fails) /* if it fails it has the event again */
+        fails = transform_event(subscriber, event) < 0;
     history_delivered(&sim->history, subscriber->index + topic - subscriber->topic, event->partition,
-                      event->offset, event->value, event->value_size, fails && !client->hears_errors);
+                      event->offset, event->value, event->value_size,
+                      fails && (subscriber->transform || !client->hears_errors));
     if (!sim->healing && sim_chance(sim, subscriber->emits_permille)) {
         sim_trace(sim, TRACE_HANDLER_EMITS, subscriber->index, 0, 0);
         client_emit(client, (uint32_t)sim_below(sim, sim->plan.topics));
@@ -342,7 +345,7 @@ static uint32_t histories_make(struct history *history, const struct history_lis
 
 static void listen_to(struct client *client, const char *name, uint32_t topics,
                       const struct history_listener *how, size_t credit, unsigned fails_permille,
-                      unsigned emits_permille)
+                      unsigned emits_permille, struct transform *transform)
 {
     struct sim *sim = client->sim;
     struct crier_listen_options options = crier_listen_options_default();
@@ -355,7 +358,8 @@ static void listen_to(struct client *client, const char *name, uint32_t topics,
                                       .topics = topics,
                                       .counted = how->count > 0,
                                       .fails_permille = fails_permille,
-                                      .emits_permille = emits_permille};
+                                      .emits_permille = emits_permille,
+                                      .transform = transform};
     client->subscribers = subscriber;
     snprintf(group, sizeof(group), "g%u", how->group);
     options.group = how->group == HISTORY_NONE ? NULL : group;
@@ -366,6 +370,7 @@ static void listen_to(struct client *client, const char *name, uint32_t topics,
     options.released = on_listener_released;
     options.listening = on_listening;
     options.assigned = on_assigned;
+    options.commits_atomically = transform != NULL;
     subscriber->index = histories_make(&sim->history, how, topics);
     sim_trace(sim, TRACE_LISTEN, client->id, subscriber->index, how->topic);
     int rc =
@@ -382,7 +387,15 @@ void client_listen(struct client *client, const struct history_listener *how, si
 {
     char name[16];
     snprintf(name, sizeof(name), "t%u", how->topic);
-    listen_to(client, name, 1, how, credit, fails_permille, emits_permille);
+    listen_to(client, name, 1, how, credit, fails_permille, emits_permille, NULL);
+}
+
+void client_transform(struct client *client, const struct history_listener *how, size_t credit,
+                      unsigned fails_permille, struct transform *transform)
+{
+    char name[16];
+    snprintf(name, sizeof(name), "t%u", how->topic);
+    listen_to(client, name, 1, how, credit, fails_permille, 0, transform);
 }
 
 void client_listen_all(struct client *client, const struct history_listener *how, size_t credit,
@@ -390,7 +403,7 @@ void client_listen_all(struct client *client, const struct history_listener *how
 {
     CHECK(how->topic == 0);
     listen_to(client, how->from == FROM_LIVE ? "*" : "**", client->sim->plan.topics, how, credit,
-              fails_permille, 0);
+              fails_permille, 0, NULL);
 }
 
 void client_unlisten(struct subscriber *subscriber)
@@ -526,6 +539,7 @@ void client_free(struct client *client)
     while (client->subscribers) {
         struct subscriber *subscriber = client->subscribers;
         client->subscribers = subscriber->next;
+        free(subscriber->transform);
         free(subscriber);
     }
     free(client);

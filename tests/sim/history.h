@@ -16,6 +16,8 @@
 #define HISTORY_NO_OFFSET  UINT64_MAX
 #define VALUE_SIZE_MIN     16
 #define HISTORY_TOPICS_MAX 8
+#define HISTORY_TRANSFORMERS                                                                                 \
+    7 /* the group of those who make events from others; nobody seeks or deletes it */
 
 enum emit_state {
     EMIT_PENDING, /* invoked, no outcome (yet, or ever: its client is gone) */
@@ -37,6 +39,9 @@ struct history_emit {
     uint64_t position; /* in it */
     bool expects;
     uint64_t expected_offset;
+    bool made; /* from an event of the topic before its own */
+    uint32_t from_partition;
+    uint64_t from_offset;
     uint32_t size; /* of the value */
     enum emit_state state;
     int code;
@@ -133,6 +138,12 @@ struct history {
     uint32_t partitions[HISTORY_TOPICS_MAX]; /* of each topic; 0: it was never created */
     uint64_t clock;                          /* the order of everything */
 };
+
+/* An event of such an offset is one from which nothing is made. */
+static inline bool history_leads_to_nothing(uint64_t offset)
+{
+    return offset % 5 == 4;
+}
 
 void history_init(struct history *history);
 void history_finish(struct history *history);

@@ -48,6 +48,7 @@ static void plan_load(struct sim *sim)
     plan->key_permille = (unsigned)PICK(sim, 0, 300, 900);
     plan->partition_permille = (unsigned)PICK(sim, 0, 50, 500);
     plan->step_permille = (unsigned)PICK(sim, 0, 0, 200, 600);
+    plan->transform_permille = (unsigned)PICK(sim, 0, 200, 600);
     plan->named_permille = (unsigned)PICK(sim, 0, 400, 900);
     plan->burst_max = (unsigned)PICK(sim, 1, 4, 20, 60);
     plan->value_max = (uint32_t)PICK(sim, 32, 100, 100, 1000, 6000);

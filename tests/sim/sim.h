@@ -86,6 +86,7 @@ struct subscriber {
     uint64_t life;
     unsigned fails_permille, emits_permille;
     bool unlisten_wanted;
+    struct transform *transform; /* owned; NULL: it makes nothing */
 };
 
 enum wire { WIRE_IDLE, WIRE_CONNECTING, WIRE_HANGING, WIRE_CONNECTED };
@@ -133,6 +134,7 @@ struct plan {
     int64_t action_us_max;
     unsigned topics, producers, listeners;
     unsigned memory_permille, key_permille, partition_permille;
+    unsigned transform_permille;            /* of those who listen */
     unsigned step_permille, named_permille; /* of emits: atomic ones; of clients: named producers */
     unsigned burst_max;
     uint32_t value_max;
@@ -164,6 +166,7 @@ struct sim {
     struct passing *passing;   /* NULL: nothing has been emitted to an inbox */
     struct fleeting *fleeting; /* NULL: no topic has come and gone */
     bool healing;
+    bool reading;            /* the truth is read: nobody emits any more */
     int64_t restart_at_us;   /* the broker gets power again; INT64_MAX: it has it */
     int64_t operator_at_us;  /* somebody will notice that it is read-only; INT64_MAX: it is not */
     int64_t disk_room_at_us; /* the disk gets room again */
@@ -239,6 +242,10 @@ void client_step(
     struct client *client); /* an atomic emit, unless it has lost its source, or does not know it yet */
 uint32_t step_source_draw(struct sim *sim, char *name, size_t size); /* HISTORY_NONE: no name */
 
+/* ---- transform.c ---- */
+bool transform_listen(struct sim *sim, struct client *client);                /* false: it cannot be one */
+int transform_event(struct subscriber *subscriber, const crier_event *event); /* its handler */
+
 /* ---- passing.c ---- */
 void passing_act(struct sim *sim, struct client *client);
 void passing_probe(struct sim *sim);   /* all is well again: is it heard? */
@@ -287,6 +294,9 @@ void client_trim(struct client *client, uint32_t topic, uint64_t offset);
 void client_create_topic(struct client *client, uint32_t topic, uint32_t partitions);
 void client_listen(struct client *client, const struct history_listener *how, size_t credit,
                    unsigned fails_permille, unsigned emits_permille);
+/* The same for one who makes events from those it hears. transform: taken. */
+void client_transform(struct client *client, const struct history_listener *how, size_t credit,
+                      unsigned fails_permille, struct transform *transform);
 /* To a pattern that every topic matches, also those that are not there yet. */
 void client_listen_all(struct client *client, const struct history_listener *how, size_t credit,
                        unsigned fails_permille);

@@ -15,6 +15,8 @@
 static void listen_somewhere(struct sim *sim, struct client *client)
 {
     struct history_listener how = {.client = client->id, .group = HISTORY_NONE};
+    if (sim_chance(sim, sim->plan.transform_permille) && transform_listen(sim, client))
+        return;
     how.topic = (uint32_t)sim_below(sim, sim->plan.topics);
     how.from = (enum history_from)sim_below(sim, 4);
     if (sim_chance(sim, 350))

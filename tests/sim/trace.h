@@ -43,6 +43,9 @@
     X(STEP, 10000, "client %llu: an atomic emit of %llu events, position %llu")                              \
     X(STEP_OUTCOME, 10000, "client %llu: its atomic emit at position %llu ends with code -%llu")             \
     X(STEP_OFFSET, 100, "client %llu: ... the offset was not as expected")                                   \
+    X(MADE, 10000, "client %llu: %llu events made from others, up to offset %llu")                           \
+    X(MADE_OUTCOME, 10000, "client %llu: %llu events made from others end with code -%llu")                  \
+    X(MADE_REVOKED, 1000, "client %llu: ... what they were made from is not its own any more")               \
     X(STEP_FENCED, 1000, "client %llu: has lost the name of source %llu")                                    \
     X(DRAINED_OUT, 200, "client %llu: drain, there is room again")                                           \
     X(LISTEN, 10000, "client %llu: listener %llu listens to topic %llu")                                     \

@@ -252,6 +252,7 @@ static void finish(struct sim *sim)
 
 static void truth(struct sim *sim)
 {
+    sim->reading = true;
     read_all(sim, 1);
     if (sim_chance(sim, 500))
         finish(sim);

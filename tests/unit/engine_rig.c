@@ -269,6 +269,7 @@ void rig_welcome(struct rig *rig, uint64_t grant)
 
     rig_expect(rig, FRAME_HELLO);
     welcome.version = ENGINE_PROTOCOL_VERSION;
+    welcome.feature_level = ENGINE_FEATURE_LEVEL;
     welcome.producer_id = RIG_PRODUCER;
     welcome.grant = grant;
     welcome.frame_size_max = rig->frame_size_max;

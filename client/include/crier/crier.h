@@ -130,6 +130,7 @@ typedef struct crier_header {
 typedef struct crier_event {
     const char *topic;       /* NUL-terminated */
     uint32_t partition;      /* 0-based within the topic */
+    uint32_t assignment;     /* with commits_atomically: for crier_consumed_by(); else 0 */
     uint64_t offset;         /* its number in the partition */
     int64_t timestamp_ms;    /* the producer's time, since 1970 UTC */
     const void *key;         /* NULL: none */
@@ -319,6 +320,9 @@ struct crier_listen_options {
     enum crier_slow slow;
     size_t queue_size; /* bytes, for each partition; at most 64 MiB; default 0: the broker's, 4 MiB */
     bool ephemeral;    /* a topic that is made for this listener is ephemeral; default false */
+    /* With a group: nothing is committed because the handler succeeded. Its position moves with crier_emit_atomic() alone, which
+     * says what it was made from (crier/atomic.h). Not with a pool; default false */
+    bool commits_atomically;
 };
 
 /** The defaults; see the fields. */
