@@ -442,8 +442,11 @@ static int load_group(struct shard *shard, const struct store_row *row, Protobuf
 
 static struct group *group_by_id(struct shard *shard, uint64_t id)
 {
-    /* rows come in key order: groups are in the order of their numbers, and so are their positions */
-    struct group *group = shard->group_loaded ? shard->group_loaded : shard->groups;
+    /* rows come in key order: groups are in the order of their numbers, and so are the rows of a table that has one per group;
+     * the next table begins with the first group again */
+    struct group *group = shard->group_loaded;
+    if (!group || group->id > id)
+        group = shard->groups;
     while (group && group->id < id)
         group = group->hh.next;
     if (group)

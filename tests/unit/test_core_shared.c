@@ -115,6 +115,28 @@ Test(shared, the_state_is_the_same_from_rows_alone)
     fixture_destroy(s.f);
 }
 
+/* The rows of one table come in the order of groups, and those of the next table begin with the first group again. */
+Test(shared, the_state_of_several_groups_is_loaded)
+{
+    static const char *const names[] = {"a", "b", "c"};
+    struct stage s = stage_make(1);
+    rig_emit_plain(s.p, s.partition, 0, 10);
+    for (size_t i = 0; i < 3; i++) {
+        struct rig_member *m = rig_join(s.f, &(struct rig_listen){.topic = "orders", .group = names[i]});
+        cr_assert_eq(rig_ack(m, &m->got[3 + i], 1), 0);
+        rig_free(m);
+    }
+    fixture_run(s.f, 3000000); /* a flush */
+    fixture_crash(s.f);
+    for (size_t i = 0; i < 3; i++) {
+        struct rig_member *m = rig_join(s.f, &(struct rig_listen){.topic = "orders", .group = names[i]});
+        cr_assert_eq(m->got_count, 9);
+        cr_assert_eq(m->got[3 + i].offset, 4 + i, "what was done stays done");
+        rig_free(m);
+    }
+    fixture_destroy(s.f);
+}
+
 Test(shared, a_member_has_no_more_in_flight_than_it_asked_for)
 {
     struct stage s = stage_make(1);
