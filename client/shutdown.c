@@ -162,6 +162,7 @@ int crier_shutdown_close(crier_shutdown *shutdown)
                                     .force = shutdown->options.force ? shutdown->options.force : exit_now,
                                     .report = shutdown->options.report,
                                     .ctx = shutdown->options.ctx};
+    crier_shutdown_ask(shutdown); /* whoever waits for the descriptor while hooks run is told too */
     (void)shutdown_next(&shutdown->signals); /* the one that asked */
     rc = shutdown_run(&shutdown->signals, shutdown->hooks, shutdown->count, &rules);
     shutdown_free(shutdown);

@@ -2,20 +2,20 @@
  *
  *     epoll crier://127.0.0.1:27437 chat       (or, with the library crier-embed, embed:./data)
  *
- * The loop waits for three descriptors: standard input, signals, and the bus's. The bus adds a timeout. That is all there
+ * The loop waits for three descriptors: standard input, the end (crier/shutdown.h), and the bus's. The bus adds a timeout. That is all there
  * is to it: crier_fd(), crier_timeout_ms(), crier_process().
  *
  * Thread:    one. Handlers run inside crier_process().
- * Ends:      at the end of input, when every line has been heard, or with SIGINT or SIGTERM. */
+ * Ends:      at the end of input, when every line has been heard, or with SIGINT or SIGTERM; a second one does not wait for the
+ *            bus to close. */
 #include <crier/crier.h>
+#include <crier/shutdown.h>
 
 #include <err.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 struct program {
@@ -73,11 +73,11 @@ static void watch(int poll_fd, int fd)
         err(1, "epoll_ctl");
 }
 
-static void run(struct program *program, int signal_fd)
+static void run(struct program *program, int stop_fd)
 {
     int poll_fd = epoll_create1(EPOLL_CLOEXEC);
     watch(poll_fd, STDIN_FILENO);
-    watch(poll_fd, signal_fd);
+    watch(poll_fd, stop_fd);
     watch(poll_fd, crier_fd(program->bus));
     while (!program->stop && !(program->input_ended && program->heard >= program->emitted)) {
         struct epoll_event events[3];
@@ -85,7 +85,7 @@ static void run(struct program *program, int signal_fd)
         for (int i = 0; i < count; i++) {
             if (events[i].data.fd == STDIN_FILENO)
                 on_input(program);
-            else if (events[i].data.fd == signal_fd)
+            else if (events[i].data.fd == stop_fd)
                 program->stop = true;
         }
         if (program->input_ended)
@@ -95,18 +95,22 @@ static void run(struct program *program, int signal_fd)
     close(poll_fd);
 }
 
+/* Emits what is left. */
+static int close_bus(void *ctx)
+{
+    return crier_close(ctx);
+}
+
 int main(int argc, char **argv)
 {
     struct crier_options options = crier_options_default();
     struct crier_listen_options listen_options = crier_listen_options_default();
     struct program program = {.topic = argc > 2 ? argv[2] : "chat"};
     char why[256];
-    sigset_t signals;
+    crier_shutdown *shutdown;
 
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
+    if (crier_shutdown_open(NULL, &shutdown) < 0)
+        err(1, "signals");
     options.polled = true;
     options.error_text = why;
     options.error_text_size = sizeof(why);
@@ -115,8 +119,10 @@ int main(int argc, char **argv)
     listen_options.from = CRIER_EARLIEST;
     if (crier_listen(program.bus, program.topic, &listen_options, on_event, &program, NULL) < 0)
         errx(1, "%s is no name for a topic", program.topic);
-    run(&program, signalfd(-1, &signals, SFD_CLOEXEC));
-    int rc = crier_close(program.bus); /* emits what is left */
+    if (crier_shutdown_add(shutdown, "close the bus", close_bus, program.bus) < 0)
+        errx(1, "out of memory");
+    run(&program, crier_shutdown_fd(shutdown));
+    int rc = crier_shutdown_close(shutdown);
     if (rc < 0)
         errx(1, "%s", crier_strerror(rc));
     return fflush(stdout) == 0 ? 0 : 1;

@@ -79,26 +79,33 @@ static void parse(struct service *service, int argc, char **argv)
             *place = argv[++i];
         else if (strcmp(argv[i], "--spread") == 0 && i + 1 < argc)
             service->spread_ms = atoi(argv[++i]);
+        else if (strcmp(argv[i], "--stop-fd") == 0 && i + 1 < argc)
+            service->stop_fd = atoi(argv[++i]);
         else
-            errx(2, "usage: %s [--url URL] [--dir DIR] [--run NAME] [--data FILE] [--hold] [--spread MS]",
+            errx(2,
+                 "usage: %s [--url URL] [--dir DIR] [--run NAME] [--data FILE] [--hold] [--spread MS] "
+                 "[--stop-fd FD]",
                  argv[0]);
     }
 }
 
-/* Signals are for the main thread, at a time it chooses: they become readable bytes. */
+/* Signals become descriptors, for the main thread at a time it chooses. */
 static void take_signals(struct service *service)
 {
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    service->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (service->stop_fd < 0) {
+        if (crier_shutdown_open(NULL, &service->shutdown) < 0)
+            err(1, "%s: signals", service->name);
+        service->stop_fd = crier_shutdown_fd(service->shutdown);
+    }
+    service->hold_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     service->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (service->signal_fd < 0 || service->wake_fd < 0)
+    if (service->hold_fd < 0 || service->wake_fd < 0)
         err(1, "%s: a descriptor", service->name);
 }
 
@@ -127,7 +134,7 @@ static void create_topic(struct service *service, const char *topic, uint32_t pa
 
 static void service_begin(struct service *service, const char *name, void *state, int argc, char **argv)
 {
-    *service = (struct service){.name = name, .state = state, .percent = -1};
+    *service = (struct service){.name = name, .state = state, .percent = -1, .stop_fd = -1};
     pthread_mutex_init(&service->mutex, NULL);
     parse(service, argc, argv);
     take_signals(service);
@@ -289,23 +296,22 @@ static void print_line(struct service *service, const char *state, json_t *total
     service->reported_ms = service_now_ms();
 }
 
-static void look_at_signals(struct service *service)
+static void look_around(struct service *service)
 {
+    struct pollfd stop = {service->stop_fd, POLLIN, 0};
     struct signalfd_siginfo info;
     uint64_t wakes;
-    while (read(service->signal_fd, &info, sizeof(info)) > 0) {
-        if (info.ssi_signo == SIGUSR1)
-            service->held = false;
-        else
-            service->stopping = true;
-    }
+    if (poll(&stop, 1, 0) > 0)
+        service->stopping = true;
+    while (read(service->hold_fd, &info, sizeof(info)) > 0)
+        service->held = false;
     while (read(service->wake_fd, &wakes, sizeof(wakes)) > 0)
         ;
 }
 
 bool service_turn(struct service *service)
 {
-    look_at_signals(service);
+    look_around(service);
     if (service_now_ms() - service->reported_ms >= REPORT_INTERVAL_MS)
         print_line(service, "working", NULL);
     return !service->stopping && atomic_load(&service->failure) == 0;
@@ -313,8 +319,9 @@ bool service_turn(struct service *service)
 
 bool service_wait_turn(struct service *service, int timeout_ms)
 {
-    struct pollfd fds[] = {{service->signal_fd, POLLIN, 0}, {service->wake_fd, POLLIN, 0}};
-    poll(fds, 2, timeout_ms);
+    struct pollfd fds[] = {
+        {service->stop_fd, POLLIN, 0}, {service->hold_fd, POLLIN, 0}, {service->wake_fd, POLLIN, 0}};
+    poll(fds, 3, timeout_ms);
     return service_turn(service);
 }
 
@@ -452,8 +459,9 @@ void service_wait(struct service *service)
     }
 }
 
-void service_close(struct service *service)
+static int close_bus(void *ctx)
 {
+    struct service *service = ctx;
     int64_t round_trip_us;
     crier_ping(service->bus,
                &round_trip_us); /* when it is back, the bus's thread has left the last handler */
@@ -462,13 +470,22 @@ void service_close(struct service *service)
     if (rc < 0)
         service_fail(service, rc, crier_strerror(rc));
     service->bus = NULL;
+    return rc;
+}
+
+void service_close(struct service *service)
+{
+    if (service->shutdown == NULL ||
+        crier_shutdown_add(service->shutdown, "close the bus", close_bus, service) < 0)
+        close_bus(service);
+    crier_shutdown_close(service->shutdown);
 }
 
 int service_report(struct service *service, json_t *totals)
 {
     bool complete = service->done && atomic_load(&service->failure) == 0;
     print_line(service, complete ? "done" : "stopped", totals);
-    close(service->signal_fd);
+    close(service->hold_fd);
     close(service->wake_fd);
     pthread_mutex_destroy(&service->mutex);
     return atomic_load(&service->failure) == 0 ? 0 : 1;

@@ -11,6 +11,10 @@
  * THE REPORT. Lines of JSON on standard output: {"state":"ready"} when everything listens, {"state":"working",...}
  * with counts five times a second, and {"state":"done",...,"totals":{...}} last. Complaints go to standard error.
  *
+ * STOPPING. SIGTERM and SIGINT end a service in order: what it emitted is acknowledged, its position committed, the bus closed; a second
+ * one, or 15 s, ends it at once, as a crash does. With --stop-fd, that descriptor says so instead of a signal, for all
+ * services of a program at a time.
+ *
  * FAILING. An event that is no order is counted as failed and skipped. A handler that returns < 0 could not do its work
  * (disk full): the listener stops before that event, the service ends with status 1, and the next start goes on there.
  *
@@ -25,6 +29,7 @@
 #include "order.h"
 
 #include <crier/crier.h>
+#include <crier/shutdown.h>
 #include <jansson.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -61,14 +66,16 @@ struct service {
     atomic_int failure;    /* the first code that ends the service */
 
     atomic_uint_fast64_t in, out, failed, repeated;
-    int signal_fd, wake_fd;
+    crier_shutdown *shutdown; /* NULL with --stop-fd: somebody else's, who says so there */
+    int stop_fd;              /* readable: it is time to end */
+    int hold_fd, wake_fd;     /* SIGUSR1; something has happened */
     uint64_t lag;             /* when the bus was closed */
     uint64_t source_position; /* how far an earlier life of the source came, in this run */
     int percent;              /* of the input, for the report; -1: there is none */
     int spread_ms;            /* --spread: reading the input takes at least so long */
     int64_t reported_ms;
     bool done;     /* the group has handled all there is in this run */
-    bool stopping; /* a signal came */
+    bool stopping; /* a signal came, or whoever has --stop-fd asks */
     bool held;     /* --hold: until SIGUSR1, the run does not end */
 };
 
@@ -98,7 +105,7 @@ void service_wait(struct service *service);
 /* A failure of the service's own; the first one counts. Any thread. code: < 0 */
 void service_fail(struct service *service, int code, const char *text);
 
-/* Closes the bus: positions are committed, no handler runs afterwards. */
+/* Closes the bus: positions are committed, no handler runs afterwards. A second signal meanwhile ends the process. */
 void service_close(struct service *service);
 /* The last line, with totals (taken). Returns the exit status. */
 int service_report(struct service *service, json_t *totals);

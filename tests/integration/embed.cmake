@@ -39,6 +39,15 @@ if(TARGET in_one_process AND TARGET crierd)
                                   ${file} ${kind})
     set_tests_properties(${name} PROPERTIES TIMEOUT 120 LABELS "integration;tsan" FIXTURES_REQUIRED demo_orders)
   endfunction()
+  add_executable(test_orders_stop ${CMAKE_CURRENT_LIST_DIR}/test_orders_stop.c)
+  target_link_libraries(test_orders_stop PRIVATE crier_flags base order_parts)
+  set_target_properties(test_orders_stop PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  foreach(kind embed local)
+    add_test(NAME one_process_stops_in_order_on_${kind}
+             COMMAND test_orders_stop $<TARGET_FILE:in_one_process> ${CMAKE_CURRENT_BINARY_DIR}/demo-orders.csv ${kind})
+    set_tests_properties(one_process_stops_in_order_on_${kind} PROPERTIES TIMEOUT 60 LABELS "integration;tsan"
+                         FIXTURES_REQUIRED demo_orders)
+  endforeach()
   foreach(kind embed local crier)
     orders_one_process_test(one_process_agrees_on_${kind}_with_a_generated_file ${kind}
                             ${CMAKE_CURRENT_BINARY_DIR}/demo-orders.csv)

@@ -111,6 +111,30 @@ static int wait_for_force(void *ctx)
     return 0;
 }
 
+static int is_readable(void *ctx)
+{
+    struct pollfd fd = {.fd = crier_shutdown_fd(world.shutdown), .events = POLLIN};
+
+    (void)ctx;
+    return poll(&fd, 1, 0) == 1 ? 0 : -1;
+}
+
+/* A loop that looks late, on another thread, sees it while the hooks wait for that thread. */
+Test(shutdown_hooks, the_descriptor_says_so_until_all_is_through)
+{
+    for (int by_signal = 0; by_signal < 2; by_signal++) {
+        open_with(0, true);
+        cr_assert_eq(crier_shutdown_add(world.shutdown, "look", is_readable, NULL), 0);
+        cr_assert_eq(is_readable(NULL), -1);
+        if (by_signal)
+            cr_assert_eq(kill(getpid(), SIGTERM), 0);
+        else
+            crier_shutdown_ask(world.shutdown);
+        cr_assert_eq(crier_shutdown_wait(world.shutdown, 10000), 0);
+        cr_assert_eq(crier_shutdown_close(world.shutdown), 0, "not readable any more");
+    }
+}
+
 Test(shutdown_hooks, a_second_signal_forces)
 {
     open_with(0, true);

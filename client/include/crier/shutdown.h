@@ -53,7 +53,7 @@ CRIER_API int crier_shutdown_open(const struct crier_shutdown_options *options,
 /** Adds a hook, which returns 0 or < 0 for "failed". name: copied. ctx: as is. 0, CRIER_EINVAL, CRIER_ENOMEM. */
 CRIER_API int crier_shutdown_add(crier_shutdown *shutdown, const char *name, int (*hook)(void *ctx),
                                  void *ctx);
-/** Readable when it is time to end: for a loop of the program's own. Borrowed. < 0: CRIER_EINVAL. */
+/** Readable when it is time to end, and until crier_shutdown_close() is through: for loops of the program's own. Borrowed. < 0: CRIER_EINVAL. */
 CRIER_API int crier_shutdown_fd(const crier_shutdown *shutdown);
 /** Asks for the end, as a signal does. Accepts NULL. */
 CRIER_API void crier_shutdown_ask(crier_shutdown *shutdown);
