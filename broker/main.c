@@ -1,8 +1,8 @@
 /* main.c: crierd: configuration, log, signals, and a broker; and what is said when one of them is not there.
  *
  * Exit status: 0 stopped as asked, 1 failed (one clear sentence on standard error), 2 wrong use. A second SIGTERM or
- * SIGINT exits at once, as after a crash; the next start recovers. */
-#include "base/shutdown.h"
+ * SIGINT exits at once, as after a crash, and so does closing that takes too long; the next start recovers. */
+#include "base/shutdown_hooks.h"
 #include "broker/broker.h"
 
 #include <errno.h>
@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#define CLOSE_DEADLINE_MS 60000 /* after --drain, which is for what is in flight */
 
 static void announce(void *ctx, const char *address)
 {
@@ -77,17 +79,33 @@ static void hang_up(struct crierd *crierd, struct broker *broker)
     reload(crierd, broker);
 }
 
-static void stop(struct crierd *crierd, struct broker *broker, const char *signal_name)
+static const char *signal_name(int number)
 {
-    if (crierd->stop_asked) {
-        LOG_WARN(crierd->log, "STOP-NOW", "second %s: exiting at once; the next start recovers", signal_name);
-        _exit(1);
-    }
-    crierd->stop_asked = true;
-    broker_stop(broker, signal_name);
+    return number == SIGINT ? "SIGINT" : "SIGTERM";
 }
 
-/* On the reactor's thread, which is the only one of crierd's that looks at signals. */
+/* Somebody asks once more (signal > 0), or closing has taken too long: any thread. */
+static void stop_now(void *ctx, int number)
+{
+    const struct crierd *crierd = ctx;
+    if (number > 0)
+        LOG_WARN(crierd->log, "STOP-NOW", "second %s: exiting at once; the next start recovers",
+                 signal_name(number));
+    else
+        LOG_WARN(crierd->log, "STOP-NOW", "not closed after %d s: exiting at once; the next start recovers",
+                 CLOSE_DEADLINE_MS / 1000);
+    _exit(1);
+}
+
+static void stop(struct crierd *crierd, struct broker *broker, int number)
+{
+    if (crierd->stop_asked)
+        stop_now(crierd, number);
+    crierd->stop_asked = true;
+    broker_stop(broker, signal_name(number));
+}
+
+/* On the reactor's thread, which is the only one of crierd's that looks at signals, until the broker is closed. */
 static void on_signals(struct broker *broker, void *ctx)
 {
     struct crierd *crierd = ctx;
@@ -96,11 +114,25 @@ static void on_signals(struct broker *broker, void *ctx)
         if (signal == SIGHUP)
             hang_up(crierd, broker);
         else
-            stop(crierd, broker, signal == SIGINT ? "SIGINT" : "SIGTERM");
+            stop(crierd, broker, signal);
     }
 }
 
 /* ---- serving ---- */
+
+static int close_broker(void *ctx)
+{
+    broker_close(ctx);
+    return 0;
+}
+
+/* What is in flight is finished; what is left is threads to join and files to close, on a disk that may not answer. */
+static void close_in_time(struct crierd *crierd, struct broker *broker)
+{
+    const struct shutdown_hook hooks[] = {{.name = "close the broker", .run = close_broker, .ctx = broker}};
+    const struct shutdown_rules rules = {.deadline_ms = CLOSE_DEADLINE_MS, .force = stop_now, .ctx = crierd};
+    (void)shutdown_run(&crierd->shutdown, hooks, 1, &rules);
+}
 
 static int serve(struct crierd *crierd)
 {
@@ -119,7 +151,7 @@ static int serve(struct crierd *crierd)
     }
     broker_addresses(broker, announce, NULL);
     broker_serve(broker);
-    broker_close(broker);
+    close_in_time(crierd, broker);
     return 0;
 }
 
