@@ -134,13 +134,11 @@ static ssize_t receive_once(struct connection *connection)
     size_t room = slab->capacity - reactor->slab_used - kept;
     if (connection->big && room > BIG_FRAME_PEEK)
         room = BIG_FRAME_PEEK;
-    struct iovec pieces[2];
-    int count = 0;
     size_t missing = connection->frame ? connection->frame_size - connection->frame_filled : 0;
-    if (missing)
-        pieces[count++] = (struct iovec){connection->frame->data + connection->frame_filled, missing};
-    pieces[count++] = (struct iovec){space + kept, room};
-    ssize_t received = readv(connection->fd, pieces, count);
+    struct iovec pieces[2] = {{missing ? connection->frame->data + connection->frame_filled : NULL, missing},
+                              {space + kept, room}};
+    ssize_t received =
+        missing ? readv(connection->fd, pieces, 2) : recv(connection->fd, space + kept, room, 0);
     if (received < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     if (received <= 0) {
@@ -299,6 +297,8 @@ static ssize_t write_once(struct connection *connection)
         const struct slice *chunk = chunk_at(connection, i);
         pieces[i] = (struct iovec){chunk->data, chunk->size};
     }
+    if (count == 1) /* one answer, most often: the kernel has less to look at */
+        return send(connection->fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL);
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
     return sendmsg(connection->fd, &message, MSG_NOSIGNAL);
 }

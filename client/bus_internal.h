@@ -98,6 +98,7 @@ struct crier {
     size_t dispatch_budget;
     struct bus_monitor *watched;           /* the monitor, in a turn that it measures; else NULL */
     struct event *base_event, *base_timer; /* on the caller's base; NULL: there is none */
+    struct event *base_socket;             /* likewise, while there is a socket */
     int64_t base_timer_due;
     struct bus_socket socket;
     bool disconnect_wanted, connect_wanted; /* the engine's wishes, done when its call has returned */

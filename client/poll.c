@@ -1,10 +1,11 @@
 /* poll.c: what a bus waits for, and the three ways somebody waits for it.
  *
  * Role:     one epoll descriptor holds everything a bus waits for: the wake-up, the socket or the look-up of a name. With it
- *           and poll_timeout_us() a bus can live on any loop: its own thread (epoll_wait), a caller's libevent base (one
- *           event and one timer), or whatever the caller has (crier_fd, crier_timeout_ms, crier_process).
+ *           and poll_timeout_us() a bus can live on any loop: its own thread (epoll_wait), a caller's libevent base (two
+ *           events and one timer), or whatever the caller has (crier_fd, crier_timeout_ms, crier_process). A caller's base
+ *           watches the socket itself: through a descriptor of ours every answer would cost a system call more.
  * Thread:   the I/O thread: the bus's own, or whichever runs the caller's loop.
- * Owns:     both descriptors and the two events on the caller's base.
+ * Owns:     both descriptors and the events on the caller's base.
  *
  * Happy path:  poll_step: epoll_wait -> what is ready is read -> loop_turn -> the caller's timer
  * Failures:    no descriptors or memory: CRIER_ENOMEM at the opening; later a failed connection attempt. */
@@ -13,11 +14,40 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <limits.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+/* ---- the socket, on a caller's base ---- */
+
+static void on_base_socket(evutil_socket_t fd, short what, void *ctx)
+{
+    crier *bus = ctx;
+
+    (void)fd;
+    loop_enter(bus);
+    socket_ready(bus, WATCH_SOCKET, what & EV_READ, what & EV_WRITE);
+    loop_turn(bus);
+}
+
+static int base_watch(crier *bus, int fd, short what)
+{
+    bus->base_socket = event_new(bus->options.base, fd, (short)(what | EV_PERSIST), on_base_socket, bus);
+    if (bus->base_socket && event_add(bus->base_socket, NULL) == 0)
+        return 0;
+    errno = ENOMEM;
+    return -1;
+}
+
+static void base_unwatch(crier *bus)
+{
+    event_free(bus->base_socket);
+    bus->base_socket = NULL;
+}
 
 /* ---- descriptors ---- */
 
@@ -25,6 +55,8 @@ int poll_watch(crier *bus, int fd, enum bus_watch watch)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = watch};
 
+    if (watch == WATCH_SOCKET && bus->options.base)
+        return base_watch(bus, fd, EV_READ);
     return epoll_ctl(bus->poll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
@@ -32,12 +64,22 @@ void poll_watch_output(crier *bus, int fd, bool output)
 {
     struct epoll_event event = {.events = EPOLLIN | (output ? EPOLLOUT : 0), .data.u32 = WATCH_SOCKET};
 
+    if (bus->base_socket) {
+        (void)event_del(bus->base_socket);
+        (void)event_assign(bus->base_socket, bus->options.base, fd,
+                           (short)(EV_READ | EV_PERSIST | (output ? EV_WRITE : 0)), on_base_socket, bus);
+        (void)event_add(bus->base_socket, NULL);
+        return;
+    }
     (void)epoll_ctl(bus->poll_fd, EPOLL_CTL_MOD, fd, &event);
 }
 
 void poll_unwatch(crier *bus, int fd)
 {
-    (void)epoll_ctl(bus->poll_fd, EPOLL_CTL_DEL, fd, NULL);
+    if (bus->base_socket && event_get_fd(bus->base_socket) == fd)
+        base_unwatch(bus);
+    else
+        (void)epoll_ctl(bus->poll_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
 static void wake_up_taken(crier *bus)
@@ -85,6 +127,21 @@ void poll_step(crier *bus, int64_t timeout_us)
     loop_turn(bus);
 }
 
+/* Nobody runs the caller's base just now: its socket is waited for here. */
+static void base_pump(crier *bus, int64_t timeout_us)
+{
+    struct pollfd fds[] = {
+        {.fd = bus->poll_fd, .events = POLLIN},
+        {.fd = event_get_fd(bus->base_socket),
+         .events = (short)(POLLIN | (event_get_events(bus->base_socket) & EV_WRITE ? POLLOUT : 0))}};
+
+    if (poll(fds, 2, timeout_ms(timeout_us)) > 0 && fds[1].revents) {
+        loop_enter(bus);
+        socket_ready(bus, WATCH_SOCKET, fds[1].revents & ~POLLOUT,
+                     fds[1].revents & (POLLOUT | POLLERR | POLLHUP));
+    }
+}
+
 /* Until the deadline, on the thread that drives a bus without a thread of its own: in a blocking call. */
 bool poll_pump(crier *bus, int64_t deadline_us)
 {
@@ -96,7 +153,13 @@ bool poll_pump(crier *bus, int64_t deadline_us)
         left = deadline_us - clock_monotonic_us();
         timeout_us = left < timeout_us ? left : timeout_us;
     }
-    poll_step(bus, timeout_us > 0 ? timeout_us : 0);
+    if (timeout_us < 0)
+        timeout_us = 0;
+    if (bus->base_socket) {
+        base_pump(bus, timeout_us);
+        timeout_us = 0;
+    }
+    poll_step(bus, timeout_us);
     return true;
 }
 
@@ -158,6 +221,8 @@ void poll_leave_base(crier *bus)
         event_free(bus->base_event);
     if (bus->base_timer)
         event_free(bus->base_timer);
+    if (bus->base_socket)
+        base_unwatch(bus);
     bus->base_event = bus->base_timer = NULL;
 }
 

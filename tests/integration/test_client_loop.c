@@ -143,6 +143,28 @@ Test(client_loop, other_threads_may_emit)
     world_close(&world);
 }
 
+/* The socket is the loop's own, and goes and comes with the broker: in the loop, and in a call that waits outside it. */
+Test(client_loop, a_broker_that_comes_back_finds_the_bus_again)
+{
+    struct world world;
+    int64_t round_trip_us;
+    world_open(&world);
+    cr_assert_eq(crier_on(world.bus, "t", probe_handler, &world.probe), 0);
+    cr_assert_eq(crier_emit(world.bus, "t", "x", 1), 0);
+    run_until(&world, &world.probe.event_count, 1);
+    broker_kill(world.broker);
+    cr_assert(broker_restart(world.broker));
+    cr_assert_eq(crier_emit(world.bus, "t", "y", 1), 0);
+    run_until(&world, &world.probe.event_count, 2);
+    broker_kill(world.broker);
+    cr_assert(broker_restart(world.broker));
+    cr_assert_eq(crier_emit(world.bus, "t", "z", 1), 0);
+    cr_assert_eq(crier_flush(world.bus, PROBE_WAIT_MS), 0);
+    cr_assert_eq(crier_ping(world.bus, &round_trip_us), 0);
+    run_until(&world, &world.probe.event_count, 3);
+    world_close(&world);
+}
+
 Test(client_loop, two_buses_share_a_loop)
 {
     struct world world;
