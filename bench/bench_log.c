@@ -243,7 +243,6 @@ static void slot_init(struct slot *slot, struct log_bench *bench)
     slot->append = (struct store_append){.done = append_done,
                                          .ctx = slot,
                                          .type = ENTRY_NORMAL,
-                                         .durable_wanted = true,
                                          .term = 1,
                                          .parts = slot->parts,
                                          .part_count = bench->parts};

@@ -256,7 +256,6 @@ static void append(struct bench *bench, struct slot *slot, struct slice batch)
     slot->append = (struct store_append){.done = append_done,
                                          .ctx = slot,
                                          .type = ENTRY_NORMAL,
-                                         .durable_wanted = true,
                                          .epoch = 1,
                                          .term = 1,
                                          .append_time_us = clock_wall_us(),

@@ -84,7 +84,6 @@ static void slot_init(struct slot *slot, struct bench *bench)
     slot->append = (struct store_append){.done = append_done,
                                          .ctx = slot,
                                          .type = ENTRY_NORMAL,
-                                         .durable_wanted = true,
                                          .term = 1,
                                          .parts = &slot->part,
                                          .part_count = 1};

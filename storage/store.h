@@ -60,8 +60,7 @@ struct store_append {
     void (*done)(struct store_append *append, void *ctx);
     void *ctx;
     uint8_t type;
-    bool durable_wanted; /* false: nobody waits for it, yet it is in the next commit all the same */
-    uint64_t epoch;      /* append epoch; refusal of one entry refuses its epoch's rest */
+    uint64_t epoch; /* append epoch; refusal of one entry refuses its epoch's rest */
     uint64_t term;
     int64_t append_time_us; /* shard time */
     struct entry_part *parts;

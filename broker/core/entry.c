@@ -124,12 +124,9 @@ void entry_seal(struct shard *shard)
     schedules_encode(shard, entry);
     shared_encode(shard, entry);
     shard->gathering = NULL;
-    bool durable_wanted =
-        entry->emits || entry->parked || entry->mark_count || entry->number == shard->ready_entry;
     entry->append = (struct store_append){.done = entry_done,
                                           .ctx = entry,
                                           .type = ENTRY_NORMAL,
-                                          .durable_wanted = durable_wanted,
                                           .epoch = shard->epoch,
                                           .term = 1,
                                           .append_time_us = shard->time.now_us,

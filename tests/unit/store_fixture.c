@@ -309,7 +309,6 @@ struct fixture_append *fixture_append_create(struct fixture *f)
     a->append = (struct store_append){.done = append_done,
                                       .ctx = a,
                                       .type = ENTRY_NORMAL,
-                                      .durable_wanted = true,
                                       .epoch = f->epoch,
                                       .term = 1,
                                       .append_time_us = f->now_us,

@@ -53,19 +53,6 @@ BOTH(indexes_are_contiguous_in_the_order_of_appending)
     cr_assert_eq(fixture_stats(f).last_index, 50);
 }
 
-BOTH(entries_that_nobody_waits_for_are_in_the_next_commit)
-{
-    struct fixture_append *memory = fixture_append_create(f);
-    memory->append.durable_wanted = false;
-    fixture_append_data(memory, 1, 0, 1, 100);
-    fixture_submit(f, memory);
-    cr_assert_eq(fixture_emit(f, 1, 1, 1, 100), STORE_OK);
-    cr_assert(memory->done);
-    fixture_append_destroy(memory);
-    fixture_reopen(f, FIXTURE_CRASH);
-    fixture_expect(f, 1, 0, 2, 100);
-}
-
 BOTH(a_full_queue_refuses_and_nothing_happens)
 {
     /* Made beforehand: pushing more than the queue holds is then a matter of microseconds, less than one sync. */

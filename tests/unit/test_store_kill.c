@@ -122,7 +122,6 @@ static void child_append(struct child *child, uint64_t partition)
     a->append = (struct store_append){.done = child_done,
                                       .ctx = a,
                                       .type = ENTRY_NORMAL,
-                                      .durable_wanted = true,
                                       .term = 1,
                                       .append_time_us = 1,
                                       .parts = &a->part,

@@ -83,7 +83,6 @@ static void start_append(struct load *load)
     a->append = (struct store_append){.done = append_done,
                                       .ctx = a,
                                       .type = ENTRY_NORMAL,
-                                      .durable_wanted = true,
                                       .term = 1,
                                       .append_time_us = load->submitted,
                                       .parts = &a->part,
