@@ -176,12 +176,20 @@ void producer_recall_schedule(const struct producer *producer, const struct batc
             *ret_key = producer->recent[i].key;
 }
 
-struct producer *producer_load(struct shard *shard, const struct producer_key *key)
+/* Rows come by number, which mostly is the order of their last use too. If not, they are put in order when the first of them
+ * may have expired (producers_expire): a start does not wait for that. */
+struct producer *producer_load(struct shard *shard, const struct producer_key *key, int64_t used_us)
 {
     struct producer *producer = producer_get(shard, key);
+    const struct producer *first = shard->producers_lru;
+    if (first && first->prev->used_us > used_us)
+        shard->producers_unsorted = true;
+    if (!first || used_us < shard->producers_oldest_us)
+        shard->producers_oldest_us = used_us;
     if (!producer->state.exists)
         DL_APPEND(shard->producers_lru, producer);
     producer->state.exists = true;
+    producer->used_us = used_us;
     return producer;
 }
 
@@ -190,18 +198,18 @@ static int by_use(const struct producer *a, const struct producer *b)
     return (a->used_us > b->used_us) - (a->used_us < b->used_us);
 }
 
-/* The rows come by number, which mostly is the order of their last use too: then there is nothing to do. */
-void producer_lru_sort(struct shard *shard)
+static void lru_sort(struct shard *shard)
 {
-    const struct producer *producer = shard->producers_lru;
-    while (producer && producer->next && by_use(producer, producer->next) <= 0)
-        producer = producer->next;
-    if (producer && producer->next)
-        DL_SORT(shard->producers_lru, by_use);
+    DL_SORT(shard->producers_lru, by_use);
+    shard->producers_unsorted = false;
 }
 
 void producers_expire(struct shard *shard, int64_t time_us)
 {
+    if (shard->producers_unsorted && shard->producers_oldest_us < time_us - PRODUCER_EXPIRY_US)
+        lru_sort(shard);
+    if (shard->producers_unsorted)
+        return;
     while (shard->producers_lru && shard->producers_lru->used_us < time_us - PRODUCER_EXPIRY_US) {
         struct producer *producer = shard->producers_lru;
         shard_row_will_change(shard, &producer->row); /* the flush deletes the row, and then this */

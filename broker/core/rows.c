@@ -409,13 +409,12 @@ static int load_producer(struct shard *shard, const struct store_row *row, Proto
             state__producer_row__free_unpacked(value, memory);
         return STORE_ECORRUPT;
     }
-    struct producer *producer =
-        producer_load(shard, &(struct producer_key){be64_get(row->key + 1), be64_get(row->key + 9)});
+    struct producer *producer = producer_load(
+        shard, &(struct producer_key){be64_get(row->key + 1), be64_get(row->key + 9)}, value->last_used_us);
     producer->state.epoch = (int16_t)value->epoch;
     producer->state.last_sequence = (int32_t)value->last_sequence;
     producer->state.last_base_sequence = (int32_t)value->last_base_sequence;
     producer->state.last_base_offset = value->last_base_offset;
-    producer->used_us = value->last_used_us;
     for (size_t i = 0; i < value->n_recent; i++)
         producer_schedule_add(
             producer, &(struct recent_schedule){(int32_t)value->recent[i]->base_sequence,

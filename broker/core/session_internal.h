@@ -188,11 +188,12 @@ struct session {
     struct core_connection *connections; /* hash */
     struct core_connection *producers;   /* the same by producer id */
     uint64_t connection_last;
-    struct topic_view *topics; /* all */
-    struct trie names;         /* of them */
-    struct trie patterns;      /* listeners to a pattern */
-    struct view **views;       /* by partition id */
-    struct inbox *inboxes;     /* hash: those whose id has the top bit */
+    struct topic_view *topics;  /* all, in the order they came */
+    struct topic_view *unnamed; /* the first of them that is not in `names` yet, and with it all behind it */
+    struct trie names;          /* of topics: filled when the first pattern is looked up (names_complete) */
+    struct trie patterns;       /* listeners to a pattern */
+    struct view **views;        /* by partition id */
+    struct inbox *inboxes;      /* hash: those whose id has the top bit */
     size_t view_capacity;
     struct tail_cache cache;
     struct core_connection *pump, *pump_last;
@@ -333,6 +334,7 @@ void listener_destroy(struct listener *listener); /* leaves its group; says noth
 
 /* ---- view.c ---- */
 struct view *view_find(const struct session *session, uint64_t partition); /* NULL: none */
+void names_complete(struct session *session); /* session->names holds all of them afterwards */
 void views_destroy(struct session *session);
 
 /* ---- session_pattern.c ---- */

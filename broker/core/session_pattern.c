@@ -53,6 +53,7 @@ static void topic_matched(void *ctx, struct trie_item *item)
 bool pattern_begin(struct listener *listener)
 {
     struct session *session = listener->connection->session;
+    names_complete(session);
     trie_match_pattern(&session->names, listener->topic, topic_matched, listener);
     if (listener->start_count > PATTERN_PARTITIONS_MAX) {
         too_many(listener);

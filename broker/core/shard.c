@@ -366,7 +366,6 @@ int shard_recover(struct shard *shard, int64_t mono_us, int64_t wall_us, char *e
         snprintf(error, error_size, "the state could not be loaded (%d); the log names the reason", rc);
         return rc;
     }
-    producer_lru_sort(shard);
     source_lru_sort(shard);
     shard_time_start(&shard->time, shard->self.time_us, mono_us, wall_us);
     rc = ops->replay(shard->store, replay_entry, shard);

@@ -297,7 +297,9 @@ struct shard {
     size_t partition_capacity;
     struct table producers; /* by key */
     struct producer *producers_lru;
-    struct source *sources;       /* hash by name */
+    bool producers_unsorted;     /* loaded in another order than that of their last use, and not sorted yet */
+    int64_t producers_oldest_us; /* while they are: none was used last before */
+    struct source *sources;      /* hash by name */
     struct source *source_owners; /* hash by prepared owner: all of them */
     struct source *sources_lru;
     struct group *groups;       /* hash by name */
@@ -471,8 +473,7 @@ void producer_apply_schedule(struct shard *shard, const struct batch_header *hea
 void producer_recall_schedule(const struct producer *producer, const struct batch_header *header,
                               struct schedule_key *ret_key);
 void producer_schedule_add(struct producer *producer, const struct recent_schedule *recent);
-struct producer *producer_load(struct shard *shard, const struct producer_key *key);
-void producer_lru_sort(struct shard *shard);
+struct producer *producer_load(struct shard *shard, const struct producer_key *key, int64_t used_us);
 void producers_expire(struct shard *shard, int64_t time_us);
 void producer_flushed_away(struct shard *shard,
                            struct producer *producer); /* its row is gone: so may it be */

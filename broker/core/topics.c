@@ -121,11 +121,14 @@ static void topic_tell(const struct shard *shard, const struct topic *topic,
 static void topic_announce(struct shard *shard, const struct topic *topic,
                            void (*tell)(void *ctx, const struct topic_info *info))
 {
-    struct partition_info *partitions = core_alloc(topic->partition_count * sizeof(*partitions));
+    struct partition_info one, *partitions = &one; /* as most have */
     struct topic_info info;
+    if (topic->partition_count > 1)
+        partitions = core_alloc(topic->partition_count * sizeof(*partitions));
     topic_tell(shard, topic, partitions, &info);
     tell(shard->output_ctx, &info);
-    free(partitions);
+    if (partitions != &one)
+        free(partitions);
 }
 
 void topic_announce_end(struct shard *shard, const struct topic *topic)

@@ -47,14 +47,17 @@ static int use_pages(struct check *check, uint64_t first, uint64_t count)
     return 0;
 }
 
-/* The page's bytes, good until the next call for the same level. */
+/* The page's bytes, good until the next call for the same level. As in tree.c a step to the next page brings some more behind
+ * it: leaves of a table that is written again and again lie anywhere, and each of them would be read 16 times. */
 static int fetch(struct check *check, unsigned level, uint64_t page, const uint8_t **ret_data)
 {
     struct window *window = &check->windows[level];
     if (!window->data && !(window->data = malloc(WINDOW_PAGES * check->page_size)))
         return ENOMEM;
     if (page < window->first || page >= window->first + window->count) {
-        uint64_t count = check->pages - page < WINDOW_PAGES ? check->pages - page : WINDOW_PAGES;
+        uint64_t count = window->count > 0 && page == window->first + window->count ? WINDOW_PAGES : 1;
+        if (count > check->pages - page)
+            count = check->pages - page;
         window->count = 0;
         int rc = page_read(check->fd, window->data, count * check->page_size, page * check->page_size);
         if (rc != 0)

@@ -302,6 +302,31 @@ Test(emit, a_producer_idle_for_a_day_of_log_time_is_forgotten)
     fixture_destroy(s.f);
 }
 
+Test(emit, after_a_restart_those_idle_longest_are_forgotten_first)
+{
+    struct stage s = stage_make(1);
+    struct batch_spec of[2]; /* of two producers: the second number is idle longer than the first */
+    for (int64_t i = 0; i < 2; i++) {
+        of[i] = (struct batch_spec){.partition = s.partition, .producer_id = 1000 + i};
+        assert_stored(peer_emit_one(s.p, of[i]), (uint64_t)i);
+    }
+    fixture_run(s.f, INT64_C(10) * 3600 * 1000000);
+    s.p = peer_welcome(s.f);
+    of[0].sequence = 1;
+    assert_stored(peer_emit_one(s.p, of[0]), 2);
+    fixture_run(s.f, 3000000); /* the state is flushed */
+    fixture_crash(s.f);
+    cr_assert_eq(fixture_stats(s.f).producers, 2);
+    fixture_run(s.f, INT64_C(15) * 3600 * 1000000);
+    s.p = peer_welcome(s.f);
+    assert_stored(peer_emit_one(s.p, (struct batch_spec){.partition = s.partition}), 3);
+    fixture_run(s.f, 2000000); /* the row is deleted with the next flush */
+    cr_assert_eq(fixture_stats(s.f).producers, 1);
+    of[0].sequence = 2; /* the one that is left goes on */
+    assert_stored(peer_emit_one(s.p, of[0]), 4);
+    fixture_destroy(s.f);
+}
+
 Test(emit, refused_batches_leave_nothing_behind)
 {
     struct stage s = stage_make(1);

@@ -226,6 +226,45 @@ Test(pattern, a_listener_that_left_hears_of_no_new_topic)
     fixture_destroy(s.f);
 }
 
+static void delete_topic(struct stage *s, const char *name, uint64_t request)
+{
+    Wire__TopicDelete message = WIRE__TOPIC_DELETE__INIT;
+    message.request = request;
+    message.name = (char *)(uintptr_t)name;
+    peer_send(s->p, FRAME_TOPIC_DELETE, &message.base);
+    fixture_settle(s->f);
+    peer_expect_anywhere(s->p, FRAME_TOPICS);
+}
+
+static void expect_topics(struct stage *s, uint64_t listener, const char *first, const char *second)
+{
+    peer_listen(s->l, &(struct listen_spec){.id = listener, .topic = "*", .from = WIRE__FROM__EARLIEST});
+    fixture_settle(s->f);
+    const Wire__Listening *listening = peer_expect(s->l, FRAME_LISTENING);
+    cr_assert_eq(listening->n_partitions, 2);
+    const char *a = listening->partitions[0]->topic, *b = listening->partitions[1]->topic;
+    cr_assert((!strcmp(a, first) && !strcmp(b, second)) || (!strcmp(a, second) && !strcmp(b, first)),
+              "%s, %s", a, b);
+}
+
+/* Names are put in order when the first pattern asks for them. */
+Test(pattern, topics_that_came_and_went_before_the_first_pattern_and_after_it_are_known_as_such)
+{
+    struct stage s = stage_make();
+    (void)peer_topic(s.p, "a", 1);
+    delete_topic(&s, "a", 100);
+    (void)peer_topic(s.p, "b", 1);
+    (void)peer_topic(s.p, "c", 1);
+    (void)peer_topic(s.p, "d", 1);
+    delete_topic(&s, "c", 101);
+    expect_topics(&s, 1, "b", "d");
+    delete_topic(&s, "d", 102);
+    (void)peer_topic(s.p, "e", 1);
+    s.l = peer_welcome(s.f);
+    expect_topics(&s, 1, "b", "e");
+    fixture_destroy(s.f);
+}
+
 /* The credit that a read was promised is for the others again when its topic goes. */
 Test(pattern, a_topic_that_goes_while_it_is_read_holds_up_no_other)
 {
