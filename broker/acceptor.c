@@ -1,7 +1,7 @@
 /* acceptor.c: listening sockets: TCP and UNIX.
  *
  * Failures:  no descriptors left (EMFILE): accepting pauses for a moment, with one log line, instead of spinning.
- *            Too many connections: the newcomer is closed at once. An address in use: one clear sentence at start. */
+ *            Too many connections: the newcomer is told so, then closed; beyond TURNED_AWAY_MAX at a time without a word. An address in use: one clear sentence at start. */
 #include "broker/reactor_internal.h"
 
 #include <errno.h>
@@ -15,7 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BACKLOG 1024
+#define BACKLOG         1024
+#define TURNED_AWAY_MAX 64u
 
 static void peer_text(const struct sockaddr_storage *address, socklen_t size, char *to, size_t to_size)
 {
@@ -45,6 +46,16 @@ static void pause_accepting(struct acceptor *acceptor)
     event_add(&acceptor->resume, &delay);
 }
 
+static void turn_away(struct reactor *reactor, int fd, const char *peer)
+{
+    if (reactor->turned_away_count < TURNED_AWAY_MAX)
+        connection_turn_away(
+            reactor, fd, peer,
+            "the broker has as many connections as it may (connections-max): close some, or raise it");
+    else
+        close(fd);
+}
+
 static void on_acceptable(evutil_socket_t listening, short what, void *ctx)
 {
     (void)what;
@@ -65,7 +76,7 @@ static void on_acceptable(evutil_socket_t listening, short what, void *ctx)
         if (reactor->connection_count >= reactor->options.connections_max) {
             LOG_WARN(reactor->log, "ACCEPT-LIMIT", "%s: refused, %u connections are open", peer,
                      reactor->connection_count);
-            close(fd);
+            turn_away(reactor, fd, peer);
         } else {
             connection_accept(reactor, fd, peer);
         }

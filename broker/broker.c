@@ -32,6 +32,11 @@ static struct reactor_options reactor_options_from(const struct broker *broker, 
     options.core.ingest_bytes_max = config->ingest_bytes_max;
     options.core.cache_bytes_max = config->cache_bytes_max;
     options.core.disk_free_min = config->disk_free_min;
+    options.core.client_quota = (struct quota){config->client_events_max, config->client_bytes_max};
+    options.core.topic_quota = (struct quota){config->topic_events_max, config->topic_bytes_max};
+    options.core.listeners_max = config->listeners_max;
+    options.core.topics_max = config->topics_max;
+    options.core.backlog_bytes_max = config->backlog_bytes_max;
     options.core.ping_interval_ms = (uint32_t)(config->ping_us / 1000);
     options.core.idle_timeout_ms = (uint32_t)(config->idle_us / 1000);
     if (options.core.producer_window_max > config->ingest_bytes_max)

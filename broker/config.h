@@ -34,7 +34,8 @@ struct config {
     enum log_level log_level;
     const char *log_file; /* NULL: standard error */
     uint64_t connections_max, event_bytes_max, ingest_bytes_max, cache_bytes_max, segment_bytes,
-        disk_free_min;
+        disk_free_min, listeners_max, topics_max, backlog_bytes_max, client_events_max, client_bytes_max,
+        topic_events_max, topic_bytes_max;
     int64_t ping_us, idle_us, drain_us;
     struct config_file *file; /* owned; paths may point into it */
 };

@@ -120,12 +120,29 @@ static const struct option_row rows[] = {
      FIELD(log_level)},
     {"connections-max", 0, "CRIERD_CONNECTIONS_MAX", "N", "20000", "connections beyond this are refused",
      parse_count, FIELD(connections_max)},
+    {"listeners-max", 0, "CRIERD_LISTENERS_MAX", "N", "1000000", "listeners beyond this are refused",
+     parse_count, FIELD(listeners_max)},
+    {"topics-max", 0, "CRIERD_TOPICS_MAX", "N", "1000000", "topics beyond this are not created", parse_count,
+     FIELD(topics_max)},
+    {"client-events-max", 0, "CRIERD_CLIENT_EVENTS_MAX", "N", "0",
+     "events a second that one connection may emit; 0: any number", parse_count, FIELD(client_events_max)},
+    {"client-bytes-max", 0, "CRIERD_CLIENT_BYTES_MAX", "SIZE", "0",
+     "bytes of batches a second that one connection may emit; 0: any number", options_uint64,
+     FIELD(client_bytes_max)},
+    {"topic-events-max", 0, "CRIERD_TOPIC_EVENTS_MAX", "N", "0",
+     "events a second that may be emitted to one topic; 0: any number", parse_count, FIELD(topic_events_max)},
+    {"topic-bytes-max", 0, "CRIERD_TOPIC_BYTES_MAX", "SIZE", "0",
+     "bytes of batches a second that may be emitted to one topic; 0: any number", options_uint64,
+     FIELD(topic_bytes_max)},
     {"event-size-max", 0, "CRIERD_EVENT_SIZE_MAX", "SIZE", "1M",
      "largest event taken: key, value and headers", options_uint64, FIELD(event_bytes_max)},
     {"ingest-memory", 0, "CRIERD_INGEST_MEMORY", "SIZE", "16M", "memory for events on their way to the disk",
      options_uint64, FIELD(ingest_bytes_max)},
     {"cache-memory", 0, "CRIERD_CACHE_MEMORY", "SIZE", "8M",
      "memory for the newest events, for listeners that keep up", options_uint64, FIELD(cache_bytes_max)},
+    {"ephemeral-memory", 0, "CRIERD_EPHEMERAL_MEMORY", "SIZE", "256M",
+     "memory for what slow listeners of ephemeral topics have not read yet", options_uint64,
+     FIELD(backlog_bytes_max)},
     {"segment-size", 0, "CRIERD_SEGMENT_SIZE", "SIZE", "256M", "one file of the log", options_uint64,
      FIELD(segment_bytes)},
     {"disk-free-min", 0, "CRIERD_DISK_FREE_MIN", "SIZE", "256M",
@@ -146,6 +163,13 @@ static const struct range {
     const char *text;
 } ranges[] = {
     {FIELD(connections_max), 1, 1000000, "1 to 1000000"},
+    {FIELD(listeners_max), 1, 100000000, "1 to 100000000"},
+    {FIELD(topics_max), 1, 100000000, "1 to 100000000"},
+    {FIELD(client_events_max), 0, 1000000000, "at most 1000000000"},
+    {FIELD(client_bytes_max), 0, UINT64_C(1) << 40, "at most 1T"},
+    {FIELD(topic_events_max), 0, 1000000000, "at most 1000000000"},
+    {FIELD(topic_bytes_max), 0, UINT64_C(1) << 40, "at most 1T"},
+    {FIELD(backlog_bytes_max), 1u << 20, UINT64_C(64) << 30, "1M to 64G"},
     {FIELD(event_bytes_max), 1024, 8u << 20, "1K to 8M"},
     {FIELD(ingest_bytes_max), 1u << 20, UINT64_C(4) << 30, "1M to 4G"},
     {FIELD(cache_bytes_max), 0, UINT64_C(64) << 30, "at most 64G"},
@@ -157,9 +181,11 @@ static const struct range {
 };
 
 /* What nothing that runs has been built from. */
-static const size_t live[] = {FIELD(durability_memory), FIELD(no_auto_create),  FIELD(log_format),
-                              FIELD(log_level),         FIELD(connections_max), FIELD(event_bytes_max),
-                              FIELD(drain_us),          FIELD(disk_free_min)};
+static const size_t live[] = {FIELD(durability_memory), FIELD(no_auto_create),    FIELD(log_format),
+                              FIELD(log_level),         FIELD(connections_max),   FIELD(event_bytes_max),
+                              FIELD(drain_us),          FIELD(disk_free_min),     FIELD(listeners_max),
+                              FIELD(topics_max),        FIELD(backlog_bytes_max), FIELD(client_events_max),
+                              FIELD(client_bytes_max),  FIELD(topic_events_max),  FIELD(topic_bytes_max)};
 
 const struct option_row *config_rows(size_t *ret_count)
 {

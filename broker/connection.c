@@ -409,12 +409,12 @@ const struct core_ops reactor_core_ops = {
 
 /* ---- life ---- */
 
-void connection_accept(struct reactor *reactor, int fd, const char *peer)
+static struct connection *connection_create(struct reactor *reactor, int fd, const char *peer)
 {
     struct connection *connection = calloc(1, sizeof(*connection));
     if (!connection) {
         close(fd);
-        return;
+        return NULL;
     }
     connection->reactor = reactor;
     connection->fd = fd;
@@ -423,7 +423,7 @@ void connection_accept(struct reactor *reactor, int fd, const char *peer)
     if (!connection->core) {
         close(fd);
         free(connection);
-        return;
+        return NULL;
     }
     int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
@@ -435,7 +435,23 @@ void connection_accept(struct reactor *reactor, int fd, const char *peer)
     if (reactor->connections)
         reactor->connections->prev = connection;
     reactor->connections = connection;
-    reactor->connection_count++;
+    return connection;
+}
+
+void connection_accept(struct reactor *reactor, int fd, const char *peer)
+{
+    if (connection_create(reactor, fd, peer))
+        reactor->connection_count++;
+}
+
+void connection_turn_away(struct reactor *reactor, int fd, const char *peer, const char *why)
+{
+    struct connection *connection = connection_create(reactor, fd, peer);
+    if (!connection)
+        return;
+    connection->turned_away = true;
+    reactor->turned_away_count++;
+    core_connection_turn_away(connection->core, why);
 }
 
 void connection_destroy(struct connection *connection, const char *reason)
@@ -456,6 +472,9 @@ void connection_destroy(struct connection *connection, const char *reason)
         reactor->connections = connection->next;
     if (connection->next)
         connection->next->prev = connection->prev;
-    reactor->connection_count--;
+    if (connection->turned_away)
+        reactor->turned_away_count--;
+    else
+        reactor->connection_count--;
     free(connection);
 }

@@ -23,7 +23,7 @@ struct connection {
     struct core_connection *core;
     struct event read_event, write_event;
     int fd;
-    bool dirty, write_armed, paused, closing;
+    bool dirty, write_armed, paused, closing, turned_away;
     int64_t closing_us;
     /* in: either nothing, a few bytes of a frame's prefix, or a frame in a buffer of its own */
     uint8_t prefix[FRAME_PREFIX_SIZE];
@@ -59,7 +59,8 @@ struct reactor {
     struct acceptor *acceptors;
     struct connection *connections;
     struct connection *dirty;
-    uint32_t connection_count;
+    uint32_t connection_count; /* those turned away not among them */
+    uint32_t turned_away_count;
     struct buffer_pool *slabs, *controls;
     struct buffer *slab; /* shared by all receives */
     size_t slab_used;
@@ -76,7 +77,9 @@ void reactor_turn_begin(
 
 /* ---- connection.c ---- */
 void connection_accept(struct reactor *reactor, int fd, const char *peer); /* fd: taken */
-void connection_flush(struct connection *connection);                      /* writes what the socket takes */
+/* The same, but it is told why it cannot stay, and closed. */
+void connection_turn_away(struct reactor *reactor, int fd, const char *peer, const char *why);
+void connection_flush(struct connection *connection); /* writes what the socket takes */
 void connection_destroy(struct connection *connection, const char *reason);
 extern const struct core_ops reactor_core_ops;
 

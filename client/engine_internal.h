@@ -103,6 +103,7 @@ struct crier_listener {
     uint32_t id; /* 0: none */
     char *topic;
     bool pattern; /* the topic is one */
+    bool placed;  /* it has been in place: a quota it meets later is waited for */
     bool again;   /* all of LISTENING has come once: what the broker names beyond `partitions` is new */
     char *group;  /* NULL: none */
     enum crier_from from;

@@ -405,6 +405,7 @@ void listen_listening(struct engine *engine, const Wire__Listening *listening)
     }
     listener->generation = listening->generation;
     listener->state = LISTENER_LIVE;
+    listener->placed = true;
     if (!partitions_begin(engine, listener, listening)) {
         engine_fail(engine, CRIER_ENOMEM, "out of memory for the partitions of %s", listener->topic);
         return; /* asked for anew, not `again`: where it would go on was never kept */
@@ -460,7 +461,7 @@ void listen_ended(struct engine *engine, const Wire__Ended *ended)
         listener_release(engine, listener, listener->end_code, listener->end_text);
     } else if (listener->state == LISTENER_RESTARTING && ended->code == 0) {
         listener_delay(engine, listener);
-    } else if (error_retriable(ended->code)) {
+    } else if (error_retriable(ended->code) && (listener->placed || ended->code != CRIER_EQUOTA)) {
         deliveries_forget(engine, listener);
         partitions_let_go(listener, listener->group && ended->code == CRIER_ETIMEDOUT);
         listener_delay(engine, listener);

@@ -37,6 +37,7 @@
     X(CRIER_EOFFSET, -25, false, "the partition does not end where it was expected to")                      \
     X(CRIER_ECANCELED, -26, false, "canceled")                                                               \
     X(CRIER_ENOLISTENER, -27, false, "nobody listens to the topic just now")                                 \
+    X(CRIER_EQUOTA, -28, true, "over a quota of the broker; slow down, or have the quota raised")            \
     X(CRIER_EREVOKED, -29, false, "what it was made from is no longer this member's, and comes again")       \
     X(CRIER_ENOSCHEDULE, -31, false, "no such schedule: it has fired, was canceled, or never was")
 

@@ -62,6 +62,10 @@ static int parts_judge(struct shard *shard, struct emit *emit, uint64_t *ret_dec
             return WIRE_CRIER_EOFFSET;
         }
     }
+    if (emit->quota) {
+        emit->why = emit->quota;
+        return WIRE_CRIER_EQUOTA;
+    }
     return shard->guarded && emit->part_count ? WIRE_CRIER_EFULL : 0; /* positions go on */
 }
 

@@ -30,6 +30,9 @@ struct core_config core_config_default(void)
                                 .idle_timeout_ms = 15000,
                                 .flush_interval_us = 1000000,
                                 .flush_log_bytes = 64u << 20,
+                                .listeners_max = 1000000,
+                                .topics_max = 1000000,
+                                .backlog_bytes_max = 256u << 20,
                                 .schedule_window = 32768,
                                 .flush_rows_per_turn = 2000,
                                 .software = "crierd"};

@@ -42,6 +42,11 @@ struct core_ops {
     void (*log)(void *ctx, enum log_level level, const char *id, const char *text);
 };
 
+/* What may come in a second; 0: any number. A burst of one second's worth is taken at once. */
+struct quota {
+    uint64_t events, bytes;
+};
+
 struct core_config {
     bool auto_create;           /* describe and listen may create topics; default true */
     bool durability_memory;     /* new topics say "memory" to their emitters; default false: durable */
@@ -56,6 +61,11 @@ struct core_config {
     uint64_t disk_free_min;     /* with less left on the disk emits are refused; default 0: never */
     uint32_t schedule_window;   /* so many of the next schedules are in memory, up to twice; default 32768 */
     uint32_t flush_rows_per_turn; /* how many are put into bytes at a time; default 2000, about 1 ms */
+    struct quota client_quota;    /* emits of one connection; default none */
+    struct quota topic_quota;     /* emits to one topic, of all connections; default none */
+    size_t listeners_max;         /* of all connections; default 1,000,000 */
+    size_t topics_max;            /* default 1,000,000 */
+    size_t backlog_bytes_max;     /* all queues of ephemeral topics' listeners; default 256 MiB */
     uint64_t seed;                /* for choices that need no secrecy */
     const char *software;         /* told in WELCOME; borrowed */
 };
@@ -65,7 +75,8 @@ struct core_config core_config_default(void);
 /* NULL: out of memory. store is borrowed and stays open until after core_destroy. */
 struct core *core_create(const struct core_config *config, const struct core_ops *ops, void *ops_ctx,
                          struct store *store);
-/* From now on: auto_create, durability_memory, event_size_max and disk_free_min. The rest is built in. */
+/* From now on: auto_create, durability_memory, event_size_max, disk_free_min, both quotas, listeners_max, topics_max and
+ * backlog_bytes_max. The rest is built in. */
 void core_reconfigure(struct core *core, const struct core_config *config);
 /* The store has been stopped or is about to be closed: nothing of the core's is in it any more. Accepts NULL. */
 void core_destroy(struct core *core);
@@ -85,6 +96,8 @@ int64_t core_turn_end(struct core *core);
 
 /* peer: text for logs, copied. Returns NULL: out of memory. */
 struct core_connection *core_connection_open(struct core *core, void *owner, const char *peer);
+/* One too many: ERROR with CRIER_EQUOTA and this text, then the connection is closed. */
+void core_connection_turn_away(struct core_connection *connection, const char *why);
 /* Bytes arrived (whatever they are): the peer lives. */
 void core_connection_received(struct core_connection *connection);
 /* The largest frame of this kind that the connection may send now, prefix included: checked before memory is taken. */

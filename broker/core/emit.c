@@ -156,8 +156,10 @@ static uint64_t part_judge(struct shard *shard, struct emit *emit, struct emit_p
             break;
         }
     }
-    if (shard->guarded) { /* what is stored already was told above */
-        part_refuse(emit, part, WIRE_CRIER_EFULL);
+    if (part->over || shard->guarded) { /* what is stored already was told above */
+        if (part->over && !emit->why)
+            emit->why = emit->quota;
+        part_refuse(emit, part, part->over ? WIRE_CRIER_EQUOTA : WIRE_CRIER_EFULL);
         return 0;
     }
     if (part->delay_us || part->at_us) {

@@ -6,7 +6,7 @@
  * told with each DELIVER. At most once: nothing is sent again, and nobody waits for a slow listener.
  *
  * Called:      frame_emit(), and delivery.c where a cursor's turn has come.
- * Memory:      a backlog has queue_max bytes, all together BACKLOG_BYTES_MAX, and one batch that is larger. A batch pins its
+ * Memory:      a backlog has queue_max bytes, all together backlog_bytes_max, and one batch that is larger. A batch pins its
  *              receive buffer: behind the first BACKLOG_SHARED ones, small batches are copied.
  *
  * Happy path:  EMIT → ephemeral_emit: base offset, into the backlogs → EMITTED → at the turn's end backlog_deliver
@@ -14,8 +14,7 @@
  *              wanting. No memory for a copy: the buffer stays pinned. */
 #include "broker/core/session_internal.h"
 
-#define BACKLOG_BYTES_MAX (256u << 20)
-#define BACKLOG_SHARED    16u
+#define BACKLOG_SHARED 16u
 
 const char *ephemeral_problem(const struct listener *listener)
 {
@@ -66,7 +65,7 @@ static bool backlog_has_room(const struct cursor *cursor, size_t size)
     const struct session *session = cursor->listener->connection->session;
     return cursor->backlog->batches.count == 0 ||
            (cursor->backlog->bytes + size <= cursor->listener->queue_max &&
-            session->backlog_bytes + size <= BACKLOG_BYTES_MAX);
+            session->backlog_bytes + size <= session->config.backlog_bytes_max);
 }
 
 static void note_dropped(struct listener *listener, uint32_t events)
@@ -119,13 +118,16 @@ static bool cursor_hand(struct cursor *cursor, uint64_t base_offset, uint32_t sp
 
 /* ---- emits ---- */
 
-static void part_hand(struct session *session, const struct emit *emit, struct view *view,
-                      struct emit_part *part)
+static void part_hand(struct session *session, struct emit *emit, struct view *view, struct emit_part *part)
 {
     part->handed = true;
     part->base_offset = -1;
     if (!part->code && !emit->memory)
         part->code = WIRE_CRIER_EINVAL;
+    if (!part->code && part->over) {
+        part->code = WIRE_CRIER_EQUOTA;
+        emit->why = emit->why ? emit->why : emit->quota;
+    }
     if (part->code) {
         part->outcome = EMIT_REFUSED;
         return;

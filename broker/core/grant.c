@@ -36,8 +36,8 @@ static void grant_fill(struct core_connection *connection)
     struct session *session = connection->session;
     struct grant *grant = &connection->grant;
     size_t outstanding = grant->granted - grant->returned;
-    if (outstanding >= grant->window || session->ingest_granted >= session->config.ingest_bytes_max ||
-        connection->session->grant_waiting)
+    if (connection->slowed || outstanding >= grant->window ||
+        session->ingest_granted >= session->config.ingest_bytes_max || connection->session->grant_waiting)
         return;
     size_t more = grant->window - outstanding;
     size_t left = session->config.ingest_bytes_max - session->ingest_granted;
@@ -78,6 +78,7 @@ static void grant_serve(struct session *session)
         if (beyond)
             line_hold(connection);
         DL_DELETE2(session->grant_waiting, connection, grant.prev, grant.next);
+        grant->in_line = false;
         grant->wanted = 0;
         grant->granted += more;
         session->ingest_granted += more;
@@ -117,13 +118,23 @@ bool grant_use(struct core_connection *connection, size_t bytes)
     grant->used += bytes;
     if (connection->session->line_holder == connection && !grant->line_returned)
         grant->line_returned = grant->used;
+    return true;
+}
+
+void grant_grow(struct core_connection *connection, size_t bytes)
+{
+    struct grant *grant = &connection->grant;
+    if (connection
+            ->slowed) { /* as much in flight as half before: a quota takes what was granted already, too */
+        grant->window = grant->window / 2 < GRANT_INITIAL ? GRANT_INITIAL : grant->window / 2;
+        return;
+    }
     size_t limit = window_max(connection->session);
     size_t wanted = grant->granted - grant->used < grant->window / 2 ? grant->window * 2 : grant->window;
     if (wanted < GRANT_FRAMES * bytes)
         wanted = GRANT_FRAMES * bytes;
     grant->window = wanted < limit ? wanted : limit;
     grant_fill(connection);
-    return true;
 }
 
 void grant_unuse(struct core_connection *connection, size_t bytes)
@@ -181,18 +192,30 @@ void grant_sent(struct core_connection *connection)
         grant_fill(connection);
 }
 
-void grant_want(struct core_connection *connection, uint64_t bytes)
+static void line_join(struct core_connection *connection)
 {
     struct session *session = connection->session;
-    struct grant *grant = &connection->grant;
-    bool waits = grant->wanted != 0;
-    grant->wanted = bytes;
-    if (!waits &&
-        line_is_held_by(connection)) /* those behind it wait for its frame: it must not wait for them */
+    if (line_is_held_by(connection)) /* those behind it wait for its frame: it must not wait for them */
         DL_PREPEND2(session->grant_waiting, connection, grant.prev, grant.next);
-    else if (!waits)
+    else
         DL_APPEND2(session->grant_waiting, connection, grant.prev, grant.next);
-    grant_serve(session);
+    connection->grant.in_line = true;
+}
+
+void grant_want(struct core_connection *connection, uint64_t bytes)
+{
+    connection->grant.wanted = bytes;
+    if (!connection->grant.in_line && !connection->slowed) /* nobody stands behind one that a quota slows */
+        line_join(connection);
+    grant_serve(connection->session);
+}
+
+void grant_resume(struct core_connection *connection)
+{
+    if (connection->grant.wanted && !connection->grant.in_line)
+        line_join(connection);
+    grant_serve(connection->session);
+    grant_fill(connection);
 }
 
 void grant_orphan(struct session *session, size_t bytes)
@@ -206,7 +229,7 @@ void grant_close(struct core_connection *connection)
 {
     struct session *session = connection->session;
     struct grant *grant = &connection->grant;
-    if (grant->wanted)
+    if (grant->in_line)
         DL_DELETE2(session->grant_waiting, connection, grant.prev, grant.next);
     if (grant->producing)
         session->producing--;

@@ -42,6 +42,7 @@ struct emit_part {
     enum emit_outcome outcome;
     int code;            /* when not stored; also set by the session for a batch that failed its checks */
     int64_t base_offset; /* -1: not known */
+    bool over;           /* a quota: refused, unless it is stored already */
     bool duplicate;
     bool going;        /* its topic is being deleted: the entry decides */
     uint64_t delay_us; /* not 0, or at_us is not: it is not in its partition before its time */
@@ -70,7 +71,8 @@ struct emit {
     int code;       /* atomic: found by the session or the shard, told when what it was found by is durable */
     bool duplicate; /* atomic: the same */
     enum emit_outcome outcome; /* atomic: of all its parts, also if there are none */
-    const char *why; /* static text about the first part that was not stored; NULL: the code's own */
+    const char *why;   /* static text about the first part that was not stored; NULL: the code's own */
+    const char *quota; /* static text: why one of its parts is `over`; NULL: none is */
     uint32_t part_count;
     struct emit_part parts[];
 };

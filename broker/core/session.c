@@ -363,6 +363,11 @@ struct core_connection *session_connection_open(struct session *session, void *o
     return connection;
 }
 
+void core_connection_turn_away(struct core_connection *connection, const char *why)
+{
+    connection_refuse(connection, WIRE_CRIER_EQUOTA, "%s", why);
+}
+
 void core_connection_received(struct core_connection *connection)
 {
     connection->received_us = connection->session->mono_us;
@@ -400,6 +405,7 @@ void core_connection_close(struct core_connection *connection, const char *reaso
         listener_destroy(listener);
     }
     grant_close(connection);
+    quota_forget(connection);
     producer_unlist(connection);
     pump_remove(connection);
     HASH_DEL(session->connections, connection);
@@ -449,8 +455,10 @@ int64_t session_turn_end(struct session *session)
                 connection_tick(connection);
         }
     }
+    quota_release(session);
     session_deliver(session);
-    return session->connections ? session->ticked_us + TICK_US : INT64_MAX;
+    int64_t due_us = session->connections ? session->ticked_us + TICK_US : INT64_MAX;
+    return session->quota_due_us < due_us ? session->quota_due_us : due_us;
 }
 
 void session_drain(struct session *session, uint32_t deadline_ms)
@@ -527,6 +535,7 @@ struct session *session_create(const struct core_config *config, const struct co
     session->ops_ctx = ops_ctx;
     session->store = store;
     session->scratch = scratch;
+    session->quota_due_us = INT64_MAX;
     arena_init(&session->arena, scratch, ARENA_SIZE);
     tail_cache_init(&session->cache, config->cache_bytes_max);
     return session;
@@ -536,6 +545,9 @@ void session_reconfigure(struct session *session, const struct core_config *conf
 {
     session->config.durability_memory = config->durability_memory;
     session->config.event_size_max = config->event_size_max;
+    quota_reconfigure(session, config);
+    session->config.listeners_max = config->listeners_max;
+    session->config.backlog_bytes_max = config->backlog_bytes_max;
 }
 
 void session_set_shard(struct session *session, struct shard *shard)

@@ -151,6 +151,8 @@ void frame_emit(struct core_connection *connection, const struct frame *frame, s
         grant_unuse(connection, bytes.size);
         return;
     }
+    quota_charge(connection, emit);
+    grant_grow(connection, bytes.size);
     connection->emit_request = emit->token.request;
     connection_unanswered(connection, +1);
     if (!ephemeral_emit(connection->session, emit))

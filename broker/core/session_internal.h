@@ -9,7 +9,7 @@
  *   session_pattern.c LISTEN to a pattern                                           view.c     topics and partitions
  *   ephemeral.c       topics of which nothing is kept                              inbox.c    where replies come in
  *   session_shared.c  members of shared groups: what they get                       session_settle.c ACK, NACK, EXTEND, REDRIVE
- *   session_text.c    text from peers */
+ *   session_text.c    text from peers                                               quota.c    who emits too much is slowed */
 #ifndef CRIER_BROKER_CORE_SESSION_INTERNAL_H
 #define CRIER_BROKER_CORE_SESSION_INTERNAL_H
 
@@ -61,10 +61,16 @@ struct grant {
         uint64_t output, bytes;
     } mark[2];       /* when output_sent reaches .output, .bytes are returned; [1] gathers while [0] waits */
     bool producing;  /* has emitted */
-    uint64_t wanted; /* CREDIT_WANT's frame size; 0: not waiting */
+    uint64_t wanted; /* CREDIT_WANT's frame size; 0: none */
+    bool in_line;    /* for that; not while a quota slows it */
     uint64_t
         line_returned; /* the line's holder: its frame is answered when `returned` gets here; 0: not sent yet */
     struct core_connection *prev, *next; /* among those waiting */
+};
+
+/* What has come of late under one quota: when all of it would have been in time, had it come evenly. */
+struct quota_meter {
+    int64_t events_due_ns, bytes_due_ns;
 };
 
 enum cursor_state { CURSOR_IDLE, CURSOR_READY, CURSOR_READ_WAITING, CURSOR_READING };
@@ -145,6 +151,10 @@ struct core_connection {
     uint32_t feature_level; /* the highest that both sides know */
     char *producer_name;    /* NULL: none */
     struct grant grant;
+    struct quota_meter meter;
+    int64_t slowed_until_us; /* no more grant before that; in the session's list */
+    bool slowed, slowed_told;
+    struct core_connection *slowed_prev, *slowed_next;
     struct listener *listeners;   /* hash */
     struct listener *deliverable; /* those with something to deliver and credit for it */
     bool pumped;                  /* in the session's list */
@@ -167,6 +177,7 @@ struct topic_view {
     struct topic_view *prev, *next;
     char *name;
     bool ephemeral;
+    struct quota_meter meter;
     uint32_t view_count;
     struct view views[];
 };
@@ -209,6 +220,8 @@ struct session {
     uint32_t producing;                  /* connections that have emitted */
     struct core_connection *line_holder; /* the one whose frame was allowed beyond the budget; NULL: none */
     int64_t line_since_us;
+    struct core_connection *slowed; /* those over a quota */
+    int64_t quota_due_us;           /* when the first of them may go on; INT64_MAX: there is none */
     bool draining;
     uint8_t *scratch;
     struct arena arena;
@@ -243,6 +256,9 @@ void connection_send(struct core_connection *connection, enum frame_kind kind, c
 void grant_open(struct core_connection *connection);
 /* Takes a frame's bytes; false: more than was granted. */
 bool grant_use(struct core_connection *connection, size_t bytes);
+/* After that, and when its quotas are known: more for who uses it. */
+void grant_grow(struct core_connection *connection, size_t bytes);
+void grant_resume(struct core_connection *connection); /* no quota slows it any more */
 void grant_unuse(struct core_connection *connection,
                  size_t bytes); /* no answer will follow: the connection ends */
 /* The EMITTED for so many bytes is queued. */
@@ -253,6 +269,14 @@ void grant_give_back(struct core_connection *connection, uint64_t bytes); /* at 
 void grant_tick(struct session *session);
 void grant_close(struct core_connection *connection);
 void grant_orphan(struct session *session, size_t bytes); /* answered, but its connection is gone */
+
+/* ---- quota.c ---- */
+/* Counts an emit that has been checked. Parts that are too much are marked `over`, with the reason as the emit's `quota`. */
+void quota_charge(struct core_connection *connection, struct emit *emit);
+void quota_release(struct session *session); /* those whose time has come */
+void quota_forget(struct core_connection *connection);
+void quota_reconfigure(struct session *session,
+                       const struct core_config *config); /* others hold from now on */
 
 /* ---- the frame handlers ---- */
 void frame_emit(struct core_connection *connection, const struct frame *frame, struct slice bytes);

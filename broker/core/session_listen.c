@@ -462,6 +462,11 @@ void frame_listen(struct core_connection *connection, const struct frame *frame,
         ended_send(connection, message->listener, WIRE_CRIER_ESHUTDOWN, error_text(WIRE_CRIER_ESHUTDOWN));
         return;
     }
+    if (session->listener_count >= session->config.listeners_max) {
+        ended_send(connection, message->listener, WIRE_CRIER_EQUOTA,
+                   "the broker has as many listeners as it may (listeners-max): end some, or raise it");
+        return;
+    }
     struct listener *listener = listener_create(connection, message);
     if (inbox_is_one(listener->topic)) {
         listener_inbox(listener);

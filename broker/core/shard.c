@@ -289,6 +289,7 @@ void shard_reconfigure(struct shard *shard, const struct core_config *config)
 {
     shard->config.auto_create = config->auto_create;
     shard->config.disk_free_min = config->disk_free_min;
+    shard->config.topics_max = config->topics_max;
     shard->guard_us = 0;
 }
 

@@ -285,6 +285,8 @@ static int create_code(const struct shard *shard, const struct shard_request *re
         return WIRE_CRIER_EINVAL;
     if (request->kind == SHARD_TOPIC_DESCRIBE && (!request->create || !shard->config.auto_create))
         return WIRE_CRIER_ENOTOPIC;
+    if (shard->topics_sorted_count >= shard->config.topics_max)
+        return WIRE_CRIER_EQUOTA;
     return shard->read_only ? WIRE_CRIER_EIO : 0;
 }
 

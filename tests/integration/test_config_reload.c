@@ -2,15 +2,18 @@
 #include "base/clock.h"
 #include "tests/support/broker_fixture.h"
 
+#include <arpa/inet.h>
 #include <crier/crier.h>
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -143,6 +146,61 @@ Test(reload, each_difference_is_a_line_and_holds_from_then_on)
     cr_assert_not_null(strstr(line_with("CONFIG-READ"), "crierd.conf: 4 changed, 0 refused"));
     cr_assert_eq(crier_open(broker_url(broker), NULL, &bus), 0);
     cr_assert_eq(emit_code(bus, "new", 3000), 0);
+    cr_assert_eq(crier_close(bus), 0);
+}
+
+Test(reload, a_quota_slows_who_emits_too_much_and_loses_nothing)
+{
+    crier *bus;
+    write_file("log-file = %s\nclient-events-max = 500\n", fifo);
+    hang_up();
+    EXPECT("CONFIG-", "CONFIG-CHANGED client-events-max: 0 -> 500");
+    cr_assert_eq(crier_open(broker_url(broker), NULL, &bus), 0);
+    int codes[20];
+    struct crier_emit_options options = crier_emit_options_default();
+    options.done = keep_code;
+    for (int i = 0; i < 1500; i++) {
+        options.ctx = &codes[i % 20];
+        codes[i % 20] = 1;
+        cr_assert_eq(crier_emit_with(bus, "busy", "x", 1, &options), 0);
+        if (i % 20 == 19) /* small batches: one large one would be taken whole */
+            cr_assert_eq(crier_flush(bus, DEADLINE_MS), 0);
+        for (int k = 0; k < 20 && i % 20 == 19; k++)
+            cr_assert_eq(codes[k], 0, "event %d: %s", i - 19 + k, crier_strerror(codes[k]));
+    }
+    cr_assert_not_null(strstr(line_with("QUOTA-SLOWED"), "is slowed"));
+    cr_assert_eq(crier_close(bus), 0);
+}
+
+/* All that the broker says to somebody who connects and is silent, as text. */
+static void overhear(char *to, size_t size)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    address.sin_port = htons((uint16_t)atoi(strrchr(broker_url(broker), ':') + 1));
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+    size_t used = 0;
+    ssize_t received;
+    while (used + 1 < size && (received = read(fd, to + used, size - 1 - used)) > 0)
+        used += (size_t)received;
+    close(fd);
+    for (size_t i = 0; i < used; i++)
+        if (to[i] < ' ' || to[i] > '~')
+            to[i] = '.';
+    to[used] = '\0';
+}
+
+Test(reload, a_connection_too_many_is_told_why)
+{
+    crier *bus;
+    char heard[1024];
+    write_file("log-file = %s\nconnections-max = 1\n", fifo);
+    hang_up();
+    EXPECT("CONFIG-", "CONFIG-CHANGED connections-max: 20000 -> 1");
+    cr_assert_eq(crier_open(broker_url(broker), NULL, &bus), 0);
+    overhear(heard, sizeof(heard));
+    cr_assert_not_null(strstr(heard, "as many connections as it may (connections-max)"), "%s", heard);
+    line_with("ACCEPT-LIMIT");
     cr_assert_eq(crier_close(bus), 0);
 }
 

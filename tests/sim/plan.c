@@ -97,6 +97,23 @@ static void plan_broker(struct sim *sim)
         store->commit.us_max = 2000;
 }
 
+static uint64_t quota_draw(struct random *random, uint64_t least, uint64_t most)
+{
+    return random_below(random, 3) ? 0 : least + random_below(random, most - least);
+}
+
+/* Some runs have quotas: those who emit are slowed, nothing is lost and everything ends. Their draws are their own, so that a
+ * seed found without them stays what it was. */
+static void plan_quotas(struct sim *sim, uint64_t seed)
+{
+    struct random random = random_seeded(seed ^ UINT64_C(0x71756f746173));
+    struct core_config *config = &sim->node.config;
+    config->client_quota.events = quota_draw(&random, 200, 3000);
+    config->client_quota.bytes = quota_draw(&random, 50000, 500000);
+    config->topic_quota.events = quota_draw(&random, 200, 3000);
+    config->topic_quota.bytes = quota_draw(&random, 50000, 500000);
+}
+
 /* A restart may come with another configuration. */
 void plan_broker_change(struct sim *sim)
 {
@@ -119,11 +136,12 @@ struct crier_options plan_client_options(struct sim *sim)
     return options;
 }
 
-void plan_draw(struct sim *sim)
+void plan_draw(struct sim *sim, uint64_t seed)
 {
     plan_faults(sim);
     plan_load(sim);
     plan_broker(sim);
+    plan_quotas(sim, seed);
 }
 
 /* ---- less than that ---- */

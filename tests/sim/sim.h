@@ -34,9 +34,10 @@
 #define SIM_PARTITIONS_MAX 3               /* of a topic */
 #define SIM_QUIET_US       INT64_C(600000) /* longer than any retry: nothing more comes by itself */
 /* I12: what may wait for one connection: the limit, and what eight reads under way bring */
-#define SIM_UNSENT_MAX    (5u << 20)
-#define SIM_EMITS_HEAL_US INT64_C(5000000)  /* I13: after healing, every emit has its outcome */
-#define SIM_ENDS_HEAL_US  INT64_C(10000000) /* I13: and every listener stands at the end */
+#define SIM_UNSENT_MAX           (5u << 20)
+#define SIM_EMITS_HEAL_US        INT64_C(5000000)  /* I13: after healing, every emit has its outcome */
+#define SIM_EMITS_SLOWED_HEAL_US INT64_C(60000000) /* the same, with a quota */
+#define SIM_ENDS_HEAL_US         INT64_C(10000000) /* I13: and every listener stands at the end */
 
 /* ---- the broker's process (node.c) ---- */
 
@@ -232,7 +233,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result);
 uint64_t plan_pick(struct sim *sim, const uint64_t *from, size_t count);
 #define PICK(sim, ...)                                                                                       \
     plan_pick(sim, (const uint64_t[]){__VA_ARGS__}, sizeof((const uint64_t[]){__VA_ARGS__}) / 8)
-void plan_draw(struct sim *sim);
+void plan_draw(struct sim *sim, uint64_t seed);
 void plan_limit(struct plan *plan, const struct sim_limits *limits);
 void plan_broker_change(struct sim *sim); /* for the next life */
 struct crier_options plan_client_options(struct sim *sim);

@@ -145,15 +145,23 @@ static void heal(struct sim *sim)
                    (long long)START_US / 1000);
 }
 
+static int64_t emits_heal_us(const struct sim *sim)
+{
+    const struct core_config *config = &sim->node.config;
+    bool slowed = config->client_quota.events || config->client_quota.bytes || config->topic_quota.events ||
+                  config->topic_quota.bytes;
+    return slowed ? SIM_EMITS_SLOWED_HEAL_US : SIM_EMITS_HEAL_US;
+}
+
 /* What is left waits no longer than I13 says. */
 static void settle(struct sim *sim)
 {
-    if (!scheduler_run_while(sim, emits_pending, SIM_EMITS_HEAL_US)) {
+    if (!scheduler_run_while(sim, emits_pending, emits_heal_us(sim))) {
         for (const struct client *client = sim->clients; client; client = client->next)
             if (client->pending || client->closing)
                 report_add(&sim->report, 13,
                            "client %u waits for %llu outcomes %lld ms after everything healed", client->id,
-                           (unsigned long long)client->pending, (long long)SIM_EMITS_HEAL_US / 1000);
+                           (unsigned long long)client->pending, (long long)emits_heal_us(sim) / 1000);
         return;
     }
     if (!scheduler_run_while(sim, world_busy, SIM_ENDS_HEAL_US))
@@ -305,7 +313,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result)
     sim->restart_at_us = sim->operator_at_us = sim->disk_room_at_us = INT64_MAX;
     history_init(&sim->history);
     disk_init(&sim->disk, &sim->trace, &sim->history, &sim->report);
-    plan_draw(sim);
+    plan_draw(sim, options->seed);
     plan_limit(&sim->plan, &options->limits);
     sim->node.store_options.complete_before_durable = options->plant_ack_before_commit;
     sim->failure = options->failure;

@@ -233,9 +233,10 @@ Test(config, values_that_make_no_sense_together_are_refused)
 /* What config_row_text() writes, the file takes, and means the same: SIGHUP compares by it. */
 Test(config, every_value_survives_being_written_and_read)
 {
-    static const char *const samples[] = {
-        "/srv/data", "a:1, unix:/x", "memory", "yes", "/var/log/x", "json",  "debug", "12345",
-        "3M",        "1G",           "1025K",  "64M", "2G",         "250ms", "1m",    "1500ms"};
+    static const char *const samples[] = {"/srv/data", "a:1, unix:/x", "memory", "yes", "/var/log/x", "json",
+                                          "debug",     "12345",        "7",      "8",   "9",          "10K",
+                                          "11",        "12M",          "3M",     "1G",  "1025K",      "32M",
+                                          "64M",       "2G",           "250ms",  "1m",  "1500ms"};
     size_t count, sample = 0;
     const struct option_row *rows = config_rows(&count);
     for (size_t i = 0; i < count; i++) {

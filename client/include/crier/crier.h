@@ -99,6 +99,7 @@ enum crier_error {
     CRIER_EOFFSET = -25,
     CRIER_ECANCELED = -26,
     CRIER_ENOLISTENER = -27,
+    CRIER_EQUOTA = -28,
     CRIER_EREVOKED = -29,
     CRIER_ENOSCHEDULE = -31
 };

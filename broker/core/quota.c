@@ -1,0 +1,193 @@
+/* quota.c: who emits more than a quota lets through is slowed; what comes all the same is refused, and told why.
+ *
+ * A meter is a leaky bucket in its form as a virtual schedule (the generic cell rate algorithm, ITU-T I.371): one time for
+ * each of events and bytes, which every event moves on by 1 s / rate. While that time is less than BURST_NS behind or not
+ * ahead of now, everything is in time. An emit is taken whole when it comes in time, so the meter may run ahead by
+ * its size; until now has caught up, the connection gets no more grant. That is enough for a client that keeps to its credit; what it
+ * had been granted before is still taken while the meter is less than PATIENCE_NS ahead, and beyond that refused with
+ * CRIER_EQUOTA. Refused parts do not count: trying again costs nothing.
+ *
+ * Called:   frame_emit(); session_turn_end().
+ * Owns:     session.slowed, the list of connections that wait for their time.
+ * Cost:     per batch; a list of those that are slowed is looked through when the first may be due, every RELEASE_US at
+ *           most.
+ *
+ * Happy path:  quota_charge: nothing is over → the meters move
+ * Failures:    over: slowed → quota_release → grant_resume. Too far over: parts are marked, and refused where it is known
+ *              that they are not stored already (emit.c, atomic.c, ephemeral.c). */
+#include "broker/core/session_internal.h"
+
+#define BURST_NS    INT64_C(1000000000)
+#define PATIENCE_NS INT64_C(1000000000)
+#define AHEAD_NS    INT64_C(3600000000000) /* no meter is further ahead: one frame may hold a million events */
+#define RELEASE_US  INT64_C(5000)
+#define NS_PER_S    UINT64_C(1000000000)
+
+static const char client_why[] =
+    "over the client's quota (client-events-max, client-bytes-max): emit less, or "
+    "have it raised";
+static const char topic_why[] =
+    "over the topic's quota (topic-events-max, topic-bytes-max): emit less, or have "
+    "it raised";
+
+static void meter_move(int64_t *due_ns, uint64_t rate, uint64_t count, int64_t now_ns)
+{
+    if (rate == 0)
+        return;
+    if (*due_ns < now_ns - BURST_NS)
+        *due_ns = now_ns - BURST_NS;
+    *due_ns += (int64_t)(count * NS_PER_S / rate);
+    if (*due_ns > now_ns + AHEAD_NS)
+        *due_ns = now_ns + AHEAD_NS;
+}
+
+/* How far it is ahead; 0 or less: what comes now is in time. */
+static int64_t meter_ahead_ns(const struct quota_meter *meter, const struct quota *quota, int64_t now_ns)
+{
+    int64_t events = quota->events ? meter->events_due_ns - now_ns : 0;
+    int64_t bytes = quota->bytes ? meter->bytes_due_ns - now_ns : 0;
+    return events > bytes ? events : bytes;
+}
+
+static void meter_charge(struct quota_meter *meter, const struct quota *quota, const struct emit_part *part,
+                         int64_t now_ns)
+{
+    meter_move(&meter->events_due_ns, quota->events, (uint64_t)part->header.last_offset_delta + 1, now_ns);
+    meter_move(&meter->bytes_due_ns, quota->bytes, part->batch.size, now_ns);
+}
+
+static bool quota_any(const struct quota *quota)
+{
+    return quota->events || quota->bytes;
+}
+
+/* The topic whose quota counts; NULL: none. An inbox has none: who asked gets the answer. */
+static struct topic_view *topic_metered(const struct session *session, const struct emit_part *part)
+{
+    if (!quota_any(&session->config.topic_quota) || part->partition >> 63)
+        return NULL;
+    struct view *view = view_find(session, part->partition);
+    return view ? view->topic : NULL;
+}
+
+/* Returns why the part is too much; NULL: it is not. */
+static const char *part_over(const struct core_connection *connection, const struct emit_part *part,
+                             int64_t now_ns)
+{
+    const struct core_config *config = &connection->session->config;
+    const struct topic_view *topic = topic_metered(connection->session, part);
+    if (meter_ahead_ns(&connection->meter, &config->client_quota, now_ns) > PATIENCE_NS)
+        return client_why;
+    if (topic && meter_ahead_ns(&topic->meter, &config->topic_quota, now_ns) > PATIENCE_NS)
+        return topic_why;
+    return NULL;
+}
+
+/* Returns by how much the meters are ahead with it. */
+static int64_t part_charge(struct core_connection *connection, const struct emit_part *part, int64_t now_ns)
+{
+    const struct core_config *config = &connection->session->config;
+    struct topic_view *topic = topic_metered(connection->session, part);
+    meter_charge(&connection->meter, &config->client_quota, part, now_ns);
+    int64_t ahead_ns = meter_ahead_ns(&connection->meter, &config->client_quota, now_ns);
+    if (!topic)
+        return ahead_ns;
+    meter_charge(&topic->meter, &config->topic_quota, part, now_ns);
+    int64_t topic_ns = meter_ahead_ns(&topic->meter, &config->topic_quota, now_ns);
+    return topic_ns > ahead_ns ? topic_ns : ahead_ns;
+}
+
+static void slow_down(struct core_connection *connection, int64_t until_us)
+{
+    struct session *session = connection->session;
+    if (until_us > connection->slowed_until_us)
+        connection->slowed_until_us = until_us;
+    if (!connection->slowed)
+        DL_APPEND2(session->slowed, connection, slowed_prev, slowed_next);
+    connection->slowed = true;
+    if (until_us < session->quota_due_us)
+        session->quota_due_us = until_us;
+    if (!connection->slowed_told)
+        session_log(
+            session, LOG_LEVEL_WARN, "QUOTA-SLOWED",
+            "connection %llu (%s, %s): it emits more than a quota lets through, and is slowed (told once)",
+            (unsigned long long)connection->id, connection->peer,
+            connection->name[0] ? connection->name : "unnamed");
+    connection->slowed_told = true;
+}
+
+void quota_charge(struct core_connection *connection, struct emit *emit)
+{
+    const struct core_config *config = &connection->session->config;
+    int64_t now_us = connection->session->mono_us, now_ns = now_us * 1000, ahead_ns = 0;
+    if (!quota_any(&config->client_quota) && !quota_any(&config->topic_quota))
+        return;
+    for (uint32_t i = 0; i < emit->part_count; i++) {
+        struct emit_part *part = &emit->parts[i];
+        const char *why = part->code ? NULL : part_over(connection, part, now_ns);
+        part->over = why != NULL;
+        emit->quota = emit->quota ? emit->quota : why;
+    }
+    for (uint32_t i = 0; i < emit->part_count; i++) {
+        struct emit_part *part = &emit->parts[i];
+        if (part->code || part->over || (emit->atomic && emit->quota))
+            continue;
+        int64_t part_ns = part_charge(connection, part, now_ns);
+        ahead_ns = part_ns > ahead_ns ? part_ns : ahead_ns;
+    }
+    if (ahead_ns > 0)
+        slow_down(connection, now_us + ahead_ns / 1000 + 1);
+}
+
+void quota_release(struct session *session)
+{
+    if (session->mono_us < session->quota_due_us)
+        return;
+    int64_t due_us = INT64_MAX;
+    struct core_connection *connection, *next;
+    DL_FOREACH_SAFE2(session->slowed, connection, next, slowed_next)
+    {
+        if (connection->slowed_until_us > session->mono_us) {
+            due_us = connection->slowed_until_us < due_us ? connection->slowed_until_us : due_us;
+            continue;
+        }
+        quota_forget(connection);
+        if (connection->state == CONNECTION_READY)
+            grant_resume(connection);
+    }
+    int64_t soonest_us = session->mono_us + RELEASE_US;
+    session->quota_due_us = due_us < soonest_us ? soonest_us : due_us;
+}
+
+void quota_forget(struct core_connection *connection)
+{
+    if (connection->slowed)
+        DL_DELETE2(connection->session->slowed, connection, slowed_prev, slowed_next);
+    connection->slowed = false;
+}
+
+/* What was too much under the old ones does not count any more. */
+static void meters_clear(struct session *session)
+{
+    for (struct core_connection *connection = session->connections; connection;
+         connection = connection->hh.next) {
+        connection->meter = (struct quota_meter){0};
+        connection->slowed_until_us = 0;
+        connection->slowed_told = false;
+    }
+    for (struct topic_view *topic = session->topics; topic; topic = topic->next)
+        topic->meter = (struct quota_meter){0};
+    session->quota_due_us = session->slowed ? session->mono_us : INT64_MAX;
+}
+
+void quota_reconfigure(struct session *session, const struct core_config *config)
+{
+    const struct quota *client = &session->config.client_quota, *topic = &session->config.topic_quota;
+    bool differ = client->events != config->client_quota.events ||
+                  client->bytes != config->client_quota.bytes ||
+                  topic->events != config->topic_quota.events || topic->bytes != config->topic_quota.bytes;
+    session->config.client_quota = config->client_quota;
+    session->config.topic_quota = config->topic_quota;
+    if (differ)
+        meters_clear(session);
+}
