@@ -6,18 +6,13 @@
 #include "base/shutdown_hooks.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-struct watch {
-    struct shutdown *shutdown;
-    const struct shutdown_rules *rules;
-    int done_fd; /* readable: the hooks are through */
-    pthread_t thread;
-};
 
 /* A signal that asks once more, or 0. */
 static int next_request(struct shutdown *shutdown)
@@ -29,41 +24,59 @@ static int next_request(struct shutdown *shutdown)
     return signal;
 }
 
+/* Until the deadline, as poll() wants it. */
+static int left_ms(const struct shutdown_watch *watch, int64_t deadline)
+{
+    int64_t left = (deadline - clock_monotonic_us() + 999) / 1000;
+
+    if (!watch->asked || watch->rules->deadline_ms == 0)
+        return -1;
+    return left > 0 ? (int)left : 0;
+}
+
+static int64_t deadline_of(const struct shutdown_watch *watch)
+{
+    return clock_monotonic_us() + watch->rules->deadline_ms * INT64_C(1000);
+}
+
 static void *watch_run(void *argument)
 {
-    struct watch *watch = argument;
-    int64_t deadline = clock_monotonic_us() + watch->rules->deadline_ms * INT64_C(1000);
+    struct shutdown_watch *watch = argument;
+    int64_t deadline = deadline_of(watch);
     struct pollfd fds[2] = {{.fd = watch->done_fd, .events = POLLIN},
                             {.fd = watch->shutdown->fd, .events = POLLIN}};
 
     for (;;) {
-        int64_t left_ms = (deadline - clock_monotonic_us() + 999) / 1000;
-        int signal = 0;
-        if (watch->rules->deadline_ms > 0 && left_ms <= 0)
-            left_ms = 0;
-        int rc = poll(fds, 2, watch->rules->deadline_ms > 0 ? (int)left_ms : -1);
+        int timeout_ms = left_ms(watch, deadline);
+        int rc = poll(fds, 2, timeout_ms);
         if (fds[0].revents != 0)
             return NULL;
-        if (rc > 0)
-            signal = next_request(watch->shutdown);
-        if ((rc == 0 && left_ms == 0) || signal > 0) {
+        int signal = rc > 0 ? next_request(watch->shutdown) : 0;
+        if (signal > 0 && !watch->asked) {
+            watch->asked = true;
+            deadline = deadline_of(watch);
+            watch->rules->asked(watch->rules->ctx, signal);
+        } else if (signal > 0 || (rc == 0 && timeout_ms == 0)) {
             watch->rules->force(watch->rules->ctx, signal);
             return NULL;
         }
     }
 }
 
-static bool watch_start(struct watch *watch)
+int shutdown_watch_start(struct shutdown_watch *watch, struct shutdown *shutdown,
+                         const struct shutdown_rules *rules)
 {
-    if (!watch->rules->force || (watch->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
-        return false;
-    if (pthread_create(&watch->thread, NULL, watch_run, watch) == 0)
-        return true;
-    close(watch->done_fd);
-    return false;
+    int rc;
+
+    *watch = (struct shutdown_watch){.shutdown = shutdown, .rules = rules, .asked = !rules->asked};
+    if ((watch->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
+        return -errno;
+    if ((rc = thread_start(&watch->thread, "shutdown", watch_run, watch)) != 0)
+        close(watch->done_fd);
+    return -rc;
 }
 
-static void watch_stop(struct watch *watch)
+void shutdown_watch_stop(struct shutdown_watch *watch)
 {
     uint64_t one = 1;
 
@@ -77,9 +90,13 @@ static void watch_stop(struct watch *watch)
 int shutdown_run(struct shutdown *shutdown, const struct shutdown_hook *hooks, size_t count,
                  const struct shutdown_rules *rules)
 {
-    struct watch watch = {.shutdown = shutdown, .rules = rules};
-    bool watched = watch_start(&watch);
+    struct shutdown_rules now = *rules;
+    struct shutdown_watch watch;
+    bool watched;
     int first = 0;
+
+    now.asked = NULL;
+    watched = now.force && shutdown_watch_start(&watch, shutdown, &now) == 0;
 
     for (size_t i = count; i > 0; i--) {
         const struct shutdown_hook *hook = &hooks[i - 1];
@@ -91,6 +108,6 @@ int shutdown_run(struct shutdown *shutdown, const struct shutdown_hook *hooks, s
             first = rc;
     }
     if (watched)
-        watch_stop(&watch);
+        shutdown_watch_stop(&watch);
     return first;
 }

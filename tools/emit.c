@@ -213,7 +213,7 @@ static bool gave_up(struct emitter *emitter)
 /* A reason to read no further. */
 static bool is_over(struct emitter *emitter)
 {
-    return waiter_stopped() || atomic_load(&emitter->failed) || gave_up(emitter);
+    return waiter_stopped(&emitter->waiter) || atomic_load(&emitter->failed) || gave_up(emitter);
 }
 
 /* Waits for input (or -1: for room), but not beyond anybody's patience. True if there is input. */

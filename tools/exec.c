@@ -47,7 +47,7 @@ static int spawn(const char *command, int input_fd, int output_fd, pid_t *ret_pi
     const char *words[] = {"sh", "-c", command, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
-    sigset_t defaults;
+    sigset_t defaults, none;
 
     int rc = posix_spawn_file_actions_init(&actions);
     if (rc != 0)
@@ -57,8 +57,10 @@ static int spawn(const char *command, int input_fd, int output_fd, pid_t *ret_pi
         goto destroy_actions;
     sigemptyset(&defaults);
     sigaddset(&defaults, SIGPIPE); /* main() ignores it; the command's own pipes expect the usual */
+    sigemptyset(&none);
     posix_spawnattr_setsigdefault(&attributes, &defaults);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setsigmask(&attributes, &none); /* ours has SIGINT and SIGTERM blocked: see waiter.h */
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
     rc = posix_spawn_file_actions_adddup2(&actions, input_fd, STDIN_FILENO);
     if (rc == 0 && output_fd >= 0)
         rc = posix_spawn_file_actions_adddup2(&actions, output_fd, STDOUT_FILENO);

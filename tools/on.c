@@ -49,6 +49,7 @@ struct on_options {
 
 struct printer {
     const struct on_options *options;
+    const struct waiter *waiter;
     struct format format;
     struct event_base *base;
     struct event *timer, *wake;
@@ -263,7 +264,8 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
         return CRIER_EHANDLER;
     }
     printer->handled++;
-    if (waiter_stopped() || printer->handled == printer->options->count || printer->file.complete)
+    if (waiter_stopped(printer->waiter) || printer->handled == printer->options->count ||
+        printer->file.complete)
         stop(printer, STATUS_DONE);
     return 0;
 }
@@ -441,8 +443,8 @@ static int run_to_file(struct printer *printer, struct waiter *waiter, int count
 
 static int run_with(const struct command *command, struct on_options *options, int count, char **topics)
 {
-    struct printer printer = {.options = options};
     struct waiter waiter;
+    struct printer printer = {.options = options, .waiter = &waiter};
     char error[128];
 
     int rc =

@@ -1,31 +1,28 @@
 /* waiter.c: where a command's main thread waits. See waiter.h.
  *
- * Thread:    main waits; signal handlers and libcrier's I/O thread write to the pipe.
+ * Thread:    main waits; the watch for signals and libcrier's I/O thread write to the pipe.
  * Failures:  only opening can fail. A full pipe is no failure: a wake-up is under way already. */
 #include "tools/waiter.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stddef.h>
 #include <unistd.h>
 
-/* What a signal handler can reach is static by nature: the only such data in this program. */
-static volatile sig_atomic_t stop_requested;
-static volatile sig_atomic_t stop_fd = -1;
-
-static void on_signal(int number)
+static void on_asked(void *ctx, int number)
 {
-    int saved = errno;
+    struct waiter *waiter = ctx;
 
-    if (stop_requested)
-        _exit(128 + number);
-    stop_requested = 1;
-    if (write(stop_fd, "s", 1) < 0) {
-        /* full: the waiter is awake already */
-    }
-    errno = saved;
+    (void)number;
+    atomic_store(&waiter->stopped, true);
+    waiter_wake(waiter);
+}
+
+static void on_impatient(void *ctx, int number)
+{
+    (void)ctx;
+    _exit(128 + number);
 }
 
 static int pipe_open(int fds[2])
@@ -45,25 +42,32 @@ static int pipe_open(int fds[2])
 
 int waiter_open(struct waiter *waiter)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     int fds[2];
     int rc = pipe_open(fds);
 
     if (rc < 0)
         return rc;
-    *waiter = (struct waiter){.read_fd = fds[0], .write_fd = fds[1]};
-    stop_requested = 0;
-    stop_fd = fds[1];
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    *waiter = (struct waiter){.read_fd = fds[0],
+                              .write_fd = fds[1],
+                              .rules = {.asked = on_asked, .force = on_impatient, .ctx = waiter}};
+    if ((rc = shutdown_open(&waiter->signals, false)) < 0)
+        goto close_pipe;
+    if ((rc = shutdown_watch_start(&waiter->watch, &waiter->signals, &waiter->rules)) < 0)
+        goto close_signals;
     return 0;
+
+close_signals:
+    shutdown_close(&waiter->signals);
+close_pipe:
+    close(fds[0]);
+    close(fds[1]);
+    return rc;
 }
 
 void waiter_close(struct waiter *waiter)
 {
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    stop_fd = -1;
+    shutdown_watch_stop(&waiter->watch);
+    shutdown_close(&waiter->signals);
     close(waiter->read_fd);
     close(waiter->write_fd);
 }
@@ -87,7 +91,7 @@ bool waiter_wait(struct waiter *waiter, int input_fd, int timeout_ms)
     return fds[1].revents != 0;
 }
 
-bool waiter_stopped(void)
+bool waiter_stopped(const struct waiter *waiter)
 {
-    return stop_requested != 0;
+    return atomic_load(&waiter->stopped);
 }

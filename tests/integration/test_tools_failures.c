@@ -5,12 +5,15 @@
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 static struct broker *broker;
 static const char *url;
@@ -150,6 +153,36 @@ Test(failures, a_stopped_emit_prints_what_was_acked_and_that_is_what_is_there)
     process_destroy(emitter);
     process_signal(on, SIGTERM);
     cr_assert(eq(int, process_end(on), 0));
+}
+
+/* The main thread waits for the command then, and nothing interrupts it. */
+Test(failures, a_second_signal_ends_it_although_a_command_hangs)
+{
+    char fifo[256], command[512];
+    snprintf(fifo, sizeof(fifo), "%s/never", broker_data(broker));
+    cr_assert(eq(int, mkfifo(fifo, 0600), 0));
+    int fd = open(fifo, O_RDWR | O_CLOEXEC);
+    cr_assert(ge(int, fd, 0));
+    snprintf(command, sizeof(command), "echo hanging >&2; exec >/dev/null 2>&1; read line <'%s'", fifo);
+    cr_assert(eq(int, process_end(crier_start(url, "emit", "jobs", "one", NULL)), 0));
+    struct process *on = crier_start(url, "on", "jobs", "--from", "earliest", "--exec", command, NULL);
+    process_expect_error(on, "hanging");
+    process_signal(on, SIGTERM);
+    process_signal(on, SIGINT);
+    int status = process_wait(on);
+    cr_assert(status == 128 + SIGINT || status == 128 + SIGTERM, "%d", status);
+    process_destroy(on);
+    cr_assert(eq(long, write(fd, "\n", 1), 1)); /* and the command goes too */
+    close(fd);
+}
+
+/* Its own signals are blocked in crier: a command gets them as ever. */
+Test(failures, a_command_can_be_ended_by_a_signal)
+{
+    cr_assert(eq(int, process_end(crier_start(url, "emit", "jobs", "one", NULL)), 0));
+    expect_failure(
+        crier_start(url, "on", "jobs", "--from", "earliest", "--exec", "kill -TERM $$; exec sleep 60", NULL),
+        "was ended by signal 15");
 }
 
 Test(failures, a_line_too_long_for_an_event_is_named_and_what_was_before_it_is_acked)
