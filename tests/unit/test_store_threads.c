@@ -1,4 +1,5 @@
-/* test_store_threads.c: appends, reads, lookups, flushes and inspections at once, over rolls, for the thread sanitizer to watch.
+/* test_store_threads.c: appends, reads, lookups, flushes and inspections at once, over rolls, for the thread sanitizer to watch;
+ * then reads and appends while segments are swept and removed.
  *
  * A plain program: Criterion does not run under it. Everything read is compared with what was written. */
 #include "tests/unit/store_fixture.h"
@@ -28,6 +29,7 @@ struct load {
     unsigned submitted, finished, appends_under_way;
     unsigned reads_under_way, reads_finished, lookups_finished, flushes_finished;
     uint64_t batches_read, last_index;
+    struct store_flush flush;
     bool flushing;
     struct store_inspect inspect; /* through all segments again and again, sealing now and then */
     unsigned inspections, seals;
@@ -69,11 +71,11 @@ static void append_done(struct store_append *append, void *ctx)
     free(a);
 }
 
-static void start_append(struct load *load)
+static void start_append(struct load *load, uint64_t partition)
 {
     struct load_append *a = calloc(1, sizeof(*a));
     REQUIRE(a);
-    uint64_t partition = random_below(&load->random, PARTITIONS), offset = load->next[partition];
+    uint64_t offset = load->next[partition];
     a->load = load;
     a->part = (struct entry_part){.kind = PART_DATA,
                                   .partition = partition,
@@ -110,9 +112,8 @@ static void read_done(struct store_read *read, void *ctx)
     free(r);
 }
 
-static void start_read(struct load *load)
+static void start_read(struct load *load, uint64_t partition)
 {
-    uint64_t partition = random_below(&load->random, PARTITIONS);
     if (load->durable[partition] == 0)
         return;
     struct load_read *r = calloc(1, sizeof(*r));
@@ -180,32 +181,60 @@ static void start_inspection(struct load *load)
     load->seals += seal;
 }
 
+static void start_flush(struct load *load)
+{
+    static const struct store_row row = {(const uint8_t *)"trow", 4, (const uint8_t *)"value", 5};
+    static const struct store_rows rows = {.rows = &row, .count = 1};
+    load->flush = (struct store_flush){
+        .done = flush_done, .ctx = load, .applied_index = load->last_index, .rows = &rows, .row_count = 1};
+    load->flushing = load->f->store->ops->flush(load->f->store, &load->flush) == 0;
+    REQUIRE(load->flushing);
+}
+
 static void run(struct load *load)
 {
-    struct store_flush flush;
-    struct store_row row = {(const uint8_t *)"trow", 4, (const uint8_t *)"value", 5};
-    struct store_rows rows = {.rows = &row, .count = 1};
     while (load->finished < APPENDS || load->reads_under_way > 0 || load->flushing || load->inspecting) {
         if (!load->inspecting && load->finished < APPENDS && load->finished > 0)
             start_inspection(load);
         while (load->submitted < APPENDS && load->appends_under_way < APPENDS_AHEAD)
-            start_append(load);
+            start_append(load, random_below(&load->random, PARTITIONS));
         while (load->finished < APPENDS && load->reads_under_way < READS_AHEAD && load->finished > 0) {
-            start_read(load);
+            start_read(load, random_below(&load->random, PARTITIONS));
             start_lookup(load);
         }
-        if (!load->flushing && load->finished < APPENDS && load->last_index > 0) {
-            flush = (struct store_flush){.done = flush_done,
-                                         .ctx = load,
-                                         .applied_index = load->last_index,
-                                         .rows = &rows,
-                                         .row_count = 1};
-            load->flushing = load->f->store->ops->flush(load->f->store, &flush) == 0;
-            REQUIRE(load->flushing);
-        }
+        if (!load->flushing && load->finished < APPENDS && load->last_index > 0)
+            start_flush(load);
         fixture_pump(load->f);
         struct store_stats stats = fixture_stats(load->f);
         REQUIRE(stats.errors == 0);
+    }
+}
+
+/* Of the last partition everything stays, of the others nothing: less than half of each segment, which is written anew. Appends
+ * go on one at a time, for only a roll makes the copies of the state that space is given back behind. */
+static void clean(struct load *load)
+{
+    const struct store_ops *ops = load->f->store->ops;
+    uint64_t kept = PARTITIONS - 1;
+    for (uint64_t partition = 0; partition < kept; partition++)
+        REQUIRE(ops->trim(load->f->store, partition, load->durable[partition]) == 0);
+    bool trimmed = false;
+    while (fixture_stats(load->f).removed == 0 || load->reads_under_way > 0 || load->flushing ||
+           load->appends_under_way > 0) {
+        bool done = fixture_stats(load->f).removed > 0;
+        bool swept = fixture_stats(load->f).swept > 0;
+        while (!swept && load->reads_under_way < READS_AHEAD)
+            start_read(load, kept);
+        if (swept && !trimmed && load->reads_under_way == 0) {
+            REQUIRE(ops->trim(load->f->store, kept, load->durable[kept]) == 0);
+            trimmed = true;
+        }
+        if (!done && load->appends_under_way == 0)
+            start_append(load, kept);
+        if (!done && !load->flushing)
+            start_flush(load);
+        fixture_pump(load->f);
+        REQUIRE(fixture_stats(load->f).errors == 0);
     }
 }
 
@@ -215,6 +244,7 @@ int main(void)
     load.f = fixture_create(FIXTURE_LMDB);
     load.f->options.segment_size = 1u << 20;
     load.f->options.reader_threads = 3;
+    load.f->options.sweep_settle_us = 1000;
     REQUIRE(fixture_start(load.f) == 0);
     run(&load);
     struct store_stats stats = fixture_stats(load.f);
@@ -222,11 +252,13 @@ int main(void)
     REQUIRE(stats.last_index == APPENDS);
     REQUIRE(load.inspections > 10 && load.seals > 0);
     REQUIRE(load.reads_finished > 50 && load.lookups_finished > 50 && load.flushes_finished > 10);
+    clean(&load);
+    stats = fixture_stats(load.f);
     fixture_reopen(load.f, FIXTURE_CLEAN);
-    REQUIRE(fixture_stats(load.f).last_index == APPENDS);
+    REQUIRE(fixture_stats(load.f).last_index == load.submitted);
     fixture_destroy(load.f);
-    printf("%u appends, %u reads (%llu batches), %u lookups, %u flushes\n", load.finished,
-           load.reads_finished, (unsigned long long)load.batches_read, load.lookups_finished,
-           load.flushes_finished);
+    printf("%u appends, %u reads (%llu batches), %u lookups, %u flushes; %llu segments swept, %llu removed\n",
+           load.finished, load.reads_finished, (unsigned long long)load.batches_read, load.lookups_finished,
+           load.flushes_finished, (unsigned long long)stats.swept, (unsigned long long)stats.removed);
     return 0;
 }
