@@ -28,7 +28,7 @@ static int apply_create_topic(struct shard *shard, const uint8_t *bytes, size_t 
     if (!command || command->id.len != TOPIC_ID_SIZE || command->n_partitions == 0 || !command->settings)
         goto out;
     struct topic *topic = topic_find(shard, command->name);
-    if (topic && topic->applied)
+    if (topic ? topic->applied : !partition_ids_free(shard, command->partitions, command->n_partitions))
         goto out;
     if (!topic)
         topic = topic_add(shard, command->name, command->id.data, command->partitions, command->n_partitions,

@@ -350,8 +350,11 @@ enum { ROW_SMALL = 512, ROW_UNPACKED_MAX = 8 << 10 };
 static int load_shard(struct shard *shard, const struct store_row *row, ProtobufCAllocator *memory)
 {
     State__ShardRow *value = state__shard_row__unpack(memory, row->value_size, row->value);
-    if (!value)
+    if (!value || value->next_partition_id > PARTITION_IDS_MAX + 1) {
+        if (value)
+            state__shard_row__free_unpacked(value, memory);
         return STORE_ECORRUPT;
+    }
     shard->self.next_partition_id = value->next_partition_id;
     if (shard->self.next_partition_id_prepared < value->next_partition_id)
         shard->self.next_partition_id_prepared = value->next_partition_id;
@@ -370,7 +373,8 @@ static int load_topic(struct shard *shard, const struct store_row *row, Protobuf
 {
     State__TopicRow *value = state__topic_row__unpack(memory, row->value_size, row->value);
     int rc = STORE_ECORRUPT;
-    if (value && row->key_size == 1 + TOPIC_ID_SIZE && value->settings && !topic_find(shard, value->name)) {
+    if (value && row->key_size == 1 + TOPIC_ID_SIZE && value->settings && !topic_find(shard, value->name) &&
+        partition_ids_free(shard, value->partitions, value->n_partitions)) {
         struct topic *topic = topic_add(shard, value->name, row->key + 1, value->partitions,
                                         value->n_partitions, value->settings->durability, value->created_us);
         topic->retention = retention_unpack(value->settings);

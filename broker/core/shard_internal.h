@@ -428,6 +428,8 @@ void topics_reply(struct shard *shard, const struct shard_request *request, stru
                   size_t count, bool more);
 void topic_free_all(struct shard *shard);
 struct partition *partition_find(const struct shard *shard, uint64_t id); /* NULL: none */
+/* Could a new topic have these? They ascend, and nobody has them. */
+bool partition_ids_free(const struct shard *shard, const uint64_t *ids, size_t count);
 void topics_request(struct shard *shard, const struct shard_request *request);
 
 /* ---- topic_admin.c ---- */

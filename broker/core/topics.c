@@ -46,6 +46,14 @@ struct partition *partition_find(const struct shard *shard, uint64_t id)
     return id < shard->partition_capacity ? shard->partitions[id] : NULL;
 }
 
+bool partition_ids_free(const struct shard *shard, const uint64_t *ids, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] <= (i ? ids[i - 1] : 0) || ids[i] > PARTITION_IDS_MAX || partition_find(shard, ids[i]))
+            return false;
+    return count > 0;
+}
+
 static void partition_add(struct shard *shard, struct topic *topic, struct partition *partition, uint64_t id)
 {
     if (id >= shard->partition_capacity) {
@@ -287,6 +295,8 @@ static int create_code(const struct shard *shard, const struct shard_request *re
         return WIRE_CRIER_ENOTOPIC;
     if (shard->topics_sorted_count >= shard->config.topics_max)
         return WIRE_CRIER_EQUOTA;
+    if (shard->self.next_partition_id_prepared > PARTITION_IDS_MAX - TOPIC_PARTITIONS_MAX)
+        return WIRE_CRIER_ELIMIT;
     return shard->read_only ? WIRE_CRIER_EIO : 0;
 }
 
