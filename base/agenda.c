@@ -100,15 +100,18 @@ static void pending_update_locked(struct agenda *agenda)
     atomic_store_explicit(&agenda->pending, pending, memory_order_relaxed);
 }
 
-/* The next of the drain: all ticks come before the first continuation. */
-static struct task *drain_take(struct agenda *agenda)
+/* The next of the drain, as Node's: ticks until there are none, then continuations until there are none, and so on. *queue: which of
+ * the two it is at. */
+static struct task *drain_take(struct agenda *agenda, enum agenda_queue *queue)
 {
     struct list *link;
 
     pthread_mutex_lock(&agenda->lock);
-    link = list_take(&agenda->queues[AGENDA_TICK]);
-    if (!link)
-        link = list_take(&agenda->queues[AGENDA_CONTINUATION]);
+    link = list_take(&agenda->queues[*queue]);
+    if (!link) {
+        *queue = *queue == AGENDA_TICK ? AGENDA_CONTINUATION : AGENDA_TICK;
+        link = list_take(&agenda->queues[*queue]);
+    }
     pending_update_locked(agenda);
     pthread_mutex_unlock(&agenda->lock);
     return link ? LIST_ENTRY(link, struct task, link) : NULL;
@@ -228,12 +231,13 @@ static void woken_clear(struct agenda *agenda)
 
 void agenda_drain(struct agenda *agenda)
 {
+    enum agenda_queue queue = AGENDA_TICK;
     struct task *task;
 
     woken_clear(agenda);
     if (!atomic_load_explicit(&agenda->drainable, memory_order_relaxed))
         return;
-    for (int i = 0; i < AGENDA_DRAIN_MAX && (task = drain_take(agenda)); i++)
+    for (int i = 0; i < AGENDA_DRAIN_MAX && (task = drain_take(agenda, &queue)); i++)
         task->run(task, false);
 }
 

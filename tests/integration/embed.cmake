@@ -16,6 +16,8 @@ if(TARGET crier_embed_static AND TARGET crierd)
              LIBS crier_embed_static Threads::Threads LABELS integration)
   crier_test(test_api_more ${CMAKE_CURRENT_LIST_DIR}/test_api_more.c
              LIBS crier_embed_static Threads::Threads LABELS integration)
+  crier_test(test_polled_order ${CMAKE_CURRENT_LIST_DIR}/test_polled_order.c
+             LIBS crier_embed_static broker_fixture LABELS integration)
   crier_test(test_polled ${CMAKE_CURRENT_LIST_DIR}/test_polled.c ${CMAKE_CURRENT_LIST_DIR}/client_probe.c
              LIBS crier_embed_static broker_fixture LABELS integration)
   target_compile_definitions(test_polled PRIVATE EPOLL_LOOP="$<TARGET_FILE:epoll_loop>")

@@ -57,6 +57,17 @@ Test(agenda, ticks_of_ticks_come_before_continuations)
     cr_assert_str_eq(rig.trace, "tick tick2 continuation");
 }
 
+/* A tick that a continuation asks for waits for the continuations there are: Node's microtasks are through before its next
+ * tick queue is looked at again. */
+Test(agenda, ticks_of_continuations_come_after_continuations)
+{
+    continuation.then = add_tick2;
+    agenda_add(rig.agenda, AGENDA_CONTINUATION, &continuation.task);
+    agenda_add(rig.agenda, AGENDA_CONTINUATION, &continuation2.task);
+    rig_turn(&rig);
+    cr_assert_str_eq(rig.trace, "continuation continuation2 tick2");
+}
+
 /* Between two immediates, and between two timers, what the first left behind is done (Node since 11). */
 Test(agenda, after_every_callback_the_queues_are_drained)
 {
