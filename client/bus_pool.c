@@ -15,6 +15,7 @@
 #include "client/bus_internal.h"
 #include "client/event_copy.h"
 #include "client/pool_internal.h"
+#include "crier/shared.h"
 #include "proto/murmur2.h"
 
 #include <stdlib.h>
@@ -88,9 +89,10 @@ static void job_run(struct pool_job *job)
     crier *bus = outing->diverted->bus;
 
     outing->rc = ENGINE_NOT_HANDLED;
+    atomic_store(&outing->taken.waits, false);
     if (!engine_listener_is_stopped(listener) && !atomic_load(&outing->taken.revoked)) {
         int rc = engine_listener_call(listener, &outing->copy.event);
-        outing->rc = rc < 0 ? rc : 0;
+        outing->rc = rc < 0 || (rc == CRIER_LATER && outing->taken.attempt) ? rc : 0;
     }
     agenda_add(bus->agenda, AGENDA_IMMEDIATE, &outing->task);
     pthread_mutex_lock(&bus->lock);
@@ -120,9 +122,11 @@ static void pause_for_a_turn(struct diverted *diverted)
     agenda_add(diverted->bus->agenda, AGENDA_IMMEDIATE, &diverted->retry);
 }
 
-/* By key, as partitions are chosen; without a key by partition. */
+/* By key, as partitions are chosen; without a key by partition. A shared group's have no order but the one the broker keeps. */
 static uint32_t lane_of(const crier_event *event)
 {
+    if (event->attempt)
+        return murmur2(&event->offset, sizeof(event->offset));
     if (event->key)
         return murmur2(event->key, event->key_size);
     return murmur2(event->topic, strlen(event->topic)) + event->partition;
@@ -150,6 +154,7 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
     list_init(&outing->task.link);
     event_copy_fill(&outing->copy, outing->bytes, event);
     engine_take(bus->engine, &outing->taken);
+    atomic_store(&outing->taken.waits, true);
     diverted->out++;
     pthread_mutex_lock(&bus->lock);
     bus->outings++;

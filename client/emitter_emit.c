@@ -158,7 +158,7 @@ static int error_begin(struct emitter *emitter, const crier_event *event)
 static inline void event_begin(crier_event *event, const void *value, size_t value_size)
 {
     event->partition = 0;
-    event->assignment = 0;
+    event->assignment = event->attempt = 0;
     event->timestamp_ms = 0;
     event->key = NULL;
     event->key_size = 0;

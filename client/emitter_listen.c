@@ -50,6 +50,9 @@ static int listen_check(crier *bus, const char *topic, const struct crier_listen
         return CRIER_EINVAL;
     if (!topic_name_is_local(topic) && !topic_name_is_valid(topic))
         return topic_pattern_is_valid(topic) ? CRIER_ENOTSUP : CRIER_EINVAL;
+    if (options->shared)
+        return options->group ? CRIER_ENOTSUP
+                              : CRIER_EINVAL; /* there is nothing that an event could come again from */
     if (options->commits_atomically)
         return options->group ? CRIER_ENOTSUP : CRIER_EINVAL; /* nor is a position */
     if (options->from > CRIER_EARLIEST)

@@ -10,6 +10,7 @@
  *              and after a delay that grows, with jitter, the next endpoint is tried. A broker that breaks the protocol
  *              is left in the same way (engine_fail), never trusted further. */
 #include "client/engine_internal.h"
+#include "client/leased.h"
 
 #include "base/check.h"
 #include "client/atomic.h"
@@ -241,6 +242,7 @@ size_t engine_output(struct engine *engine, struct iovec *to, size_t count, int6
     emit_callbacks(engine);
     if (engine->state == ENGINE_READY) {
         listen_send(engine);
+        settle_send(engine);
         request_send(engine);
         emit_build(engine);
     }

@@ -190,8 +190,11 @@ struct engine_taken {
     struct listen_partition *partition;
     struct delivery *delivery;
     uint64_t offset;
+    uint32_t attempt; /* of a shared group */
+    bool settled;     /* the same: crier_ack or crier_nack came before its handler's end */
     int state;
     atomic_bool revoked; /* [any] its partition is another's now: better not begun */
+    atomic_bool waits; /* [any] its handler has not begun; set after engine_take by who has a queue of them */
 };
 
 #define ENGINE_NOT_HANDLED 1 /* engine_taken_done: it was given back; the position stays before it */

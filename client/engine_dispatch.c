@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "client/event_internal.h"
+#include "client/leased.h"
 #include "proto/error.h"
 
 #include <stdlib.h>
@@ -24,6 +25,44 @@
 #define CREDIT_STEPS          4                   /* credit is told when a quarter of it has been handled */
 
 /* ---- in ---- */
+
+static void delivery_free(struct delivery *delivery)
+{
+    buffer_unref(delivery->buffer);
+    free(delivery->ranges);
+    free(delivery);
+}
+
+/* NULL: the connection is failed. */
+static struct delivery *delivery_make(struct engine *engine, struct crier_listener *listener,
+                                      struct listen_partition *partition, const Wire__Deliver *deliver,
+                                      const struct frame *frame)
+{
+    struct delivery *delivery = malloc(sizeof(*delivery));
+
+    if (!delivery) {
+        engine_fail(engine, CRIER_ENOMEM, "out of memory for a delivery");
+        return NULL;
+    }
+    *delivery = (struct delivery){.listener = listener,
+                                  .partition = partition,
+                                  .credit = frame->attachment_size,
+                                  .skip_to = deliver->skip_to};
+    list_init(&delivery->link);
+    if (!listener->shared) {
+        delivery->buffer = buffer_ref(engine->input.buffer);
+        delivery->data = frame->attachment;
+        delivery->size = frame->attachment_size;
+        return delivery;
+    }
+    if ((delivery->ranges = leased_ranges_make(engine, deliver)) &&
+        leased_arrived(engine, delivery, frame, deliver->held)) {
+        settle_waits(engine, listener);
+        return delivery;
+    }
+    delivery_free(delivery);
+    return NULL;
+}
 
 void listen_deliver(struct engine *engine, const Wire__Deliver *deliver, const struct frame *frame)
 {
@@ -35,7 +74,7 @@ void listen_deliver(struct engine *engine, const Wire__Deliver *deliver, const s
         listener->restart_wanted || listener->stopped)
         return; /* it was sent before the broker heard of the end */
     partition = listen_partition_find(listener, deliver->partition);
-    if (listener->state != LISTENER_LIVE || !partition || deliver->n_ranges > 0) {
+    if (listener->state != LISTENER_LIVE || !partition || (!listener->shared && deliver->n_ranges > 0)) {
         engine_fail(engine, CRIER_EPROTO, "a delivery that was not asked for");
         return;
     }
@@ -43,23 +82,14 @@ void listen_deliver(struct engine *engine, const Wire__Deliver *deliver, const s
         engine_fail(engine, CRIER_EPROTO, "a delivery beyond the credit of %s", listener->topic);
         return;
     }
-    if (!(delivery = malloc(sizeof(*delivery)))) {
-        engine_fail(engine, CRIER_ENOMEM, "out of memory for a delivery");
+    if (!(delivery = delivery_make(engine, listener, partition, deliver, frame)))
         return;
-    }
     if (deliver->high_watermark > partition->high_watermark)
         partition->high_watermark = deliver->high_watermark;
     listener->credit_received += frame->attachment_size;
     if (deliver->dropped)
         atomic_store_explicit(&listener->dropped, listener->dropped_before + deliver->dropped,
                               memory_order_relaxed);
-    *delivery = (struct delivery){.listener = listener,
-                                  .partition = partition,
-                                  .buffer = buffer_ref(engine->input.buffer),
-                                  .data = frame->attachment,
-                                  .size = frame->attachment_size,
-                                  .credit = frame->attachment_size,
-                                  .skip_to = deliver->skip_to};
     list_append(&engine->deliveries, &delivery->link);
     partitions_lag_update(listener);
 }
@@ -69,12 +99,6 @@ static void walk_end(struct engine *engine)
     if (engine->walking)
         batch_iterator_finish(&engine->walk);
     engine->walking = false;
-}
-
-static void delivery_free(struct delivery *delivery)
-{
-    buffer_unref(delivery->buffer);
-    free(delivery);
 }
 
 /* Nobody is to see more of it; its credit goes nowhere. */
@@ -103,6 +127,18 @@ static void list_forget(struct list *list, const struct crier_listener *listener
     }
 }
 
+/* But for shared groups', whose leases go on. */
+static void list_forget_plain(struct list *list)
+{
+    for (struct list *link = list->next; link != list; link = link->next) {
+        struct delivery *delivery = LIST_ENTRY(link, struct delivery, link);
+        if (delivery->listener && delivery->listener->shared)
+            delivery->credit = 0;
+        else
+            delivery->listener = NULL;
+    }
+}
+
 /* Where they are dropped, or parked again: before what came later, behind the one that is being walked. */
 static void parked_return(struct engine *engine)
 {
@@ -125,6 +161,26 @@ void deliveries_forget(struct engine *engine, const struct crier_listener *liste
     walk_end(engine);
     list_let_go(engine, &engine->deliveries);
     list_let_go(engine, &engine->parked);
+}
+
+static void list_disconnected(struct engine *engine, struct list *list)
+{
+    for (struct list *link = list->next, *next; link != list; link = next) {
+        struct delivery *delivery = LIST_ENTRY(link, struct delivery, link);
+        next = link->next;
+        if (!delivery->listener || !delivery->listener->shared || delivery->listener->state != LISTENER_LIVE)
+            delivery_let_go(engine, delivery);
+        else
+            delivery->credit = 0; /* of the connection before */
+    }
+}
+
+void deliveries_disconnected(struct engine *engine)
+{
+    list_forget_plain(&engine->held);
+    walk_end(engine);
+    list_disconnected(engine, &engine->deliveries);
+    list_disconnected(engine, &engine->parked);
 }
 
 void deliveries_finish(struct engine *engine)
@@ -218,8 +274,8 @@ void deliveries_drop(struct engine *engine, const struct listen_partition *parti
 
 /* ---- handlers ---- */
 
-static inline void called_tell(const struct engine *engine, const struct crier_listener *listener,
-                               const crier_event *event)
+void engine_called(const struct engine *engine, const struct crier_listener *listener,
+                   const crier_event *event)
 {
     if (__builtin_expect(engine->called != NULL, 0))
         engine->called(engine->ops_ctx, event->topic, listener->handler);
@@ -241,7 +297,7 @@ static bool local_tell(struct engine *engine, const crier_event *event)
             engine_listener_stop(listener);
         if (listener->handler(listener->bus, event, listener->ctx) < 0 && engine->error == 0)
             engine->error = CRIER_EHANDLER;
-        called_tell(engine, listener, event);
+        engine_called(engine, listener, event);
         atomic_fetch_add_explicit(&listener->delivered, 1, memory_order_relaxed);
         if (listener->count == 0)
             listen_finish_one(engine, listener, 0, "");
@@ -292,18 +348,26 @@ bool failure_tell(struct engine *engine, const crier_event *event, int rc)
     return heard;
 }
 
-/* Hands one event to whoever has them instead of the handler. false: the listener is done (and may be gone), or paused. */
-static bool event_divert(struct engine *engine, struct delivery *delivery, const crier_event *event)
+bool engine_divert(struct engine *engine, struct delivery *delivery, const crier_event *event)
 {
     struct crier_listener *listener = delivery->listener;
 
     engine->handing = delivery;
     engine->handing_offset = event->offset;
+    engine->handing_attempt = event->attempt;
     engine->handed_away = false;
     listener->divert(listener->bus, event, listener->divert_ctx);
     engine->handing = NULL;
-    if (!engine->handed_away) {
-        CHECK(listener->paused);
+    CHECK(engine->handed_away || listener->paused);
+    return engine->handed_away;
+}
+
+/* The same, of a batch that is walked. false: the listener is done (and may be gone), or paused. */
+static bool event_divert(struct engine *engine, struct delivery *delivery, const crier_event *event)
+{
+    struct crier_listener *listener = delivery->listener;
+
+    if (!engine_divert(engine, delivery, event)) {
         walk_end(engine); /* it is begun again from `next`, with this event */
         return false;
     }
@@ -321,7 +385,7 @@ static bool event_run(struct engine *engine, struct crier_listener *listener,
 {
     int rc = listener->handler(listener->bus, event, listener->ctx);
 
-    called_tell(engine, listener, event);
+    engine_called(engine, listener, event);
     atomic_store_explicit(&listener->delivered,
                           atomic_load_explicit(&listener->delivered, memory_order_relaxed) + 1,
                           memory_order_relaxed);
@@ -418,7 +482,7 @@ static void skip_gap(struct engine *engine, struct delivery *delivery)
     partition->next = delivery->skip_to;
 }
 
-static bool is_to_yield(const struct engine *engine)
+bool engine_is_to_yield(const struct engine *engine)
 {
     return engine->yields_to && atomic_load_explicit(engine->yields_to, memory_order_relaxed);
 }
@@ -440,7 +504,7 @@ static size_t batch_run(struct engine *engine, struct delivery *delivery, size_t
 
     *ret_done = true;
     while (!atomic_load_explicit(&listener->stopped, memory_order_relaxed)) {
-        if (ran == events_max || (ran > 0 && is_to_yield(engine))) {
+        if (ran == events_max || (ran > 0 && engine_is_to_yield(engine))) {
             *ret_done = false;
             return ran;
         }
@@ -469,7 +533,7 @@ size_t engine_dispatch(struct engine *engine, size_t events_max, int64_t now_us)
 
     engine->now = now_us;
     while (ran < events_max && !engine->broken && !list_is_empty(&engine->deliveries) &&
-           (ran == 0 || !is_to_yield(engine))) {
+           (ran == 0 || !engine_is_to_yield(engine))) {
         struct delivery *delivery = LIST_ENTRY(engine->deliveries.next, struct delivery, link);
         if (delivery->listener)
             consumed_pause(engine, delivery->listener);
@@ -480,6 +544,12 @@ size_t engine_dispatch(struct engine *engine, size_t events_max, int64_t now_us)
             continue;
         }
         done = !delivery->listener || delivery->listener->stopped;
+        if (!done && delivery->ranges) {
+            ran += leased_run(engine, delivery, events_max - ran, &done);
+            if (done && !engine->broken)
+                delivery_end(engine);
+            continue;
+        }
         if (!done && !engine->walking) {
             skip_gap(engine, delivery);
             done = !batch_begin(engine, delivery);

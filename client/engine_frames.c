@@ -3,6 +3,7 @@
  * Thread:   the I/O thread, from engine_received. Headers are unpacked into the engine's arena, within a bound.
  * Failures: a frame that is unknown, out of place or cannot be unpacked ends the connection. */
 #include "client/engine_internal.h"
+#include "client/leased.h"
 
 #include "base/check.h"
 #include "client/atomic.h"
@@ -102,6 +103,12 @@ static void handle_committed(struct engine *engine, const ProtobufCMessage *mess
     listen_committed(engine, (const Wire__Committed *)message);
 }
 
+static void handle_settled(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
+{
+    (void)frame;
+    settle_settled(engine, (const Wire__Settled *)message);
+}
+
 static void handle_topics(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
 {
     (void)frame;
@@ -174,6 +181,7 @@ static const struct frame_row {
     {FRAME_EMITTED, UP, &wire__emitted__descriptor, handle_emitted},
     {FRAME_CREDIT, UP, &wire__credit__descriptor, handle_credit},
     {FRAME_COMMITTED, UP, &wire__committed__descriptor, handle_committed},
+    {FRAME_SETTLED, UP, &wire__settled__descriptor, handle_settled},
     {FRAME_LISTENING, UP, &wire__listening__descriptor, handle_listening},
     {FRAME_ASSIGN, UP, &wire__assign__descriptor, handle_assign},
     {FRAME_ENDED, UP, &wire__ended__descriptor, handle_ended},

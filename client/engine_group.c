@@ -65,7 +65,7 @@ static int question_ask(struct engine *engine, enum request_kind kind, const cha
     struct group_question *question;
     int rc;
 
-    if (!text_is_valid(name, GROUP_NAME_MAX) || (*topic && !topic_name_is_valid(topic)))
+    if (!text_is_valid(name, GROUP_NAME_MAX) || (*topic && !topic_name_is_readable(topic)))
         return CRIER_EINVAL;
     if (!(question = calloc(1, sizeof(*question))))
         return CRIER_ENOMEM;
@@ -161,7 +161,7 @@ int engine_group_seek(struct engine *engine, const char *name, const char *topic
     struct request *request;
     int rc;
 
-    if (!topic_name_is_valid(topic))
+    if (!topic_name_is_readable(topic))
         return CRIER_EINVAL;
     if (engine->closing)
         return CRIER_ECLOSED;

@@ -65,22 +65,24 @@ struct delivery {
     size_t credit;         /* the whole attachment: returned when it is handled */
     size_t taken;          /* events of it that are out: see engine_taken.c */
     uint64_t skip_to;
+    struct shared_ranges *ranges; /* a shared group's: owned; else NULL */
 };
 
 struct listen_partition {
     const char *topic; /* whose it is: the listener's own, or, of a pattern's listener, own_topic */
     uint64_t id;
-    uint32_t index;          /* within the topic: what users call it */
-    bool given;              /* `assigned` was told so */
-    uint32_t assignment;     /* engine_consumed.c: its number; 0: none */
-    uint64_t step_next;      /* the same: where the group's position is after all that was emitted */
-    uint64_t step;           /* the same: the source position of the last that was */
-    bool leaving;            /* the broker asks for it: in the ASSIGN that is being handled */
-    uint64_t next;           /* the first offset not yet handed out: see partition_position */
-    struct list taken;       /* handed out and not through, in order of offsets; engine_taken.c */
-    uint64_t committed;      /* told to the broker; positions below need no COMMIT */
-    uint64_t commit_sent;    /* in the COMMIT that is under way */
-    uint64_t high_watermark; /* last heard */
+    uint32_t index;                  /* within the topic: what users call it */
+    bool given;                      /* `assigned` was told so */
+    uint32_t assignment;             /* engine_consumed.c: its number; 0: none */
+    uint64_t step_next;              /* the same: where the group's position is after all that was emitted */
+    uint64_t step;                   /* the same: the source position of the last that was */
+    bool leaving;                    /* the broker asks for it: in the ASSIGN that is being handled */
+    uint64_t next;                   /* the first offset not yet handed out: see partition_position */
+    struct list taken;               /* handed out and not through, in order of offsets; engine_taken.c */
+    uint64_t committed;              /* told to the broker; positions below need no COMMIT */
+    uint64_t commit_sent;            /* in the COMMIT that is under way */
+    uint64_t high_watermark;         /* last heard */
+    struct shared_partition *shared; /* a shared group's: owned; else NULL */
     char own_topic[];
 };
 
@@ -124,6 +126,7 @@ struct crier_listener {
     void (*listening)(void *ctx);
     void (*assigned)(void *ctx, uint32_t partition, bool given);
     uint32_t session_timeout_ms;
+    struct shared *shared;   /* of a shared group, owned: client/leased.h; NULL: of none */
     bool commits_atomically; /* engine_consumed.c */
     bool
         restart_wanted; /* its handler failed: the event has to come again, when what was emitted has its outcome */
@@ -292,6 +295,7 @@ struct engine {
     struct list held;         /* walked through, but some of it is out */
     struct delivery *handing; /* whose event a handler has, or NULL */
     uint64_t handing_offset;
+    uint32_t handing_attempt;
     bool handed_away;             /* by engine_take, in this handler */
     const atomic_bool *yields_to; /* see engine_dispatch_yields_to; NULL: nothing */
     /* see engine_watch; NULL: nobody */
@@ -303,7 +307,12 @@ struct engine {
     int64_t commit_due, listen_retry_due;
     uint64_t commit_request; /* the last one */
     size_t commits_unanswered;
-    int64_t session_timeout; /* microseconds, the shortest of a group's listener there ever was; 0: none */
+    struct list settlements; /* without an answer, in the order they were sent: engine_settle.c */
+    size_t settles_unanswered;
+    uint64_t settle_request;  /* the last one */
+    int64_t settle_retry_due; /* not before */
+    bool settles_wait;        /* some listener may have unsent ones */
+    int64_t session_timeout;  /* microseconds, the shortest of a group's listener there ever was; 0: none */
     uint64_t delivered;
 
     /* requests: engine_request.c */
@@ -401,6 +410,12 @@ void position_moved(struct engine *engine, const struct crier_listener *listener
 void position_tick(struct engine *engine);
 void listen_committed(struct engine *engine, const Wire__Committed *committed);
 
+/* Is its progress a position that it commits? */
+static inline bool listener_commits(const struct crier_listener *listener)
+{
+    return listener->group && !listener->commits_atomically && !listener->shared;
+}
+
 /* The first offset that is not handled: what a group commits. */
 static inline uint64_t partition_position(const struct listen_partition *partition)
 {
@@ -424,6 +439,12 @@ bool failure_tell(struct engine *engine, const crier_event *event, int rc);
 void listener_release(struct engine *engine, struct crier_listener *listener, int code, const char *text);
 
 void listen_deliver(struct engine *engine, const Wire__Deliver *deliver, const struct frame *frame);
+/* Hands one event to whoever has them instead of the handler. false: not taken, the listener is paused. */
+bool engine_divert(struct engine *engine, struct delivery *delivery, const crier_event *event);
+void engine_called(const struct engine *engine, const struct crier_listener *listener,
+                   const crier_event *event);
+bool engine_is_to_yield(const struct engine *engine);
+void deliveries_disconnected(struct engine *engine); /* all are forgotten but shared groups' */
 void deliveries_forget(struct engine *engine,
                        const struct crier_listener *listener); /* NULL: all, and free them */
 void deliveries_finish(struct engine *engine);                 /* those too of which something is out */

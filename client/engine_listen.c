@@ -12,6 +12,7 @@
  *              a `released` callback an "error" event. The connection goes: ENDING ones are released, others WANTED. */
 #include "client/atomic.h"
 #include "client/engine_internal.h"
+#include "client/leased.h"
 
 #include "base/check.h"
 #include "client/struct_size.h"
@@ -41,6 +42,9 @@ static bool options_are_valid(const struct crier_listen_options *options)
         return false;
     if (options->commits_atomically && (!options->group || options->pool))
         return false;
+    if (options->shared &&
+        (!options->group || options->commits_atomically || !leased_options_are_valid(options->shared)))
+        return false;
     if (options->slow > CRIER_DISCONNECT || options->queue_size > QUEUE_SIZE_MAX)
         return false;
     return options->from <= CRIER_TIME && options->from_value >= 0;
@@ -57,8 +61,8 @@ int engine_listener_create(const struct engine *engine, const char *topic,
 
     if (!handler || !struct_take(&copy, sizeof(copy), options) || !options_are_valid(&copy))
         return CRIER_EINVAL;
-    if (!local &&
-        !(pattern ? topic_pattern_is_valid(topic) : topic_name_is_valid(topic) || topic_name_is_inbox(topic)))
+    if (!local && !(pattern ? topic_pattern_is_valid(topic)
+                            : topic_name_is_readable(topic) || topic_name_is_inbox(topic)))
         return CRIER_EINVAL;
     if ((local && copy.group) || (pattern && (copy.group || copy.from == CRIER_OFFSET)))
         return CRIER_EINVAL;
@@ -79,7 +83,8 @@ int engine_listener_create(const struct engine *engine, const char *topic,
     listener->ctx = ctx;
     listener->released = copy.released;
     listener->listening = copy.listening;
-    listener->assigned = copy.group ? copy.assigned : NULL;
+    listener->shared = copy.shared ? leased_make(copy.shared) : NULL;
+    listener->assigned = copy.group && !copy.shared ? copy.assigned : NULL;
     listener->session_timeout_ms = copy.group ? (uint32_t)copy.session_timeout_ms : 0;
     listener->corrupt_offset = UINT64_MAX;
     listener->slow = copy.slow;
@@ -88,7 +93,7 @@ int engine_listener_create(const struct engine *engine, const char *topic,
     listener->commits_atomically = copy.commits_atomically;
     listener->driver.first = copy.first;
     listener->driver.count_wanted = copy.count;
-    if (!listener->topic || (copy.group && !listener->group)) {
+    if (!listener->topic || (copy.group && !listener->group) || (copy.shared && !listener->shared)) {
         engine_listener_destroy(listener);
         return CRIER_ENOMEM;
     }
@@ -102,6 +107,7 @@ void engine_listener_destroy(crier_listener *listener)
         return;
     partitions_forget(listener);
     taken_forget_all(listener);
+    leased_free(listener->shared);
     free(listener->group);
     free(listener->topic);
     free(listener);
@@ -194,6 +200,7 @@ void listen_init(struct engine *engine)
     list_init(&engine->deliveries);
     list_init(&engine->parked);
     list_init(&engine->held);
+    list_init(&engine->settlements);
     engine->commit_due = engine->listen_retry_due = ENGINE_NEVER;
 }
 
@@ -201,6 +208,7 @@ void listen_finish(struct engine *engine)
 {
     listen_drop(engine);
     deliveries_finish(engine);
+    settle_drop(engine);
     free(engine->slots);
 }
 
@@ -286,6 +294,8 @@ void listen_finish_one(struct engine *engine, struct crier_listener *listener, i
     case LISTENER_ASKED:
     case LISTENER_LIVE:
         position_send(engine, listener);
+        if (listener->shared && listener->state == LISTENER_LIVE)
+            settle_send_all(engine, listener);
         unlisten.listener = listener->id;
         engine_send(engine, FRAME_UNLISTEN, &unlisten.base);
         deliveries_forget(engine, listener);
@@ -330,7 +340,8 @@ void listen_drop(struct engine *engine)
 
 bool listen_is_settled(const struct engine *engine)
 {
-    return engine->commits_unanswered == 0 && list_is_empty(&engine->listeners);
+    return engine->commits_unanswered == 0 && engine->settles_unanswered == 0 &&
+           list_is_empty(&engine->listeners);
 }
 
 /* ---- LISTEN and LISTENING ---- */
@@ -338,11 +349,14 @@ bool listen_is_settled(const struct engine *engine)
 static void listener_ask(struct engine *engine, struct crier_listener *listener)
 {
     Wire__Listen listen = WIRE__LISTEN__INIT;
-    size_t count = listener->partition_count;
+    size_t count = listener->shared ? 0 : listener->partition_count;
+    Wire__Lease *held = NULL, **held_pointers = NULL;
     Wire__Position *positions = calloc(count + 1, sizeof(*positions));
     Wire__Position **pointers = calloc(count + 1, sizeof(Wire__Position *));
 
-    if (positions && pointers) {
+    if (listener->shared)
+        held_pointers = settle_held(engine, listener, &held, &listen.n_held);
+    if (positions && pointers && (!listener->shared || held_pointers)) {
         for (size_t i = 0; i < count; i++) {
             wire__position__init(&positions[i]);
             positions[i].partition = listener->partitions[i]->id;
@@ -363,6 +377,13 @@ static void listener_ask(struct engine *engine, struct crier_listener *listener)
         listen.slow = (Wire__Slow)listener->slow;
         listen.queue_size = listener->queue_size;
         listen.ephemeral = listener->ephemeral;
+        if (listener->shared) {
+            listen.kind = listener->shared->options.key_ordered ? WIRE__GROUP_KIND__KEY_ORDERED
+                                                                : WIRE__GROUP_KIND__SHARED;
+            listen.lease_ms = listener->shared->options.lease_ms;
+            listen.max_in_flight = listener->shared->options.max_in_flight;
+            listen.held = held_pointers;
+        }
         listener->dropped_before = atomic_load_explicit(&listener->dropped, memory_order_relaxed);
         listener->credit_received = listener->credit_handled = 0;
         listener->credit_told = listener->credit;
@@ -374,6 +395,8 @@ static void listener_ask(struct engine *engine, struct crier_listener *listener)
     }
     free(positions);
     free(pointers);
+    free(held);
+    free(held_pointers);
 }
 
 void listen_send(struct engine *engine)
@@ -381,9 +404,14 @@ void listen_send(struct engine *engine)
     if (!engine->listen_wanted)
         return;
     engine->listen_wanted = false;
-    for (struct list *link = engine->listeners.next; link != &engine->listeners; link = link->next) {
+    for (struct list *link = engine->listeners.next, *next; link != &engine->listeners; link = next) {
         struct crier_listener *listener = LIST_ENTRY(link, struct crier_listener, link);
-        if (listener->state == LISTENER_WANTED && !listener->finish_wanted)
+        next = link->next;
+        if (listener->state != LISTENER_WANTED || listener->finish_wanted)
+            continue;
+        if (listener->shared && engine->feature_level < SHARED_LEVEL)
+            listener_release(engine, listener, CRIER_ENOTSUP, "the broker is too old for shared groups");
+        else
             listener_ask(engine, listener);
     }
 }
@@ -412,6 +440,7 @@ void listen_listening(struct engine *engine, const Wire__Listening *listening)
     }
     listener->again = listener->pattern && !listening->more;
     position_moved(engine, listener);
+    engine->settles_wait |= listener->shared != NULL;
     if (listener->listening && !listener->stopped)
         listener->listening(listener->ctx);
 }
@@ -472,7 +501,8 @@ void listen_ended(struct engine *engine, const Wire__Ended *ended)
 
 void listen_disconnected(struct engine *engine)
 {
-    deliveries_forget(engine, NULL);
+    deliveries_disconnected(engine);
+    settle_disconnected(engine);
     engine->commits_unanswered = 0;
     engine->commit_due = ENGINE_NEVER;
     for (struct list *link = engine->listeners.next, *next; link != &engine->listeners; link = next) {
@@ -496,6 +526,7 @@ void listen_forget(struct engine *engine)
     for (struct list *link = engine->listeners.next; link != &engine->listeners; link = link->next) {
         struct crier_listener *listener = LIST_ENTRY(link, struct crier_listener, link);
         heard |= listener->partition_count > 0;
+        deliveries_forget(engine, listener);
         partitions_forget(listener);
         listener->again = false;
     }
@@ -507,12 +538,13 @@ void listen_forget(struct engine *engine)
 
 int64_t listen_due(const struct engine *engine)
 {
-    return time_min(engine->commit_due, engine->listen_retry_due);
+    return time_min(settle_due(engine), time_min(engine->commit_due, engine->listen_retry_due));
 }
 
 void listen_tick(struct engine *engine)
 {
     position_tick(engine);
+    settle_tick(engine);
     if (engine->now < engine->listen_retry_due)
         return;
     engine->listen_retry_due = ENGINE_NEVER;

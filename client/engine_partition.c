@@ -12,6 +12,7 @@
  *              set is kept, to resume from; what LISTENING then does not name belongs to others. */
 #include "client/atomic.h"
 #include "client/engine_internal.h"
+#include "client/leased.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +56,11 @@ static struct listen_partition *partition_make(struct engine *engine, const stru
                                            .step_next = from->next,
                                            .high_watermark = from->high_watermark};
     list_init(&partition->taken);
-    if (listener->commits_atomically)
+    if (listener->shared && !(partition->shared = calloc(1, sizeof(*partition->shared)))) {
+        free(partition);
+        return NULL;
+    }
+    if (listener->commits_atomically || listener->shared)
         partition->assignment = consumed_assignment_take(engine);
     if (listener->pattern)
         partition->topic = memcpy(partition->own_topic, from->topic, name_size);
@@ -93,6 +98,7 @@ void partitions_lag_update(struct crier_listener *listener)
 static void partition_free(struct crier_listener *listener, struct listen_partition *partition)
 {
     taken_orphan(listener, partition);
+    leased_partition_free(partition->shared);
     free(partition);
 }
 
@@ -122,8 +128,13 @@ bool partitions_begin(struct engine *engine, struct crier_listener *listener,
                       const Wire__Listening *listening)
 {
     struct crier_listener fresh = {0}; /* only its set is used */
-    bool made = partitions_reserve(&fresh, listening->n_partitions);
+    bool made;
 
+    if (listener->shared && leased_partitions_kept(listener, listening))
+        return true;
+    if (listener->shared)
+        deliveries_forget(engine, listener);
+    made = partitions_reserve(&fresh, listening->n_partitions);
     for (size_t i = 0; made && i < listening->n_partitions; i++) {
         const Wire__ListenPartition *from = listening->partitions[i];
         const struct listen_partition *known = listen_partition_find(listener, from->partition);
@@ -131,7 +142,7 @@ bool partitions_begin(struct engine *engine, struct crier_listener *listener,
         made = partition != NULL;
         if (made)
             fresh.partitions[fresh.partition_count++] = partition;
-        if (made && known && !from->ephemeral)
+        if (made && known && !from->ephemeral && !listener->shared)
             partition_resume(partition, known);
     }
     if (!made) {
@@ -140,7 +151,7 @@ bool partitions_begin(struct engine *engine, struct crier_listener *listener,
     }
     for (size_t i = 0; i < fresh.partition_count; i++) { /* what is out of them stays theirs */
         struct listen_partition *known = listen_partition_find(listener, fresh.partitions[i]->id);
-        if (known)
+        if (known && !listener->shared)
             taken_move(known, fresh.partitions[i]);
     }
     partitions_forget(listener);
@@ -223,7 +234,7 @@ void listen_assign(struct engine *engine, const Wire__Assign *assign)
 
     if (!listener || listener->state == LISTENER_ENDING || listener->state == LISTENER_RESTARTING)
         return; /* it was sent before the broker heard of the end */
-    if (listener->state != LISTENER_LIVE || (!listener->group && !listener->pattern) ||
+    if (listener->state != LISTENER_LIVE || (!listener->group && !listener->pattern) || listener->shared ||
         assign->generation != listener->generation) {
         engine_fail(engine, CRIER_EPROTO, "ASSIGN for a listener that is no such member, and no pattern's");
         return;

@@ -37,7 +37,7 @@ static size_t positions_count(const struct crier_listener *listener,
 
 void position_moved(struct engine *engine, const struct crier_listener *listener)
 {
-    if (listener->group && !listener->commits_atomically && engine->commit_due == ENGINE_NEVER &&
+    if (listener_commits(listener) && engine->commit_due == ENGINE_NEVER &&
         positions_count(listener, position_is_new) > 0)
         engine->commit_due = engine->now + engine->config.options.commit_interval_ms * INT64_C(1000);
 }
@@ -47,7 +47,7 @@ static uint64_t commit_send(struct engine *engine, const struct crier_listener *
                             bool (*chosen)(const struct listen_partition *partition))
 {
     Wire__Commit commit = WIRE__COMMIT__INIT;
-    bool member = listener->group && !listener->commits_atomically && listener->state == LISTENER_LIVE;
+    bool member = listener_commits(listener) && listener->state == LISTENER_LIVE;
     size_t count = member ? positions_count(listener, chosen) : 0, at = 0;
     Wire__Position *positions;
     Wire__Position **pointers;

@@ -97,7 +97,7 @@ int engine_topic_create(struct engine *engine, const char *name, const struct cr
     struct request *request;
     int rc;
 
-    if (!topic_name_is_valid(name) || (options && !retention_is_valid(&options->retention)))
+    if (!topic_name_is_readable(name) || (options && !retention_is_valid(&options->retention)))
         return CRIER_EINVAL;
     if ((rc = request_ask(engine, REQUEST_TOPIC_CREATE, name, answered, ctx, now_us, &request)) < 0)
         return rc;
@@ -115,7 +115,7 @@ int engine_topic_describe(struct engine *engine, const char *name, engine_answer
 {
     struct request *request;
 
-    if (!topic_name_is_valid(name))
+    if (!topic_name_is_readable(name))
         return CRIER_EINVAL;
     return request_ask(engine, REQUEST_TOPIC_DESCRIBE, name, answered, ctx, now_us, &request);
 }

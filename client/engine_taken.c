@@ -14,6 +14,7 @@
 #include "client/engine_internal.h"
 
 #include "base/check.h"
+#include "client/leased.h"
 
 enum { TAKEN_OUT, TAKEN_DONE, TAKEN_FAILED };
 
@@ -27,6 +28,9 @@ void engine_take(struct engine *engine, struct engine_taken *taken)
     taken->partition = delivery->partition;
     taken->delivery = delivery;
     taken->offset = engine->handing_offset;
+    taken->attempt = engine->handing_attempt;
+    taken->settled = false;
+    atomic_init(&taken->waits, false);
     taken->state = TAKEN_OUT;
     list_init(&taken->link);
     list_append(&delivery->partition->taken, &taken->link);
@@ -138,6 +142,28 @@ static void listener_continue(struct engine *engine, struct crier_listener *list
         listen_finish_one(engine, listener, listener->end_code, listener->end_text);
 }
 
+/* Of a shared group: it is settled by itself, wherever it stands. */
+static void shared_done(struct engine *engine, struct engine_taken *taken, int rc)
+{
+    struct crier_listener *listener = taken->listener;
+    struct shared_range one = {taken->offset, 1, taken->attempt};
+    struct delivery *delivery = taken->delivery;
+
+    if (rc != ENGINE_NOT_HANDLED) {
+        engine->delivered++;
+        atomic_fetch_add_explicit(&listener->delivered, 1, memory_order_relaxed);
+    }
+    if (rc < 0)
+        atomic_fetch_add_explicit(&listener->failed, 1, memory_order_relaxed);
+    if (taken->partition && !taken->settled)
+        leased_outcome(engine, listener, taken->partition, &one, rc);
+    taken->state = TAKEN_DONE;
+    taken_forget(taken);
+    delivery_taken_done(engine, delivery);
+    listener_continue(engine, listener);
+    engine_settle(engine);
+}
+
 void engine_taken_done(struct engine *engine, struct engine_taken *taken, int rc)
 {
     struct crier_listener *listener = taken->listener;
@@ -150,6 +176,10 @@ void engine_taken_done(struct engine *engine, struct engine_taken *taken, int rc
         return;
     }
     listener->taken_count--;
+    if (listener->shared) {
+        shared_done(engine, taken, rc);
+        return;
+    }
     taken->state = rc == 0 ? TAKEN_DONE : TAKEN_FAILED;
     if (rc != ENGINE_NOT_HANDLED) {
         engine->delivered++;

@@ -38,7 +38,7 @@ int engine_topic_alter(struct engine *engine, const char *name, const struct cri
     struct request *request;
     int rc;
 
-    if (!topic_name_is_valid(name) || !retention_is_valid(&changes->retention))
+    if (!topic_name_is_readable(name) || !retention_is_valid(&changes->retention))
         return CRIER_EINVAL;
     if ((rc = request_ask(engine, REQUEST_TOPIC_ALTER, name, answered, ctx, now_us, &request)) < 0)
         return rc;
@@ -53,7 +53,7 @@ int engine_topic_delete(struct engine *engine, const char *name, engine_answered
 {
     struct request *request;
 
-    if (!topic_name_is_valid(name))
+    if (!topic_name_is_readable(name))
         return CRIER_EINVAL;
     return request_ask(engine, REQUEST_TOPIC_DELETE, name, answered, ctx, now_us, &request);
 }
@@ -64,7 +64,7 @@ int engine_topic_trim(struct engine *engine, const char *name, const struct crie
     struct request *request;
     int rc;
 
-    if (name[0] && (!topic_name_is_valid(name) || options->partition < -1 || options->time_us < 0))
+    if (name[0] && (!topic_name_is_readable(name) || options->partition < -1 || options->time_us < 0))
         return CRIER_EINVAL;
     if ((rc = request_ask(engine, REQUEST_TOPIC_TRIM, name, answered, ctx, now_us, &request)) < 0)
         return rc;

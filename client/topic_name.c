@@ -102,6 +102,17 @@ bool topic_name_is_valid(const char *name)
     return !topic_name_is_local(name);
 }
 
+#define DEAD_PREFIX "$dead."
+
+bool topic_name_is_readable(const char *name)
+{
+    size_t prefix = sizeof(DEAD_PREFIX) - 1;
+
+    if (!name || strncmp(name, DEAD_PREFIX, prefix) != 0)
+        return topic_name_is_valid(name);
+    return levels_are_valid(name) && topic_name_is_valid(name + prefix);
+}
+
 #define INBOX_PREFIX "$inbox."
 #define INBOX_DIGITS 15
 

@@ -10,6 +10,8 @@
 /* 1..255 bytes of UTF-8 without control characters, blanks or '*', levels split by single dots, no leading '$', and none
  * of the names that are local to a bus. */
 bool topic_name_is_valid(const char *name);
+/* The same, or where a topic's dead letters go: "$dead." and its name. */
+bool topic_name_is_readable(const char *name);
 bool topic_name_is_local(const char *name);     /* one of those; NULL: no */
 const char *topic_name_local(const char *name); /* the same name, static; NULL: it is none */
 /* Has it a wildcard? */

@@ -19,10 +19,16 @@ bool topic_name_valid(const char *name)
     return true; /* that it is UTF-8 has been checked with the message */
 }
 
+static bool is_dead_letters(const char *name)
+{
+    return !strncmp(name, DEAD_LETTER_PREFIX, strlen(DEAD_LETTER_PREFIX));
+}
+
+/* Dead letters can be listened to before there are any. */
 static bool topic_name_reserved(const char *name)
 {
-    return name[0] == '$' || !strcmp(name, "error") || !strcmp(name, "newListener") ||
-           !strcmp(name, "removeListener");
+    return (name[0] == '$' && !is_dead_letters(name)) || !strcmp(name, "error") ||
+           !strcmp(name, "newListener") || !strcmp(name, "removeListener");
 }
 
 static bool topic_is(const void *topic, const void *name, size_t size)
@@ -85,7 +91,7 @@ struct topic *topic_add(struct shard *shard, const char *name, const uint8_t *id
     topic->partitions = (uint64_t *)&topic->own[partition_count];
     topic->name = (char *)&topic->partitions[partition_count];
     memcpy(topic->name, name, name_size);
-    topic->reserved = name[0] == '$' && strncmp(name, DEAD_LETTER_PREFIX, strlen(DEAD_LETTER_PREFIX)) != 0;
+    topic->reserved = name[0] == '$' && !is_dead_letters(name);
     memcpy(topic->id, id, TOPIC_ID_SIZE);
     memcpy(topic->partitions, partitions, partition_count * sizeof(uint64_t));
     topic->partition_count = (uint32_t)partition_count;
@@ -288,7 +294,7 @@ static int create_code(const struct shard *shard, const struct shard_request *re
 {
     if (!topic_name_valid(request->name) || topic_name_reserved(request->name) ||
         request->partitions > TOPIC_PARTITIONS_MAX || retention_check(&request->retention) ||
-        (request->ephemeral && retention_any(&request->retention)) ||
+        (request->ephemeral && (retention_any(&request->retention) || is_dead_letters(request->name))) ||
         retry_policy_check(request->name, &request->retry))
         return WIRE_CRIER_EINVAL;
     if (request->kind == SHARD_TOPIC_DESCRIBE && (!request->create || !shard->config.auto_create))

@@ -9,6 +9,7 @@
 #include "crier/monitor.h"
 #include "crier/pool.h"
 #include "crier/request.h"
+#include "crier/shared.h"
 #include "crier/shutdown.h"
 
 #include <criterion/criterion.h>
@@ -57,6 +58,23 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
         TRY(crier_reply(bus, event, "3", 1));
     }
     return 0;
+}
+
+static int on_leased(crier *bus, const crier_event *event, void *ctx)
+{
+    struct crier_lease lease = crier_lease_of(event);
+    (void)ctx;
+    switch (event->offset % 4) {
+    case 0:
+        return TRY(crier_ack(bus, &lease)) == 0 ? CRIER_LATER : 0;
+    case 1:
+        return TRY(crier_nack(bus, &lease, NULL)) == 0 ? CRIER_LATER : -1;
+    case 2:
+        TRY(crier_extend(bus, &lease, 1000));
+        return CRIER_LATER;
+    default:
+        return 0;
+    }
 }
 
 static int on_result(const crier_result *result, crier_outcome *ret, void *ctx)
@@ -267,6 +285,21 @@ static void listeners(struct life *life)
     TRY(crier_remove_all(life->bus, NULL));
 }
 
+static void leases(struct life *life)
+{
+    struct crier_listen_options listen = crier_listen_options_default();
+    struct crier_shared_options shared = crier_shared_options_default();
+    int64_t round_trip_us;
+    listen.group = "leases";
+    listen.shared = &shared;
+    listen.from = CRIER_EARLIEST;
+    shared.max_in_flight = 2;
+    TRY(crier_listen(life->bus, "t", &listen, on_leased, NULL, NULL));
+    TRY(crier_emit(life->bus, "t", "x", 1));
+    TRY(crier_flush(life->bus, WAIT_MS));
+    TRY(crier_ping(life->bus, &round_trip_us));
+}
+
 static void the_end(void)
 {
     crier_shutdown *shutdown = NULL;
@@ -295,6 +328,7 @@ static bool life_with_failure(const char *url, unsigned skip)
         topics(&life);
         iterators(&life);
         pools(&life);
+        leases(&life);
         listeners(&life);
         (void)TRY(crier_close(life.bus));
     }

@@ -4,6 +4,7 @@
 #include "crier/iterator.h"
 #include "crier/monitor.h"
 #include "crier/pool.h"
+#include "crier/shared.h"
 #include "crier/shutdown.h"
 
 #include <criterion/criterion.h>
@@ -239,6 +240,37 @@ ParameterizedTest(bool *local, api_more, listeners_topics_and_sources, .timeout 
     EXPECT_EINVAL(crier_inspect(bus, NULL, on_inspected, NULL));
     EXPECT_EINVAL(crier_inspect(bus, &inspection, NULL, NULL));
     teardown();
+}
+
+Test(api_more, leases_that_are_none_are_refused)
+{
+    struct crier_listen_options listen = crier_listen_options_default();
+    struct crier_shared_options shared = crier_shared_options_default();
+    struct crier_nack_options nack = crier_nack_options_default();
+    struct crier_lease lease = {.offset = 1, .assignment = 1, .attempt = 1}, none = {0};
+    EXPECT_EINVAL(crier_ack(NULL, &lease));
+    EXPECT_EINVAL(crier_ack(bus, NULL));
+    EXPECT_EINVAL(crier_ack(bus, &none));
+    EXPECT_EINVAL(crier_nack(NULL, &lease, NULL));
+    EXPECT_EINVAL(crier_nack(bus, NULL, NULL));
+    EXPECT_EINVAL(crier_extend(NULL, &lease, 0));
+    EXPECT_EINVAL(crier_extend(bus, NULL, 0));
+    EXPECT_EINVAL(crier_extend(bus, &lease, CRIER_LEASE_MS_MAX + 1));
+    nack.delay_ms = CRIER_NACK_DELAY_MS_MAX + 1ull;
+    EXPECT_EINVAL(crier_nack(bus, &lease, &nack));
+    nack.struct_size = 0;
+    EXPECT_EINVAL(crier_nack(bus, &lease, &nack));
+    listen.shared = &shared;
+    EXPECT_EINVAL(crier_listen(bus, "t", &listen, on_event, NULL, NULL)); /* no group */
+    listen.group = "g";
+    listen.commits_atomically = true;
+    EXPECT_EINVAL(crier_listen(bus, "t", &listen, on_event, NULL, NULL));
+    listen.commits_atomically = false;
+    shared.max_in_flight = CRIER_IN_FLIGHT_MAX + 1;
+    EXPECT_EINVAL(crier_listen(bus, "t", &listen, on_event, NULL, NULL));
+    shared.max_in_flight = 0;
+    shared.lease_ms = CRIER_LEASE_MS_MAX + 1;
+    EXPECT_EINVAL(crier_listen(bus, "t", &listen, on_event, NULL, NULL));
 }
 
 Test(api_more, the_end)

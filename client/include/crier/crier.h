@@ -129,9 +129,10 @@ typedef struct crier_header {
 
 /** An event as a handler sees it. Borrowed for the call, with everything it points to. */
 typedef struct crier_event {
-    const char *topic;       /* NUL-terminated */
-    uint32_t partition;      /* 0-based within the topic */
-    uint32_t assignment;     /* with commits_atomically: for crier_consumed_by(); else 0 */
+    const char *topic;  /* NUL-terminated */
+    uint32_t partition; /* 0-based within the topic */
+    uint32_t
+        assignment; /* with commits_atomically: for crier_consumed_by(); with shared: for crier_lease_of(); else 0 */
     uint64_t offset;         /* its number in the partition */
     int64_t timestamp_ms;    /* the producer's time, since 1970 UTC */
     const void *key;         /* NULL: none */
@@ -144,6 +145,7 @@ typedef struct crier_event {
     const void *internal;    /* the library's */
     /* on "newListener", "removeListener", CRIER_WARNING: whose; else NULL */
     const crier_listener_info *listener;
+    uint32_t attempt; /* of a shared group: which delivery this is, 1: the first; else 0 */
 } crier_event;
 
 /** The header `index` (0-based) of an event. 0, or CRIER_EINVAL (no such header). Only inside the handler. */
@@ -153,7 +155,7 @@ CRIER_API int crier_event_header_find(const crier_event *event, const char *name
 
 /**
  * Called for every event. Returns 0, or < 0 for "failed": the failure becomes an event on "error"; if nobody listens
- * there, this listener stops, and a group's position stays before the failed event. May call any crier_ function
+ * there, this listener stops, and a group's position stays before the failed event (a shared group's event comes again instead). May call any crier_ function
  * except those marked as blocking.
  */
 typedef int crier_handler(crier *bus, const crier_event *event, void *ctx);
@@ -324,6 +326,9 @@ struct crier_listen_options {
     /* With a group: nothing is committed because the handler succeeded. Its position moves with crier_emit_atomic() alone, which
      * says what it was made from (crier/atomic.h). Not with a pool; default false */
     bool commits_atomically;
+    /* With a group: it is a shared one, whose members settle event by event (crier/shared.h). borrowed for the call; default NULL: an
+     * ordered one */
+    const struct crier_shared_options *shared;
 };
 
 /** The defaults; see the fields. */
