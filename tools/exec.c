@@ -31,6 +31,10 @@ static void describe(const crier_event *event)
     setenv("CRIER_TOPIC", event->topic, 1);
     set_number("CRIER_PARTITION", event->partition);
     set_number("CRIER_OFFSET", (int64_t)event->offset);
+    if (event->attempt > 0)
+        set_number("CRIER_ATTEMPT", event->attempt);
+    else
+        unsetenv("CRIER_ATTEMPT");
     set_number("CRIER_TIMESTAMP_MS", event->timestamp_ms);
 
     char *key = event->key != NULL ? strndup(event->key, event->key_size) : NULL;

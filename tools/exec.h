@@ -1,6 +1,7 @@
 /* exec.h: runs a command for one event: bytes on its standard input, where they came from in its environment.
  *
  *   CRIER_TOPIC  CRIER_PARTITION  CRIER_OFFSET  CRIER_TIMESTAMP_MS  CRIER_KEY (unset if there is none)
+ *   CRIER_ATTEMPT (of a shared group's event: 1 the first)
  *
  * Thread: main, with no other thread reading the environment. Blocks until the command ends. */
 #ifndef CRIER_TOOLS_EXEC_H

@@ -17,6 +17,7 @@
 #include "tools/waiter.h"
 
 #include "client/include/crier/request.h"
+#include "client/include/crier/shared.h"
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -42,8 +43,9 @@ struct on_options {
     uint64_t count;     /* 0: no limit */
     int64_t timeout_us; /* 0: none */
     enum crier_slow slow;
-    uint64_t queue_size; /* bytes; 0: the broker's */
-    bool replies;        /* what the command prints is the reply */
+    uint64_t queue_size;      /* bytes; 0: the broker's */
+    bool shared, key_ordered; /* the group is */
+    bool replies;             /* what the command prints is the reply */
     bool verbose;
 };
 
@@ -120,6 +122,12 @@ static const struct option_row on_rows[] = {
      "topic: "
      "each event goes to one of them.",
      options_string, offsetof(struct on_options, group)},
+    {"shared", 0, NULL, NULL, NULL,
+     "With --group: a shared one. Each event goes to one member and is settled by itself: what fails comes "
+     "again.",
+     options_flag, offsetof(struct on_options, shared)},
+    {"key-ordered", 0, NULL, NULL, NULL, "The same, with the events of one key one at a time, in order.",
+     options_flag, offsetof(struct on_options, key_ordered)},
     {"from", 0, NULL, "PLACE", "latest",
      "Where to start, unless the group has a position: earliest, latest, an offset, a time "
      "(2026-01-31T12:00:00Z), or 15m for so long ago.",
@@ -182,7 +190,17 @@ static void reply(crier *bus, const crier_event *event, int rc, const struct exe
         fprintf(stderr, "crier: a reply was not sent: %s\n", crier_strerror(told));
 }
 
-/* Runs --exec's command. 0, or -1 when it failed and that was said: here, or, with --reply, to who asked. */
+/* Of a shared group: the event comes again, or is dead; why is kept with it. CRIER_LATER, or -1. */
+static int nack(crier *bus, const crier_event *event, const char *reason)
+{
+    struct crier_lease lease = crier_lease_of(event);
+    struct crier_nack_options options = crier_nack_options_default();
+
+    options.reason = reason;
+    return crier_nack(bus, &lease, &options) == 0 ? CRIER_LATER : -1;
+}
+
+/* Runs --exec's command. 0, CRIER_LATER, or -1 when it failed and that was said: here, or, with --reply, to who asked. */
 static int run_command(const struct printer *printer, crier *bus, const crier_event *event)
 {
     const struct on_options *options = printer->options;
@@ -203,10 +221,16 @@ static int run_command(const struct printer *printer, crier *bus, const crier_ev
         free(output.data);
         return 0;
     }
-    if (rc < 0)
+    if (rc < 0 && event->attempt > 0)
+        fprintf(stderr,
+                "crier: '%s' %s for %s, partition %" PRIu32 ", offset %" PRIu64 ", attempt %" PRIu32 "\n",
+                options->command, reason, event->topic, event->partition, event->offset, event->attempt);
+    else if (rc < 0)
         command_failed("'%s' %s for %s, partition %" PRIu32 ", offset %" PRIu64 "%s", options->command,
                        reason, event->topic, event->partition, event->offset,
                        options->group != NULL ? "; the group goes on with this event next time" : "");
+    if (rc < 0 && event->attempt > 0)
+        return nack(bus, event, reason);
     return rc;
 }
 
@@ -256,9 +280,13 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
     struct printer *printer = ((struct topic_listener *)ctx)->printer;
     int rc;
 
+    if (printer->over && event->attempt > 0)
+        return CRIER_LATER; /* given back when it ends: that is no attempt */
     if (printer->over)
         return CRIER_EHANDLER;
     rc = handle(printer, bus, event);
+    if (rc == CRIER_LATER) /* it has failed, and was said */
+        return rc;
     if (rc < 0) {
         stop(printer, STATUS_FAILED);
         return CRIER_EHANDLER;
@@ -350,10 +378,15 @@ static int listen_to(struct topic_listener *listener, crier *bus)
 {
     const struct on_options *on = listener->printer->options;
     struct crier_listen_options options = crier_listen_options_default();
+    struct crier_shared_options shared = crier_shared_options_default();
+    shared.key_ordered = on->key_ordered;
+    if (on->command != NULL)
+        shared.max_in_flight = 1; /* one is worked on at a time; the others are for other members */
     options.group = on->group;
+    options.shared = on->shared || on->key_ordered ? &shared : NULL;
     options.from = on->from.from;
     options.from_value = on->from.value;
-    options.count = on->count;
+    options.count = options.shared != NULL ? 0 : on->count; /* what comes again counts once */
     options.slow = on->slow;
     options.queue_size = on->queue_size;
     options.ephemeral = on->replies;
@@ -481,6 +514,8 @@ static int on_run(const struct command *command, const char *url, int argc, char
         return command_usage_error(command, "which topic?");
     if (options.replies && options.command == NULL)
         return command_usage_error(command, "--reply: what is the reply? Say it with --exec COMMAND");
+    if ((options.shared || options.key_ordered) && options.group == NULL)
+        return command_usage_error(command, "--shared: which group? Say it with --group NAME");
     if (options.queue_size > QUEUE_SIZE_MAX)
         return command_usage_error(command, "--queue: at most 64M");
     return run_with(command, &options, argc - first, argv + first);
@@ -521,6 +556,10 @@ const struct command on_command = {
             "event again next time. With --reply, what COMMAND prints is the reply to `crier\n"
             "request`, another status tells it of the failure, and listening goes on.\n"
             "\n"
+            "With --shared, another status than 0 is no end either: the event comes again,\n"
+            "here or at another member, after a delay that grows; CRIER_ATTEMPT counts.\n"
+            "After the last attempt it is in $dead.TOPIC, with why it failed.\n"
+            "\n"
             "Examples:\n"
             "  crier on orders.placed\n"
             "  crier on orders.placed orders.cancelled --format '%T %t %k: %v'\n"
@@ -528,6 +567,8 @@ const struct command on_command = {
             "  crier on orders.placed --from earliest --timeout 1s | wc -l\n"
             "  crier on orders.placed --from 15m --format json | jq .key\n"
             "  crier on orders.placed --group billing --exec ./bill\n"
+            "  crier on orders.placed --group pay --shared --exec ./charge\n"
+            "  crier on '$dead.orders.placed' --from earliest --format '%h %v'\n"
             "  crier on quotes --reply --exec ./quote",
     .rows = on_rows,
     .row_count = ARRAY_SIZE(on_rows),

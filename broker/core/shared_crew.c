@@ -21,12 +21,26 @@ uint32_t retry_deliveries(const struct retry_policy *policy)
 
 /* ---- joining ---- */
 
+static bool shared_at_work(const struct shared *shared)
+{
+    return shared->leased || shared->settling || shared->dying;
+}
+
 static bool group_at_work(const struct group *group)
 {
     for (const struct group_position *position = group->positions; position; position = position->next)
-        if (!position->deleted && position->shared && position->shared->open)
+        if (!position->deleted && position->shared && position->shared->open &&
+            shared_at_work(position->shared))
             return true;
     return false;
+}
+
+/* It has no members, and what the last ones settled when they left is durable by now. */
+static void group_rest(struct shard *shard, const struct group *group)
+{
+    for (const struct group_position *position = group->positions; position; position = position->next)
+        if (position->shared)
+            shared_close(shard, position->shared);
 }
 
 static void kind_propose(struct shard *shard, struct group *group, enum group_kind kind)
@@ -57,6 +71,7 @@ int shared_join_check(struct shard *shard, struct group *group, const struct top
         return WIRE_CRIER_EINVAL;
     if (group_at_work(group))
         return WIRE_CRIER_EBUSY; /* leases of members that are gone */
+    group_rest(shard, group);
     kind_propose(shard, group, kind);
     *ret_entry = group->kind_entry;
     return 0;
@@ -156,7 +171,7 @@ static void crew_rest(struct shard *shard, const struct crew *crew)
 {
     for (uint32_t i = 0; crew->shared->partitions && i < crew->topic->partition_count; i++) {
         struct shared *shared = crew->shared->partitions[i];
-        if (!shared->leased && !shared->settling && !shared->dying)
+        if (!shared_at_work(shared))
             shared_close(shard, shared);
     }
 }
