@@ -85,6 +85,14 @@ static void tell_start(const struct broker *broker, struct log *log, int64_t too
              (unsigned long long)stats.segments);
 }
 
+/* Objects are about twice as large as their rows. */
+static uint64_t memory_expected(const struct broker *broker)
+{
+    struct store_stats stats;
+    broker->store->ops->stats(broker->store, &stats);
+    return 2 * stats.state_bytes;
+}
+
 int broker_open(const struct broker_options *options, struct broker **ret_broker, char *error,
                 size_t error_size)
 {
@@ -97,8 +105,12 @@ int broker_open(const struct broker_options *options, struct broker **ret_broker
     broker->control = options->control;
     broker->ctx = options->ctx;
     int rc = store_make(broker, options, error, error_size);
+    if (rc == 0 && options->expect_memory)
+        options->expect_memory(memory_expected(broker));
     if (rc == 0)
         rc = reactor_make(broker, options, error, error_size);
+    if (options->expect_memory)
+        options->expect_memory(0);
     if (rc < 0) {
         broker_close(broker);
         return rc;

@@ -22,6 +22,8 @@ struct broker_options {
     int control_fd; /* when it is readable, control() is called on the reactor's thread, also in broker_open(); borrowed */
     void (*control)(struct broker *broker, void *ctx);
     void *ctx;
+    /* NULL, or told on the opening thread how much memory the state will need about, and 0 when it is loaded. */
+    void (*expect_memory)(uint64_t bytes);
 };
 
 /* 0, or a code of storage/store.h with one sentence in error ("": asked to stop before it was ready). */

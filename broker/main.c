@@ -4,9 +4,9 @@
  * SIGINT exits at once, as after a crash, and so does closing that takes too long; the next start recovers. */
 #include "base/shutdown_hooks.h"
 #include "broker/broker.h"
+#include "broker/heap.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -19,15 +19,6 @@ static void announce(void *ctx, const char *address)
     (void)ctx;
     printf("listening on %s\n", address);
     fflush(stdout);
-}
-
-/* Batches come and go in sizes around 256 KiB: kept on the heap they are reused, and a free top is given back. LMDB's
- * dirty lists are larger and hardly touched: mapped, they cost nothing. */
-static void malloc_setup(void)
-{
-    mallopt(M_MMAP_THRESHOLD, 1 << 20);
-    mallopt(M_TRIM_THRESHOLD, 4 << 20);
-    mallopt(M_ARENA_MAX, 2);
 }
 
 static void say(void *ctx, const char *sentence)
@@ -143,6 +134,7 @@ static int serve(struct crierd *crierd)
                                      .log = crierd->log,
                                      .control_fd = crierd->shutdown.fd,
                                      .control = on_signals,
+                                     .expect_memory = heap_expect,
                                      .ctx = crierd};
     if (broker_open(&options, &broker, error, sizeof(error)) < 0) {
         if (error[0] != '\0')
@@ -168,7 +160,7 @@ static void descriptors_setup(void)
 static int run(struct crierd *crierd)
 {
     const struct config *config = crierd->config;
-    malloc_setup();
+    heap_setup();
     descriptors_setup();
     int rc = shutdown_open(&crierd->shutdown, true);
     if (rc < 0) {

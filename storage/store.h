@@ -229,6 +229,7 @@ struct store_stats {
     uint64_t removed;     /* segments given back whole */
     uint64_t swept;       /* segments written anew without what nobody wants any more */
     uint64_t swept_bytes; /* of entries, written by that */
+    uint64_t state_bytes; /* of the state's file when it was opened */
 };
 
 #define STORE_DELETED UINT64_MAX

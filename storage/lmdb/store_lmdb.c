@@ -35,6 +35,7 @@ struct store_lmdb {
     struct health health;
     struct meta meta;
     struct state state;
+    uint64_t state_bytes; /* when it was opened */
     struct segments segments;
     struct log_starts starts;
     struct recovery recovery;
@@ -349,7 +350,8 @@ static void store_stats(struct store *base, struct store_stats *ret_stats)
                                       .disk_free = atomic_load(&health->disk_free),
                                       .removed = atomic_load(&health->removed),
                                       .swept = atomic_load(&health->swept),
-                                      .swept_bytes = atomic_load(&health->swept_bytes)};
+                                      .swept_bytes = atomic_load(&health->swept_bytes),
+                                      .state_bytes = self(base)->state_bytes};
 }
 
 /* ---- opening ---- */
@@ -411,6 +413,7 @@ static int open_files(struct store_lmdb *store, char *error, size_t error_size)
     if ((rc = state_open(&store->state, &store->folder, store->recovery.last_index == 0, error, error_size)) <
         0)
         return rc;
+    store->state_bytes = env_used_bytes(store->state.env);
     atomic_store(&store->health.last_index, store->recovery.last_index);
     atomic_store(&store->health.flushed_index, store->state.flushed_index);
     if ((rc = check_reach(store, error, error_size)) < 0)
