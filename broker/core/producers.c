@@ -157,12 +157,18 @@ void producer_schedule_add(struct producer *producer, const struct recent_schedu
     producer->recent[producer->recent_count++] = *recent;
 }
 
+/* The command stands behind the batches of its entry: one of the same producer's may be further already. */
 void producer_apply_schedule(struct shard *shard, const struct batch_header *header, uint64_t partition,
-                             const struct schedule_key *key)
+                             const struct schedule_key *key, int64_t time_us)
 {
-    producer_schedule_add(
-        producer_get(shard, &(struct producer_key){(uint64_t)header->producer_id, partition}),
-        &(struct recent_schedule){header->base_sequence, *key});
+    struct producer *producer =
+        producer_get(shard, &(struct producer_key){(uint64_t)header->producer_id, partition});
+    int64_t base_offset;
+    if (producer->state.exists && header->producer_epoch < producer->state.epoch)
+        return;
+    if (!producer_stored(&producer->state, header, &base_offset))
+        producer_apply(shard, header, partition, UINT64_MAX, time_us);
+    producer_schedule_add(producer, &(struct recent_schedule){header->base_sequence, *key});
 }
 
 void producer_recall_schedule(const struct producer *producer, const struct batch_header *header,

@@ -300,8 +300,7 @@ static int apply_schedule(struct shard *shard, const State__Schedule *item, int6
                                             .producer_epoch = (int16_t)item->producer_epoch,
                                             .base_sequence = (int32_t)item->base_sequence,
                                             .last_offset_delta = (int32_t)item->last_offset_delta};
-        producer_apply(shard, &header, item->partition, UINT64_MAX, time_us);
-        producer_apply_schedule(shard, &header, item->partition, &key);
+        producer_apply_schedule(shard, &header, item->partition, &key, time_us);
     }
     if (schedule_in_window(shard->schedules, &key))
         schedule_enter(shard, schedule, SCHEDULE_WAITING, key.due_us - SCHEDULE_AHEAD_US);

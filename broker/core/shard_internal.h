@@ -468,9 +468,9 @@ void producer_set_back(struct shard *shard, int64_t producer_id, uint64_t partit
 /* Is this batch wholly part of what is stored? base offset, or -1 if no longer known. */
 bool producer_stored(const struct producer_state *state, const struct batch_header *header,
                      int64_t *ret_base_offset);
-/* That batch is a schedule. Deterministic, after producer_apply. */
+/* That batch is a schedule. Deterministic. */
 void producer_apply_schedule(struct shard *shard, const struct batch_header *header, uint64_t partition,
-                             const struct schedule_key *key);
+                             const struct schedule_key *key, int64_t time_us);
 /* Its key, if it is one and still known. */
 void producer_recall_schedule(const struct producer *producer, const struct batch_header *header,
                               struct schedule_key *ret_key);

@@ -282,6 +282,30 @@ Test(schedules, one_sent_again_is_answered_with_its_id_and_comes_once)
     fixture_destroy(s.f);
 }
 
+/* In one entry the command that schedules stands behind all batches: the producer's numbers must not go back to it. */
+Test(schedules, one_stored_with_what_follows_it_does_not_set_its_producer_back)
+{
+    struct stage s = stage_make(0);
+    (void)in(&s, SECOND_US); /* the topic of schedules is there: nothing waits for it */
+    struct batch_spec both[2] = {{.partition = s.partition, .producer_id = 7, .delay_us = 3600 * SECOND_US},
+                                 {.partition = s.partition, .producer_id = 7, .sequence = 1}};
+    for (int life = 0; life < 3; life++) {
+        peer_emit(s.p, both, 2);
+        fixture_settle(s.f);
+        const Wire__Emitted *answer = peer_expect_past(s.p, FRAME_EMITTED);
+        for (int i = 0; i < 2; i++) {
+            cr_assert_eq(answer->parts[i]->outcome, WIRE__OUTCOME__OK);
+            cr_assert_eq(answer->parts[i]->duplicate, life > 0, "life %d, part %d", life, i);
+        }
+        cr_assert_neq(answer->parts[0]->due_us, 0);
+        restarted(&s, life == 0);
+    }
+    assert_stored(
+        peer_emit_one(s.p, (struct batch_spec){.partition = s.partition, .producer_id = 7, .sequence = 2}),
+        1);
+    fixture_destroy(s.f);
+}
+
 Test(schedules, a_time_needs_a_durable_emit_that_is_not_atomic_and_not_too_far_ahead)
 {
     struct stage s = stage_make(0);
