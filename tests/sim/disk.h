@@ -12,7 +12,7 @@
 #include "tests/sim/checker.h"
 #include "tests/sim/trace.h"
 
-#define DISK_PARTITIONS_MAX 1024 /* ids: more than a run uses up, with those of refused creations */
+#define DISK_PARTITIONS_MAX 8192 /* ids: more than a run uses up, with those of refused creations */
 #define DISK_PLACES_MAX     8    /* partitions of a topic */
 #define DISK_INSPECTS_MAX   64   /* more than there are connections */
 

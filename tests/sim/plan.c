@@ -4,6 +4,8 @@
  * how bad the network, so that some runs are made of nothing but one trouble, and every limit is small in some of them. */
 #include "tests/sim/sim.h"
 
+#include "base/check.h"
+
 uint64_t plan_pick(struct sim *sim, const uint64_t *from, size_t count)
 {
     return from[sim_below(sim, count)];
@@ -136,12 +138,23 @@ struct crier_options plan_client_options(struct sim *sim)
     return options;
 }
 
+/* From a stream of its own: a seed without events that come later is the run it always was. */
+static void plan_later(struct sim *sim, uint64_t seed)
+{
+    static const unsigned permilles[] = {0, 0, 200, 600};
+    static const uint32_t windows[] = {4, 50, 32768};
+    struct random random = random_seeded(~seed);
+    sim->plan.later_permille = permilles[random_below(&random, ARRAY_SIZE(permilles))];
+    sim->node.config.schedule_window = windows[random_below(&random, ARRAY_SIZE(windows))];
+}
+
 void plan_draw(struct sim *sim, uint64_t seed)
 {
     plan_faults(sim);
     plan_load(sim);
     plan_broker(sim);
     plan_quotas(sim, seed);
+    plan_later(sim, seed);
 }
 
 /* ---- less than that ---- */

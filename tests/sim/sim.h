@@ -13,6 +13,7 @@
  *   net.c        links                       tap.c     credit, frame by frame
  *   passing.c    events that nobody keeps
  *   fleeting.c   topics that come and go
+ *   later.c      events that come later
  *   ask.c        what people ask             main.c    many runs
  *
  * Everything runs on one thread; the scheduler lets one actor at a time have a turn, in an order drawn from the seed. */
@@ -143,6 +144,7 @@ struct plan {
     unsigned trim_permille;     /* an action is one */
     unsigned passing_permille;  /* an action is about events that nobody keeps, too */
     unsigned fleeting_permille; /* or about topics that come and go */
+    unsigned later_permille;    /* or about events that come later */
 };
 
 struct sim {
@@ -166,6 +168,7 @@ struct sim {
     unsigned squall;           /* actions left of it */
     struct passing *passing;   /* NULL: nothing has been emitted to an inbox */
     struct fleeting *fleeting; /* NULL: no topic has come and gone */
+    struct later *later;       /* NULL: no event had a time */
     bool healing;
     bool reading;            /* the truth is read: nobody emits any more */
     int64_t restart_at_us;   /* the broker gets power again; INT64_MAX: it has it */
@@ -259,6 +262,12 @@ void fleeting_lost(struct client *client); /* its connection */
 void fleeting_mark(struct sim *sim);       /* everything has settled: who is there has to have heard all */
 void fleeting_verdict(struct sim *sim);
 void fleeting_finish(struct sim *sim); /* the clients are gone */
+
+/* ---- later.c ---- */
+void later_act(struct sim *sim, struct client *client);
+void later_probe(struct sim *sim);   /* all is well again: does what is due come? */
+void later_verdict(struct sim *sim); /* later_check.c */
+void later_finish(struct sim *sim);  /* the clients are gone */
 
 /* ---- world.c ---- */
 /* Before a link is read or written: is this the call that fails? Then the link is reset. */

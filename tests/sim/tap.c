@@ -287,6 +287,9 @@ static const struct {
     {FRAME_TOPIC_TRIM, .up = true},
     {FRAME_INSPECT, .up = true},
     {FRAME_INSPECTED, .down = true},
+    {FRAME_SCHEDULE_CANCEL, .up = true},
+    {FRAME_SCHEDULE_LIST, .up = true},
+    {FRAME_SCHEDULES, .down = true},
     {FRAME_PING, .up = true},
     {FRAME_PONG, .down = true}, /* the broker does not ask */
     {FRAME_GOAWAY, .down = true},
@@ -298,9 +301,6 @@ static const struct {
     {FRAME_SETTLED, .up = false},
     {FRAME_REDRIVE, .up = false},
     {FRAME_REDRIVEN, .up = false},
-    {FRAME_SCHEDULE_CANCEL, .up = false},
-    {FRAME_SCHEDULE_LIST, .up = false},
-    {FRAME_SCHEDULES, .up = false},
 };
 
 static const char *kind_name(uint8_t kind)

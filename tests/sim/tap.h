@@ -13,7 +13,7 @@
 
 #define TAP_KINDS      64 /* more than there are */
 #define TAP_GROUPS     8
-#define TAP_PARTITIONS 1024                /* ids: more than a run uses up */
+#define TAP_PARTITIONS 8192                /* ids: more than a run uses up */
 #define TAP_AGAIN      (UINT64_C(1) << 62) /* the request number of a COMMIT that comes again */
 
 struct tap;

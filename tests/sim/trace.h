@@ -87,6 +87,14 @@
     X(FLEETING_ANSWER, 1000, "client %llu: change %llu of a topic is answered with code -%llu")              \
     X(FLEETING_ENDED, 100, "client %llu: its listener to d%llu is told that the topic is gone")              \
     X(FLEETING_KEPT, 100, "log: topic d%llu lost what is below %llu to its settings")                        \
+    X(LATER_EMIT, 5000, "client %llu: emits to l%llu, event %llu, to come later")                            \
+    X(LATER_NOW, 5000, "client %llu: emits to l%llu, event %llu")                                            \
+    X(LATER_CANCEL, 1000, "client %llu: cancels event %llu")                                                 \
+    X(LATER_ANSWER, 1000, "client %llu: the cancel of event %llu is answered with code -%llu")               \
+    X(LATER_CANCELED, 200, "client %llu: event %llu is canceled")                                            \
+    X(LATER_LIST, 500, "client %llu: lists %llu schedules at most")                                          \
+    X(LATER_LISTED, 500, "client %llu: %llu schedules are listed, code -%llu")                               \
+    X(LATER_FIRED, 2000, "log: event %llu comes, in entry %llu")                                             \
     X(CLOCK_JUMP, 1000, "clock: the wall clock jumps by %lld ms")                                            \
     X(PAUSED, 0, "broker: does not want to read link %llu")                                                  \
     X(HEAL, 10000, "world: all faults heal")                                                                 \

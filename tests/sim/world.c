@@ -282,6 +282,7 @@ static void verdict(struct sim *sim)
     checker_run(&sim->history, &sim->report);
     passing_verdict(sim);
     fleeting_verdict(sim);
+    later_verdict(sim);
     disk_check_state(&sim->disk, &sim->node.config);
 }
 
@@ -291,6 +292,7 @@ static void sim_free(struct sim *sim)
         world_client_drop(sim, sim->clients);
     passing_finish(sim);
     fleeting_finish(sim);
+    later_finish(sim);
     if (sim->node.core)
         node_crash(sim);
     while (sim->links) {
@@ -323,6 +325,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result)
     heal(sim);
     settle(sim);
     passing_probe(sim);
+    later_probe(sim);
     listeners_mark(sim);
     fleeting_mark(sim);
     if (sim->report.count == 0)
