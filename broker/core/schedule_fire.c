@@ -7,15 +7,16 @@
  *              it is late, and never lost. Its topic is gone: the schedule ends without an event. */
 #include "broker/core/schedules.h"
 
-#define GATHER       STORE_READ_BATCHES_MAX
-#define READS_MAX    8u          /* at a time */
-#define READ_BYTES   (1u << 20)  /* of events in one request; the rest is asked for again */
-#define AHEAD_BYTES  (16u << 20) /* of events in memory, and one request more */
-#define FIRED_A_TURN 2048u
-#define TURN_US_MAX  1000000 /* the shard's time may be slewed */
-#define BUSY_US      10000
-#define DELETING_US  100000
-#define DAMAGED_US   60000000
+#define GATHER         STORE_READ_BATCHES_MAX
+#define READS_MAX      8u          /* at a time */
+#define READ_BYTES     (1u << 20)  /* of events in one request; the rest is asked for again */
+#define AHEAD_BYTES    (16u << 20) /* of events in memory, and one request more */
+#define FIRED_A_TURN   2048u
+#define TURN_US_MAX    1000000 /* the shard's time may be slewed */
+#define BUSY_US        10000
+#define DELETING_US    100000
+#define DAMAGED_US     60000000
+#define UNREAD_TOLD_US 10000000 /* a line of the log at most so often */
 
 struct schedule_read {
     struct store_read read;
@@ -56,9 +57,18 @@ static void make_ready(struct shard *shard, const struct schedule_key *key, stru
 
 static void missing(struct shard *shard, const struct schedule_key *key, int status)
 {
-    shard_log(shard, LOG_LEVEL_ERROR, "SCHEDULE-READ",
-              "the event scheduled as %llx-%llx cannot be read (%d); it is tried again in a minute",
-              (unsigned long long)key->due_us, (unsigned long long)key->number, status);
+    struct schedules *schedules = shard->schedules;
+    schedules->unread++;
+    if (shard->mono_us >= schedules->unread_told_us) { /* a damaged segment may have a million */
+        shard_log(
+            shard, LOG_LEVEL_ERROR, "SCHEDULE-READ",
+            "the event scheduled as %llx-%llx cannot be read (%d); it is tried again in a minute (with it "
+            "%llu since this was last said)",
+            (unsigned long long)key->due_us, (unsigned long long)key->number, status,
+            (unsigned long long)schedules->unread);
+        schedules->unread_told_us = shard->mono_us + UNREAD_TOLD_US;
+        schedules->unread = 0;
+    }
     wait_again(shard, key, DAMAGED_US);
 }
 

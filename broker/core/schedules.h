@@ -69,6 +69,8 @@ struct schedules {
     struct schedule_read *reads;
     struct schedule_question *questions;
     unsigned read_count, question_count;
+    uint64_t unread;                 /* could not be read, and nobody was told */
+    int64_t unread_told_us;          /* mono: when somebody may be told again */
     size_t ahead_bytes;              /* of those READING and READY */
     size_t dirty;                    /* made since the last flush began */
     uint64_t topic_entry;            /* the one that makes SCHEDULE_TOPIC; 0: none */

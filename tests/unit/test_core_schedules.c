@@ -369,6 +369,30 @@ Test(schedules, one_that_cannot_be_read_is_tried_again)
     fixture_destroy(s.f);
 }
 
+static unsigned told(const struct fixture *f, const char *id)
+{
+    unsigned count = 0;
+    for (const char *at = f->log_ids; (at = strstr(at, id)); at++)
+        count++;
+    return count;
+}
+
+Test(schedules, many_that_cannot_be_read_are_one_line_of_the_log)
+{
+    struct stage s = stage_make(0);
+    int64_t at_us = s.f->wall_us + 10 * SECOND_US; /* all of one moment: one read takes 64 of them */
+    for (int i = 0; i < 100; i++)
+        (void)scheduled(&s, (struct batch_spec){.at_us = at_us});
+    store_memory_fault_read(s.f->store, 1);
+    fixture_run(s.f, 15 * SECOND_US);
+    uint64_t came = end_of(&s, "t");
+    cr_assert_lt(came, 50, "%llu came at once: this tested nothing", (unsigned long long)came);
+    cr_assert_eq(told(s.f, "SCHEDULE-READ"), 1);
+    fixture_run(s.f, 60 * SECOND_US);
+    cr_assert_eq(end_of(&s, "t"), 100);
+    fixture_destroy(s.f);
+}
+
 static int deleted(struct stage *s, const char *topic)
 {
     Wire__TopicDelete message = WIRE__TOPIC_DELETE__INIT;
