@@ -5,6 +5,9 @@ if(TARGET crierd) # with it comes broker_fixture
     crier_test(test_client_${subject} ${CMAKE_CURRENT_LIST_DIR}/test_client_${subject}.c ${CLIENT_PROBE}
                LIBS client broker_fixture LABELS integration)
   endforeach()
+  add_test(NAME reminders_come_unless_paid
+           COMMAND ${CMAKE_CURRENT_LIST_DIR}/reminder.sh $<TARGET_FILE:crierd> $<TARGET_FILE:cart_reminder>)
+  set_tests_properties(reminders_come_unless_paid PROPERTIES LABELS integration TIMEOUT 120)
   target_sources(test_client_groups PRIVATE ${CMAKE_CURRENT_LIST_DIR}/group_members.c)
   if(TARGET exactly_once)
     crier_test(test_exactly_once ${CMAKE_CURRENT_LIST_DIR}/test_exactly_once.c ${CLIENT_PROBE}
