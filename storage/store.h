@@ -143,7 +143,8 @@ struct store_rows {
     size_t count;
 };
 
-/* Rows of one table as the last finished flush left them, in order of key, from a key on. */
+/* Rows of one table, in order of key, from a key on: as they were at some moment between the question and its answer, and a
+ * flush may have finished since. */
 struct store_range {
     struct queue_node node;
     void (*done)(struct store_range *range, void *ctx);

@@ -203,7 +203,10 @@ static int begin_read(struct store_memory *store, struct queue_node *node, enum 
     if (!store->started || store->stopping || store->read_count >= store->options.read_queue_max)
         return STORE_EAGAIN;
     store->reads[store->read_count++] =
-        (struct pending_read){node, tag, store->now_us + draw(store, store->options.read), corrupt};
+        (struct pending_read){.node = node,
+                              .tag = tag,
+                              .due_us = store->now_us + draw(store, store->options.read),
+                              .corrupt = corrupt};
     return 0;
 }
 
@@ -222,7 +225,18 @@ static int memory_lookup(struct store *base, struct store_lookup *lookup)
 
 static int memory_range(struct store *base, struct store_range *range)
 {
-    return begin_read(store_memory_self(base), &range->node, TAG_RANGE, false);
+    struct store_memory *store = store_memory_self(base);
+    int rc = begin_read(store, &range->node, TAG_RANGE, false);
+    if (rc == 0 &&
+        random_below(&store->random, 2)) { /* the earliest moment there is; else it will be the latest */
+        struct pending_read *pending = &store->reads[store->read_count - 1];
+        memory_disk_range(&store->disk, range);
+        pending->taken = true;
+        pending->rows = range->rows;
+        pending->count = range->count;
+        range->rows = NULL;
+    }
+    return rc;
 }
 
 static int run_read(struct store_memory *store, struct store_read *read, bool corrupt)
@@ -253,7 +267,14 @@ static void end_read(struct store_memory *store, unsigned position)
             read->digest(read);
         store->stats.reads++;
     } else if (pending.tag == TAG_RANGE) {
-        memory_disk_range(&store->disk, (struct store_range *)pending.node);
+        struct store_range *range = (struct store_range *)pending.node;
+        if (!pending.taken) {
+            memory_disk_range(&store->disk, range);
+        } else {
+            range->status = STORE_OK;
+            range->rows = pending.rows;
+            range->count = pending.count;
+        }
     } else {
         struct store_lookup *lookup = (struct store_lookup *)pending.node;
         memory_disk_lookup(&store->disk, lookup);
@@ -417,6 +438,8 @@ static void destroy(struct store_memory *store)
     memory_rows_clear(&store->flush_rows);
     memory_disk_finish(&store->disk);
     log_starts_finish(&store->starts);
+    for (unsigned i = 0; i < store->read_count; i++)
+        free(store->reads[i].rows);
     free(store->reads);
     free(store);
 }

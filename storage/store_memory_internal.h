@@ -19,6 +19,9 @@ struct pending_read {
     enum tag tag;
     int64_t due_us;
     bool corrupt;
+    bool taken; /* a range: these are its rows, of the moment when it was asked for */
+    struct store_row *rows;
+    size_t count;
 };
 
 struct store_memory {
