@@ -163,6 +163,7 @@ crier *bus_make(const struct crier_options *options)
     bus->requests_end = &bus->requests;
     local_events_init(bus);
     list_init(&bus->among);
+    list_init(&bus->streams);
     atomic_store(&bus->loop_thread, pthread_self());
     return bus;
 }

@@ -76,10 +76,11 @@ struct crier {
     size_t listener_count, listener_capacity;
     crier_listener *changes, **changes_end; /* listeners the I/O thread has to start or end */
     struct bus_request *requests, **requests_end;
-    struct asks *asks;                                    /* made with the first crier_request() */
-    size_t outings;                                       /* events on worker pools */
-    struct topic_table topics;                            /* of the listeners, and what was interned */
-    int listeners_max;                                    /* of one topic, without a warning; 0: no limit */
+    struct asks *asks;         /* made with the first crier_request() */
+    struct list streams;       /* those that have not closed, or that somebody holds */
+    size_t outings;            /* events on worker pools */
+    struct topic_table topics; /* of the listeners, and what was interned */
+    int listeners_max;         /* of one topic, without a warning; 0: no limit */
     struct local_event *local_events, **local_events_end; /* wait for the I/O thread to tell them */
 
     /* any thread */
@@ -138,6 +139,12 @@ struct agenda *bus_agenda_create(crier *bus); /* NULL: no memory */
 int listener_listen(crier *bus, const char *topic, const struct crier_listen_options *options,
                     crier_handler *handler, void (*stopping)(void *ctx), void *ctx,
                     crier_listener **ret_listener);
+
+/* ---- stream.c ---- */
+
+bool bus_on_loop_thread(crier *bus);
+void streams_close(crier *bus);  /* I/O thread: the bus is being closed: destroys them */
+void streams_finish(crier *bus); /* I/O thread: after agenda_close: lets go of what is left */
 
 /* ---- bus_pool.c ---- */
 

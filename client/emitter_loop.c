@@ -64,7 +64,10 @@ static void loop_stop(crier *bus)
 {
     unsigned before = emitter_enter(bus->emitter);
 
+    streams_close(bus);
+    agenda_drain(bus->agenda); /* their last events */
     agenda_close(bus->agenda);
+    streams_finish(bus);
     emitter_exit_keep(bus->emitter, before);
     poll_leave_base(bus);
     bus->down = true;

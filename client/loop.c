@@ -152,6 +152,7 @@ static void close_begin(crier *bus)
     if (!closing || bus->close_begun)
         return;
     bus->close_begun = true;
+    streams_close(bus);
     engine_close(bus->engine, clock_monotonic_us());
 }
 
@@ -168,6 +169,7 @@ static void loop_stop(crier *bus)
     engine_drop(bus->engine, CRIER_ECLOSED);
     asks_close(bus);
     agenda_close(bus->agenda); /* after every emit was told; before the last errors are counted */
+    streams_finish(bus);
     wishes_do(bus);
     socket_close(bus);
     poll_leave_base(bus);

@@ -1,0 +1,86 @@
+/* Streams and threads: making, giving back, pipelines and their futures on many threads, while the loop moves the bytes on its own. */
+#include "crier/stream.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK_THAT(condition)                                                                                \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
+            exit(1);                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
+#define THREADS   4
+#define PIPELINES 200
+#define CHUNKS    20
+
+static crier *bus;
+static atomic_size_t bytes;
+static atomic_int released;
+
+static void counted_read(crier_stream *stream, size_t size, void *ctx)
+{
+    int *left = ctx;
+    (void)size;
+    if ((*left)-- > 0)
+        crier_stream_push(stream, "0123456789", 10);
+    else
+        crier_stream_push_chunk(stream, NULL);
+}
+
+static void counted_write(crier_stream *stream, crier_chunk *chunk, void *ctx)
+{
+    (void)ctx;
+    atomic_fetch_add(&bytes, chunk->size);
+    crier_stream_done(stream, 0, NULL);
+}
+
+static void counted_release(void *ctx)
+{
+    free(ctx);
+    atomic_fetch_add(&released, 1);
+}
+
+static void *emit_pipelines(void *argument)
+{
+    (void)argument;
+    for (int i = 0; i < PIPELINES; i++) {
+        struct crier_stream_ops reading = {
+            .struct_size = sizeof(reading), .read = counted_read, .release = counted_release};
+        struct crier_stream_ops writing = {.struct_size = sizeof(writing), .write = counted_write};
+        crier_stream *both[2];
+        crier_future *future;
+        int *left = malloc(sizeof(*left));
+        CHECK_THAT(left);
+        *left = CHUNKS;
+        CHECK_THAT(crier_stream_create(bus, CRIER_READABLE, &reading, left, NULL, &both[0]) == 0);
+        CHECK_THAT(crier_stream_create(bus, CRIER_WRITABLE, &writing, NULL, NULL, &both[1]) == 0);
+        CHECK_THAT(crier_stream_push(both[0], "x", 1) == CRIER_EINVAL); /* not the loop's thread */
+        CHECK_THAT(crier_pipeline(bus, both, 2, &future) == 0);
+        crier_stream_release(both[0]);
+        crier_stream_release(both[1]);
+        CHECK_THAT(crier_future_wait(future, 30000, NULL) == 0);
+        crier_future_release(future);
+    }
+    return NULL;
+}
+
+int main(void)
+{
+    pthread_t threads[THREADS];
+
+    CHECK_THAT(crier_open("local:", NULL, &bus) == 0);
+    for (int i = 0; i < THREADS; i++)
+        CHECK_THAT(pthread_create(&threads[i], NULL, emit_pipelines, NULL) == 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    CHECK_THAT(atomic_load(&bytes) == (size_t)THREADS * PIPELINES * CHUNKS * 10);
+    crier_close(bus);
+    CHECK_THAT(atomic_load(&released) == THREADS * PIPELINES);
+    return 0;
+}
