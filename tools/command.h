@@ -31,10 +31,10 @@ struct command {
     int (*run)(const struct command *command, const char *url, int argc, char **argv);
 };
 
-extern const struct command emit_command, on_command, once_command, request_command;
+extern const struct command emit_command, on_command, once_command, peek_command, request_command;
 extern const struct command topic_create_command, topic_list_command, topic_describe_command;
 extern const struct command topic_alter_command, topic_delete_command, topic_trim_command,
-    topic_confirm_command;
+    topic_purge_command, topic_confirm_command;
 extern const struct command group_list_command, group_describe_command, group_seek_command,
     group_delete_command;
 extern const struct command scheduled_list_command, scheduled_cancel_command;

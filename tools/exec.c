@@ -110,10 +110,29 @@ static int outcome(pid_t pid, char *reason, size_t reason_size)
     return -1;
 }
 
-/* All that is in the file. false: no memory, or it cannot be read. */
+/* Memory that looks like a file twice as large as may be, and cannot grow: what is written beyond fails for the command, which
+ * is over the limit by then, in whatever pieces the kernel takes it. -1: errno tells. */
+static int output_open(void)
+{
+    int fd = memfd_create("crier-output", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd < 0 ||
+        (ftruncate(fd, 2 * EXEC_OUTPUT_MAX) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) == 0))
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* The place is shared with the command: as far as it has written. */
+static bool output_is_too_much(int fd)
+{
+    return lseek(fd, 0, SEEK_CUR) > EXEC_OUTPUT_MAX;
+}
+
+/* All that has been written. false: no memory, or it cannot be read. */
 static bool output_read(int fd, struct exec_output *output)
 {
-    off_t size = lseek(fd, 0, SEEK_END);
+    off_t size = lseek(fd, 0, SEEK_CUR);
 
     if (size < 0 || !(output->data = malloc((size_t)size + 1)))
         return false;
@@ -158,12 +177,15 @@ int exec_command(const char *command, const crier_event *event, const void *inpu
     int fd = -1;
 
     describe(event);
-    if (output != NULL && (fd = memfd_create("crier-output", MFD_CLOEXEC)) < 0) {
+    if (output != NULL && (fd = output_open()) < 0) {
         snprintf(reason, reason_size, "could not be started: %s", strerror(errno));
         return -1;
     }
     int rc = run(command, fd, input, input_size, reason, reason_size);
-    if (rc == 0 && output != NULL && !output_read(fd, output)) {
+    if (output != NULL && output_is_too_much(fd)) {
+        snprintf(reason, reason_size, "printed more than a reply may have: %d MiB", EXEC_OUTPUT_MAX >> 20);
+        rc = -1;
+    } else if (rc == 0 && output != NULL && !output_read(fd, output)) {
         snprintf(reason, reason_size, "printed more than there is memory for");
         rc = -1;
     }

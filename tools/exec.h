@@ -11,6 +11,8 @@
 
 #include <stddef.h>
 
+#define EXEC_OUTPUT_MAX (8 << 20) /* bytes: no broker takes a larger event */
+
 /* What a command has printed. */
 struct exec_output {
     char *data;  /* malloc'ed; NULL: nothing */
@@ -18,7 +20,7 @@ struct exec_output {
 };
 
 /* output: where its standard output goes; NULL: to ours. command: a line for /bin/sh. 0 if it ended with status 0, else -1 with the reason, "ended with status 3". A command
- * that does not read all of its input is fine: only its status counts. */
+ * that does not read all of its input is fine: only its status counts. One that prints more than EXEC_OUTPUT_MAX to `output` fails. */
 int exec_command(const char *command, const crier_event *event, const void *input, size_t input_size,
                  struct exec_output *output, char *reason, size_t reason_size);
 

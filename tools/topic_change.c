@@ -1,4 +1,4 @@
-/* topic_change.c: `crier topic alter`, `delete`, `trim` and `confirm-time`.
+/* topic_change.c: `crier topic alter`, `delete`, `trim`, `purge` and `confirm-time`.
  *
  * Thread:      main.
  * Happy path:  open -> one request -> a line -> close.
@@ -165,6 +165,34 @@ static int trim_run(const struct command *command, const char *url, int argc, ch
     return command_close(bus, status);
 }
 
+/* ---- purge ---- */
+
+static void count_events(void *ctx, const struct crier_topic_info *info)
+{
+    for (uint32_t i = 0; i < info->partition_count; i++)
+        *(uint64_t *)ctx += info->partitions[i].high_watermark - info->partitions[i].log_start;
+}
+
+static int purge_run(const struct command *command, const char *url, int argc, char **argv)
+{
+    struct change_options options = {.url = url};
+    const char *name;
+    uint64_t held = 0;
+    crier *bus;
+    int status;
+    if (!begin(command, argc, argv, &options, &name, &status) ||
+        (status = open_bus(&options, &bus)) != STATUS_DONE)
+        return status;
+    int rc = crier_topic_describe(bus, name, count_events, &held);
+    if (rc == 0)
+        rc = crier_topic_trim(bus, name, NULL);
+    if (rc < 0)
+        status = failed("purge", name, rc);
+    else
+        printf("purged %s: about %" PRIu64 " event%s\n", name, held, held == 1 ? "" : "s");
+    return command_close(bus, status);
+}
+
 /* ---- confirm-time ---- */
 
 static int confirm_run(const struct command *command, const char *url, int argc, char **argv)
@@ -228,6 +256,21 @@ const struct command topic_trim_command = {
     .rows = trim_rows,
     .row_count = ARRAY_SIZE(trim_rows),
     .run = trim_run,
+};
+
+const struct command topic_purge_command = {
+    .name = "topic purge",
+    .arguments = "TOPIC",
+    .summary = "Remove all events of a topic",
+    .text = "Removes all events there are now, from every partition. The topic stays with its\n"
+            "settings and its listeners, its offsets go on, and groups go on with what comes\n"
+            "next. There is no way back; look first: crier peek TOPIC\n"
+            "\n"
+            "Example:\n"
+            "  crier topic purge orders.test",
+    .rows = url_rows,
+    .row_count = ARRAY_SIZE(url_rows),
+    .run = purge_run,
 };
 
 const struct command topic_confirm_command = {

@@ -98,6 +98,75 @@ Test(topics, a_broker_without_topics_lists_none)
     json_decref(list);
 }
 
+static const char *printed_by(struct process *process, char *to, size_t size)
+{
+    cr_assert(eq(int, process_wait(process), 0), "%s", process_errors(process));
+    snprintf(to, size, "%s", process_output(process, NULL));
+    process_destroy(process);
+    return to;
+}
+
+static void emit_lines(const char *topic, const char *lines)
+{
+    struct process *emitter = crier_start(url, "emit", topic, "-", NULL);
+    process_write(emitter, lines);
+    cr_assert(eq(int, process_end(emitter), 0));
+}
+
+#define PEEK(...) printed_by(crier_start(url, "peek", "lines", __VA_ARGS__, NULL), text, sizeof(text))
+
+Test(topics, peek_prints_what_is_there_and_moves_nobody)
+{
+    char text[1024];
+    emit_lines("lines", "1\n2\n3\n");
+    cr_assert(eq(
+        int,
+        process_end(crier_start(url, "on", "lines", "--group", "g", "--from", "earliest", "-n", "1", NULL)),
+        0));
+    cr_assert_str_eq(PEEK("--format", "%p:%o %v"), "0:0 1\n0:1 2\n0:2 3\n");
+    cr_assert_str_eq(PEEK("--count", "2", "--format", "%v"), "1\n2\n");
+    cr_assert_str_eq(PEEK("--last", "1", "--format", "%v"), "3\n");
+    cr_assert_str_eq(PEEK("--from", "1", "--format", "%v"), "2\n3\n");
+    cr_assert_not_null(strstr(PEEK("--format", "json"), "\"offset\""));
+    json_t *groups = json_of(crier_start(url, "group", "list", "--json", NULL));
+    cr_assert(eq(sz, json_array_size(groups), 1));
+    json_decref(groups);
+    struct process *rest = crier_start(url, "on", "lines", "--group", "g", "-n", "2", NULL);
+    cr_assert_str_eq(printed_by(rest, text, sizeof(text)), "2\n3\n");
+}
+
+Test(topics, peek_makes_no_topic_and_says_what_cannot_be_looked_at)
+{
+    struct process *peek = crier_start(url, "peek", "nowhere", NULL);
+    cr_assert(eq(int, process_wait(peek), 1));
+    cr_assert_not_null(strstr(process_errors(peek), "no topic 'nowhere'"));
+    process_destroy(peek);
+    json_t *list = json_of(crier_start(url, "topic", "list", "--json", NULL));
+    cr_assert(eq(sz, json_array_size(list), 0));
+    json_decref(list);
+    cr_assert(eq(int, process_end(crier_start(url, "topic", "create", "now", "--ephemeral", NULL)), 0));
+    peek = crier_start(url, "peek", "now", NULL);
+    cr_assert(eq(int, process_wait(peek), 1));
+    cr_assert_not_null(strstr(process_errors(peek), "ephemeral"));
+    process_destroy(peek);
+    cr_assert(eq(int, process_end(crier_start(url, "peek", "now", "--last", "1", "--from", "3", NULL)), 2));
+}
+
+Test(topics, purge_takes_the_events_and_leaves_the_topic)
+{
+    char text[1024];
+    emit_lines("lines", "1\n2\n3\n");
+    cr_assert_str_eq(printed_by(crier_start(url, "topic", "purge", "lines", NULL), text, sizeof(text)),
+                     "purged lines: about 3 events\n");
+    cr_assert_str_eq(PEEK("--format", "%v"), "");
+    emit_lines("lines", "4\n");
+    cr_assert_str_eq(PEEK("--format", "%o %v"), "3 4\n");
+    struct process *purge = crier_start(url, "topic", "purge", "nowhere", NULL);
+    cr_assert(eq(int, process_wait(purge), 1));
+    cr_assert_not_null(strstr(process_errors(purge), "no topic 'nowhere'"));
+    process_destroy(purge);
+}
+
 Test(topics, ping_tells_each_round_trip_and_a_summary)
 {
     struct process *ping = crier_start(url, "ping", "--count", "3", NULL);

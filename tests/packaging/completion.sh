@@ -34,14 +34,14 @@ flags() { # COMMAND... -> the long flags of its help; -V stands in each, and is 
 
 expect "crierd" "$(flags crierd)" "$(offered _crierd crierd --)"
 expect "crierd --log-level" "$(printf 'debug\nerror\ninfo\nwarn')" "$(offered _crierd crierd --log-level "")"
-for command in emit on once "topic create" "topic list" "topic describe" ping "bench e2e" "bench emit" "bench replay" "bench drain"; do
+for command in emit on once peek "topic create" "topic list" "topic describe" ping "bench e2e" "bench emit" "bench replay" "bench drain"; do
     read -r -a words <<<"$command"
     expect "crier $command" "$(flags crier "${words[@]}" | grep -v -- --version)" \
         "$(offered _crier crier "${words[@]}" --)"
 done
 expect "crier" "$(crier --help | sed -n '/^Commands:/,/^$/p' | awk 'NF > 1 { print $1 }' | sort -u)" \
     "$(offered _crier crier "" | grep -v -- --)"
-expect "crier topic" "$(printf 'alter\nconfirm-time\ncreate\ndelete\ndescribe\nlist\ntrim')" \
+expect "crier topic" "$(printf 'alter\nconfirm-time\ncreate\ndelete\ndescribe\nlist\npurge\ntrim')" \
     "$(offered _crier crier topic "")"
 expect "crier --url" "--patience" "$(offered _crier crier --url crier://x:1 emit --pa)"
 exit $bad

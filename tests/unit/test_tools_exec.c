@@ -86,3 +86,25 @@ Test(tools_exec, what_it_prints_can_be_had_without_the_lines_end)
     cr_assert_arr_eq(output.data, "HELLO", 5);
     free(output.data);
 }
+
+static int run_for_output(const char *command, struct exec_output *output)
+{
+    reason[0] = '\0';
+    return exec_command(command, &event, "", 0, output, reason, sizeof(reason));
+}
+
+Test(exec, what_a_command_prints_has_a_bound)
+{
+    struct exec_output output = {0};
+    cr_assert(run_for_output("head -c 8388608 /dev/zero", &output) == 0, "%s", reason);
+    cr_assert(eq(sz, output.size, EXEC_OUTPUT_MAX));
+    free(output.data);
+    output = (struct exec_output){0};
+    cr_assert(run_for_output("head -c 8388609 /dev/zero", &output) < 0);
+    cr_assert_str_eq(reason, "printed more than a reply may have: 8 MiB");
+    cr_assert(run_for_output("cat /dev/zero", &output) < 0, "and it ends, although it would not by itself");
+    cr_assert_str_eq(reason, "printed more than a reply may have: 8 MiB");
+    cr_assert(run_for_output("printf 'one\\ntwo\\n'", &output) == 0, "%s", reason);
+    cr_assert(eq(sz, output.size, 7));
+    free(output.data);
+}
