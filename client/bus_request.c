@@ -21,6 +21,7 @@ void bus_request_free(struct bus_request *request)
     for (size_t i = 0; i < request->topic_count; i++) {
         free((char *)(uintptr_t)request->topics[i].info.name);
         free((void *)(uintptr_t)request->topics[i].info.partitions);
+        free((void *)(uintptr_t)request->topics[i].info.listeners);
     }
     free(request->topics);
     groups_free(request->groups, request->group_count);
@@ -33,10 +34,32 @@ void bus_request_free(struct bus_request *request)
 
 /* ---- I/O thread ---- */
 
+/* In one block, the texts behind the array. NULL: no memory, or none of them. */
+static struct crier_topic_listener *listeners_copy(const struct crier_topic_info *info)
+{
+    size_t count = info->listeners_told, size = count * sizeof(*info->listeners);
+
+    for (size_t i = 0; i < count; i++)
+        size += strlen(info->listeners[i].client) + strlen(info->listeners[i].address) +
+                strlen(info->listeners[i].group) + 3;
+    struct crier_topic_listener *copy = count ? malloc(size) : NULL;
+    char *at = (char *)(copy + (copy ? count : 0));
+    for (size_t i = 0; copy && i < count; i++) {
+        copy[i].client = at;
+        at = stpcpy(at, info->listeners[i].client) + 1;
+        copy[i].address = at;
+        at = stpcpy(at, info->listeners[i].address) + 1;
+        copy[i].group = at;
+        at = stpcpy(at, info->listeners[i].group) + 1;
+    }
+    return copy;
+}
+
 static bool topic_keep(struct bus_request *request, const struct crier_topic_info *info)
 {
     size_t size = info->partition_count * sizeof(*info->partitions);
     struct crier_partition_info *partitions;
+    struct crier_topic_listener *listeners;
     char *name;
 
     if (request->topic_count == request->topic_capacity) {
@@ -49,7 +72,9 @@ static bool topic_keep(struct bus_request *request, const struct crier_topic_inf
     }
     partitions = malloc(size + 1);
     name = text_copy(info->name);
-    if (!partitions || !name) {
+    listeners = listeners_copy(info);
+    if (!partitions || !name || (!listeners && info->listeners_told > 0)) {
+        free(listeners);
         free(partitions);
         free(name);
         return false;
@@ -58,6 +83,7 @@ static bool topic_keep(struct bus_request *request, const struct crier_topic_inf
     request->topics[request->topic_count].info = *info;
     request->topics[request->topic_count].info.name = name;
     request->topics[request->topic_count].info.partitions = partitions;
+    request->topics[request->topic_count].info.listeners = listeners;
     request->topic_count++;
     return true;
 }

@@ -278,8 +278,13 @@ static struct crier_topic_info *topics_convert(struct engine *engine, const Wire
         const Wire__TopicInfo *topic = topics->topics[i];
         struct crier_partition_info *partitions =
             arena_allocate(&engine->arena, (topic->n_partitions + 1) * sizeof(*partitions));
-        if (!partitions)
+        struct crier_topic_listener *listeners =
+            arena_allocate(&engine->arena, (topic->n_who + 1) * sizeof(*listeners));
+        if (!partitions || !listeners)
             return NULL;
+        for (size_t w = 0; w < topic->n_who; w++)
+            listeners[w] = (struct crier_topic_listener){topic->who[w]->client, topic->who[w]->address,
+                                                         topic->who[w]->group};
         for (size_t p = 0; p < topic->n_partitions; p++)
             partitions[p] = (struct crier_partition_info){topic->partitions[p]->log_start,
                                                           topic->partitions[p]->high_watermark,
@@ -292,6 +297,8 @@ static struct crier_topic_info *topics_convert(struct engine *engine, const Wire
             .created_us = topic->created_us,
             .ephemeral = topic->ephemeral,
             .listener_count = topic->listeners,
+            .listeners = topic->n_who > 0 ? listeners : NULL,
+            .listeners_told = topic->n_who,
             .retention = retention_from_wire(topic->retention)};
     }
     return infos;

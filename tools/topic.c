@@ -60,6 +60,8 @@ static void print_row(void *ctx, const struct crier_topic_info *info)
            text_count(event_count(info), events), level_name(info), text_time(info->created_us, created));
 }
 
+static void print_listeners(const struct crier_topic_info *info);
+
 static void print_details(void *ctx, const struct crier_topic_info *info)
 {
     char number[4][TEXT_SIZE], created[TEXT_SIZE];
@@ -78,6 +80,19 @@ static void print_details(void *ctx, const struct crier_topic_info *info)
                text_count(partition->high_watermark - partition->log_start, number[2]),
                text_bytes(partition->bytes, number[3]));
     }
+    print_listeners(info);
+}
+
+static void print_listeners(const struct crier_topic_info *info)
+{
+    if (info->listeners_told == 0)
+        return;
+    printf("\n%-32s  %-24s  %s\n", "LISTENER", "ADDRESS", "GROUP");
+    for (size_t i = 0; i < info->listeners_told; i++)
+        printf("%-32s  %-24s  %s\n", info->listeners[i].client, info->listeners[i].address,
+               info->listeners[i].group);
+    if (info->listener_count > info->listeners_told)
+        printf("and %zu more\n", info->listener_count - info->listeners_told);
 }
 
 /* ---- as JSON ---- */
@@ -90,14 +105,18 @@ static json_t *topic_json(const struct crier_topic_info *info)
             partitions, json_pack("{s:I,s:I,s:I}", "log_start", (json_int_t)info->partitions[i].log_start,
                                   "high_watermark", (json_int_t)info->partitions[i].high_watermark, "bytes",
                                   (json_int_t)info->partitions[i].bytes));
+    json_t *who = json_array();
+    for (size_t i = 0; i < info->listeners_told; i++)
+        json_array_append_new(who, json_pack("{s:s,s:s,s:s}", "client", info->listeners[i].client, "address",
+                                             info->listeners[i].address, "group", info->listeners[i].group));
     const struct crier_retention *retention = &info->retention;
     json_t *keeps = json_pack("{s:I,s:I,s:I,s:b}", "time_ms", (json_int_t)retention->time_ms, "bytes",
                               (json_int_t)retention->bytes, "count", (json_int_t)retention->count,
                               "until_consumed", retention->until_consumed);
-    return json_pack("{s:s,s:s,s:b,s:I,s:I,s:I,s:o,s:o}", "name", info->name, "durability",
+    return json_pack("{s:s,s:s,s:b,s:I,s:o,s:I,s:I,s:o,s:o}", "name", info->name, "durability",
                      durability_name(info->durability), "ephemeral", info->ephemeral, "listeners",
-                     (json_int_t)info->listener_count, "created_us", (json_int_t)info->created_us, "events",
-                     (json_int_t)event_count(info), "retention", keeps, "partitions", partitions);
+                     (json_int_t)info->listener_count, "who", who, "created_us", (json_int_t)info->created_us,
+                     "events", (json_int_t)event_count(info), "retention", keeps, "partitions", partitions);
 }
 
 static void append_json(void *ctx, const struct crier_topic_info *info)
@@ -247,7 +266,8 @@ const struct command topic_describe_command = {
     .arguments = "TOPIC",
     .summary = "Show a topic's partitions",
     .text = "Shows a topic's partitions: the first offset each still holds (log start) and\n"
-            "the first that is not there yet (high watermark); and what the topic keeps.\n"
+            "the first that is not there yet (high watermark); what the topic keeps; and who\n"
+            "listens to it just now, up to 32 of them.\n"
             "\n"
             "Example:\n"
             "  crier topic describe orders.placed",

@@ -4,6 +4,8 @@
  * with TOKEN_LISTENER in session_listen.c). */
 #include "broker/core/session_internal.h"
 
+#define WHO_MAX 32u /* with 1,024 partitions and the longest names they fit a frame's header */
+
 #define TOPIC_LIST_LIMIT_MAX                                                                                 \
     30 /* with 255-byte names, those of their dead-letter topics and their partitions they fit a frame's header */
 
@@ -194,9 +196,28 @@ static Wire__RetryPolicy *retry_write(Wire__RetryPolicy *to, const struct retry_
     return wire__retry_policy__get_packed_size(to) ? to : NULL;
 }
 
+/* Those of whom an answer tells. */
+struct who {
+    Wire__TopicListener listeners[WHO_MAX], *pointers[WHO_MAX];
+    uint32_t count;
+};
+
+static void who_add(struct who *who, const struct listener *listener)
+{
+    if (who->count == WHO_MAX)
+        return;
+    Wire__TopicListener *to = who->pointers[who->count] = &who->listeners[who->count];
+    who->count++;
+    wire__topic_listener__init(to);
+    to->client = (char *)listener->connection->name;
+    to->address = (char *)listener->connection->peer;
+    if (listener->group)
+        to->group = listener->group;
+}
+
 /* Who listens to it just now, each listener once, patterns too; a group's members that have some of it. A listener's cursors
  * in one topic follow each other: the first one counts. */
-static uint32_t listener_count(const struct session *session, const struct topic_info *topic)
+static uint32_t listeners_find(const struct session *session, const struct topic_info *topic, struct who *who)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < topic->partition_count; i++) {
@@ -204,6 +225,8 @@ static uint32_t listener_count(const struct session *session, const struct topic
         for (const struct cursor *cursor = view ? view->cursors : NULL; cursor; cursor = cursor->view_next) {
             bool first = cursor == cursor->listener->cursors || cursor->prev->view->topic != view->topic;
             count += first;
+            if (first)
+                who_add(who, cursor->listener);
         }
     }
     return count;
@@ -221,6 +244,7 @@ static void topics_send(struct core_connection *connection, const struct shard_r
     Wire__RetryPolicy *retries = core_alloc((reply->topic_count + 1) * sizeof(*retries));
     Wire__PartitionInfo **pointers = core_alloc((partition_count + 1) * sizeof(Wire__PartitionInfo *));
     size_t used = 0;
+    struct who who = {.count = 0};
     for (size_t i = 0; i < reply->topic_count; i++) {
         const struct topic_info *topic = &reply->topics[i];
         info_pointers[i] = &infos[i];
@@ -229,8 +253,11 @@ static void topics_send(struct core_connection *connection, const struct shard_r
         infos[i].id = (ProtobufCBinaryData){TOPIC_ID_SIZE, (uint8_t *)topic->id};
         infos[i].durability = topic->memory ? WIRE__DURABILITY__MEMORY : WIRE__DURABILITY__DURABLE;
         infos[i].ephemeral = topic->ephemeral;
-        infos[i].listeners =
-            reply->request_kind == SHARD_TOPIC_LIST ? 0 : listener_count(connection->session, topic);
+        if (reply->request_kind != SHARD_TOPIC_LIST) { /* one topic */
+            infos[i].listeners = listeners_find(connection->session, topic, &who);
+            infos[i].who = who.pointers;
+            infos[i].n_who = who.count;
+        }
         infos[i].created_us = topic->created_us;
         infos[i].retention = retention_write(&retentions[i], &topic->retention);
         infos[i].retry = retry_write(&retries[i], &topic->retry);

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,6 +166,25 @@ Test(topics, purge_takes_the_events_and_leaves_the_topic)
     cr_assert(eq(int, process_wait(purge), 1));
     cr_assert_not_null(strstr(process_errors(purge), "no topic 'nowhere'"));
     process_destroy(purge);
+}
+
+Test(topics, describe_says_who_listens)
+{
+    char text[4096];
+    struct process *on = crier_start(url, "on", "lines", "--group", "billing", "--verbose", NULL);
+    process_expect_error(on, "listening to lines");
+    const char *table = printed_by(crier_start(url, "topic", "describe", "lines", NULL), text, sizeof(text));
+    cr_assert_not_null(strstr(table, "listeners: 1\n"), "%s", table);
+    cr_assert_not_null(strstr(table, "crier on"), "%s", table);
+    cr_assert_not_null(strstr(table, "billing"), "%s", table);
+    json_t *topic = json_of(crier_start(url, "topic", "describe", "lines", "--json", NULL));
+    json_t *who = json_array_get(json_object_get(topic, "who"), 0);
+    cr_assert_str_eq(json_string_value(json_object_get(who, "client")), "crier on");
+    cr_assert_eq(strncmp(json_string_value(json_object_get(who, "address")), "127.0.0.1:", 10), 0);
+    cr_assert_str_eq(json_string_value(json_object_get(who, "group")), "billing");
+    json_decref(topic);
+    process_signal(on, SIGTERM);
+    (void)process_end(on);
 }
 
 Test(topics, ping_tells_each_round_trip_and_a_summary)

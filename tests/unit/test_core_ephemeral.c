@@ -410,3 +410,27 @@ Test(ephemeral, a_description_counts_each_listener_once_and_patterns_too)
     expect_listeners(s.p, "kept.b", 0);
     fixture_destroy(s.f);
 }
+
+Test(ephemeral, a_description_of_the_largest_topic_says_who_listens_and_fits_a_frame)
+{
+    struct stage s = stage_make();
+    char group[256];
+    memset(group, 'g', 255);
+    group[255] = '\0';
+    (void)peer_topic(s.p, "wide", 1024);
+    for (uint32_t id = 1; id <= 40; id++)
+        peer_listen(s.l, &(struct listen_spec){.id = id, .topic = "wide", .group = group});
+    fixture_settle(s.f);
+    Wire__TopicDescribe message = WIRE__TOPIC_DESCRIBE__INIT;
+    message.request = 9;
+    message.name = (char *)"wide";
+    peer_send(s.p, FRAME_TOPIC_DESCRIBE, &message.base);
+    fixture_settle(s.f);
+    const Wire__Topics *topics = peer_expect_past(s.p, FRAME_TOPICS);
+    const Wire__TopicInfo *info = topics->topics[0];
+    cr_assert_eq(info->n_partitions, 1024);
+    cr_assert_eq(info->n_who, 32);
+    for (size_t i = 0; i < info->n_who; i++)
+        cr_assert_str_eq(info->who[i]->group, group);
+    fixture_destroy(s.f);
+}

@@ -461,6 +461,13 @@ struct crier_partition_info {
     uint64_t bytes;          /* of its batches from log_start on, about */
 };
 
+/* One who listens to a topic. Borrowed. */
+struct crier_topic_listener {
+    const char *client;  /* crier_options.name of its bus, shortened; may be "" */
+    const char *address; /* where it is connected from, as the broker sees it */
+    const char *group;   /* "": none */
+};
+
 /* What a topic is. Borrowed, with everything it points to. */
 struct crier_topic_info {
     const char *name;                              /* NUL-terminated */
@@ -473,6 +480,8 @@ struct crier_topic_info {
     uint32_t
         listener_count; /* just now, of all buses, over patterns too; of a group those that have a partition of it.
                               * Told when one topic is asked for; 0 in a list of all */
+    const struct crier_topic_listener *listeners; /* the first of them, in no order, up to 32; or NULL */
+    size_t listeners_told;                        /* of listeners */
 };
 
 /** Create a topic. 0, CRIER_EEXIST, CRIER_EINVAL, ... Blocking. options: borrowed, NULL: defaults. */
