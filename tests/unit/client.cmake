@@ -1,6 +1,6 @@
 # Tests of client/: the engine on a bench (engine_rig.h is its broker, network and clock), and the parts around it.
 set(ENGINE_RIG ${CMAKE_CURRENT_LIST_DIR}/engine_rig.c)
-foreach(subject connection emit outcome listen pattern member request group garbage taken consumed leased)
+foreach(subject connection emit outcome listen pattern member request group garbage taken consumed leased quota)
   crier_test(test_engine_${subject} ${CMAKE_CURRENT_LIST_DIR}/test_engine_${subject}.c ${ENGINE_RIG}
              LIBS client LABELS unit)
 endforeach()
