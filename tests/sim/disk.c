@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "storage/entry.h"
+#include "tests/sim/ledger.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@ struct watch {
     struct disk *disk;
     void (*done)(struct store_append *append, void *ctx);  /* of an append */
     void (*read_done)(struct store_read *read, void *ctx); /* of a read */
+    void (*digest)(struct store_read *read);               /* the same; NULL: none */
     void *ctx;
 };
 
@@ -50,6 +52,8 @@ static void keep(struct disk *disk, const struct entry_header *header, const str
     }
     disk->entries[disk->entry_count++] = (struct disk_entry){bytes, size, ++disk->history->clock};
     disk_note(disk, parts, part_count, header->append_time_us);
+    if (disk->ledger)
+        ledger_note(disk->ledger, parts, part_count);
 }
 
 /* ---- the wrapped calls ---- */
@@ -182,11 +186,21 @@ static void read_done(struct store_read *read, void *ctx)
     struct watch *watch = ctx;
     struct disk *disk = watch->disk;
     read->done = watch->read_done;
+    read->digest = watch->digest;
     read->ctx = watch->ctx;
     watch_drop(&disk->read_watches, watch);
     if (read->status < 0)
         trace_add(disk->trace, TRACE_READ_FAILED, read->partition, 0, 0);
     read->done(read, read->ctx);
+}
+
+/* A digest knows its ctx. */
+static void read_digest(struct store_read *read)
+{
+    struct watch *watch = read->ctx;
+    read->ctx = watch->ctx;
+    watch->digest(read);
+    read->ctx = watch;
 }
 
 static int wrapped_read(struct store *store, struct store_read *read)
@@ -195,11 +209,14 @@ static int wrapped_read(struct store *store, struct store_read *read)
     trace_add(disk->trace, TRACE_READ, read->partition, read->offset, 0);
     struct watch *watch = watch_add(disk, &disk->read_watches, read->ctx);
     watch->read_done = read->done;
+    watch->digest = read->digest;
     read->done = read_done;
+    read->digest = watch->digest ? read_digest : NULL;
     read->ctx = watch;
     int rc = disk->inner->ops->read(disk->inner, read);
     if (rc < 0) {
         read->done = watch->read_done;
+        read->digest = watch->digest;
         read->ctx = watch->ctx;
         watch_drop(&disk->read_watches, watch);
     }

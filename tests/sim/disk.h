@@ -34,6 +34,7 @@ struct disk {
     struct trace *trace;
     struct history *history;
     struct report *report;
+    struct ledger *ledger;            /* NULL: shared groups are not looked at */
     struct store_memory_image *image; /* between two lives */
     struct store store;               /* the wrapper: first half of every call */
     struct store *inner;              /* the twin; NULL between two lives */

@@ -29,6 +29,8 @@ static void ops_send(void *owner, const uint8_t *head, size_t head_size, const s
     size_t size = head_size;
     for (size_t i = 0; i < slice_count; i++)
         size += slices[i].size;
+    ledger_down(&server->sim->ledger, server->link->number, head[6], head + FRAME_PREFIX_SIZE,
+                head_size - FRAME_PREFIX_SIZE, server->sim->now_us);
     if (!tap_down(&server->tap, head, head_size, slices, slice_count)) {
         server->swallowed += size;
         return;
@@ -142,6 +144,7 @@ static void server_close(struct server *server, bool core)
     if (torn)
         sim_trace(sim, TRACE_TORN_FRAME, server->link->number, torn, 0);
     tap_gone(&server->tap);
+    ledger_gone(&sim->ledger, server->link->number, sim->now_us);
     if (core)
         core_connection_close(server->core, "closed");
     struct server **at = &sim->node.servers;
@@ -220,6 +223,7 @@ static void frames_take(struct server *server, struct buffer *buffer, size_t siz
             return;
         }
         tap_up(&server->tap, &frame);
+        ledger_up(&server->sim->ledger, server->link->number, &frame, server->sim->now_us);
         core_connection_frame(server->core, &frame, (struct slice){buffer, at, (size_t)used});
         done += (size_t)used;
         if (sim_chance(server->sim, AGAIN_PERMILLE) && !server->closing)
@@ -443,6 +447,7 @@ void node_start(struct sim *sim)
     struct node *node = &sim->node;
     char error[256] = "";
     node->store_options.seed = random_next(&sim->random);
+    ledger_restart(&sim->ledger);
     node->store = disk_open(&sim->disk, &node->store_options);
     store_memory_advance(sim->disk.inner, sim->now_us);
     node->core = core_create(&node->config, &ops, sim, node->store);

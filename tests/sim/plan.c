@@ -56,6 +56,7 @@ static void plan_load(struct sim *sim)
     plan->value_max = (uint32_t)PICK(sim, 32, 100, 100, 1000, 6000);
     plan->trim_permille = (unsigned)PICK(sim, 0, 0, 20, 100);
     plan->passing_permille = (unsigned)PICK(sim, 0, 0, 200, 600);
+    plan->sharing_permille = (unsigned)PICK(sim, 0, 0, 300, 900);
     plan->fleeting_permille = (unsigned)PICK(sim, 0, 0, 200, 500);
     plan->handler_fails_permille = (unsigned)PICK(sim, 0, 0, 20, 200);
     plan->quality.capacity = (size_t)PICK(sim, 64, 700, 8192, 65536);

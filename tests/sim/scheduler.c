@@ -72,7 +72,9 @@ static void clients_sweep(struct sim *sim)
 static bool step(struct sim *sim, int64_t until_us)
 {
     int64_t soonest_us = world_due_us(sim), node_us = node_due_us(sim);
+    int64_t sharing_us = sharing_due_us(sim);
     soonest_us = node_us < soonest_us ? node_us : soonest_us;
+    soonest_us = sharing_us < soonest_us ? sharing_us : soonest_us;
     for (struct client *client = sim->clients; client; client = client->next) {
         int64_t client_us = client_due_us(client);
         soonest_us = client_us < soonest_us ? client_us : soonest_us;
@@ -83,15 +85,19 @@ static bool step(struct sim *sim, int64_t until_us)
     }
     if (soonest_us > sim->now_us)
         sim->now_us = soonest_us;
+    sim->trace.now_us = sim->now_us;
     uint64_t due = 0;
     struct client *client_chosen = NULL;
     bool world_chosen = world_due_us(sim) <= sim->now_us && sim_below(sim, ++due) == 0;
     bool node_chosen = node_us <= sim->now_us && sim_below(sim, ++due) == 0;
+    bool sharing_chosen = sharing_us <= sim->now_us && sim_below(sim, ++due) == 0;
     for (struct client *client = sim->clients; client; client = client->next)
         if (client_due_us(client) <= sim->now_us && sim_below(sim, ++due) == 0)
             client_chosen = client;
     if (client_chosen)
         client_turn(client_chosen);
+    else if (sharing_chosen)
+        sharing_turn(sim);
     else if (node_chosen)
         node_turn(sim);
     else if (world_chosen)

@@ -14,6 +14,7 @@
  *   passing.c    events that nobody keeps
  *   fleeting.c   topics that come and go
  *   later.c      events that come later
+ *   sharing.c    members of shared groups            ledger.c  what they are promised
  *   ask.c        what people ask             main.c    many runs
  *
  * Everything runs on one thread; the scheduler lets one actor at a time have a turn, in an order drawn from the seed. */
@@ -25,6 +26,7 @@
 #include "tests/sim/disk.h"
 #include "tests/sim/failures.h"
 #include "tests/sim/history.h"
+#include "tests/sim/ledger.h"
 #include "tests/sim/net.h"
 #include "tests/sim/tap.h"
 #include "tests/sim/trace.h"
@@ -143,6 +145,7 @@ struct plan {
     unsigned handler_fails_permille;
     unsigned trim_permille;     /* an action is one */
     unsigned passing_permille;  /* an action is about events that nobody keeps, too */
+    unsigned sharing_permille;  /* or about shared groups */
     unsigned fleeting_permille; /* or about topics that come and go */
     unsigned later_permille;    /* or about events that come later */
 };
@@ -164,9 +167,11 @@ struct sim {
     uint32_t client_count;
     uint32_t client_last;
     struct failure failure;
-    uint64_t link_calls;       /* reads and writes of links so far */
-    unsigned squall;           /* actions left of it */
-    struct passing *passing;   /* NULL: nothing has been emitted to an inbox */
+    uint64_t link_calls;     /* reads and writes of links so far */
+    unsigned squall;         /* actions left of it */
+    struct passing *passing; /* NULL: nothing has been emitted to an inbox */
+    struct ledger ledger;
+    struct sharing *sharing;   /* NULL: there is no member of a shared group */
     struct fleeting *fleeting; /* NULL: no topic has come and gone */
     struct later *later;       /* NULL: no event had a time */
     bool healing;
@@ -255,6 +260,13 @@ void passing_act(struct sim *sim, struct client *client);
 void passing_probe(struct sim *sim);   /* all is well again: is it heard? */
 void passing_verdict(struct sim *sim); /* when nothing can be heard any more */
 void passing_finish(struct sim *sim);  /* the clients are gone */
+
+/* ---- sharing.c ---- */
+void sharing_act(struct sim *sim, struct client *client);
+void sharing_settle(struct sim *sim); /* all is well again: is everything done in time? */
+int64_t sharing_due_us(const struct sim *sim);
+void sharing_turn(struct sim *sim);
+void sharing_finish(struct sim *sim); /* they are gone */
 
 /* ---- fleeting.c ---- */
 void fleeting_act(struct sim *sim, struct client *client);

@@ -268,6 +268,8 @@ void storm(struct sim *sim)
             trim_somewhere(sim, client);
         if (sim_chance(sim, plan->passing_permille))
             passing_act(sim, client);
+        if (sim_chance(sim, plan->sharing_permille))
+            sharing_act(sim, client);
         if (sim_chance(sim, plan->fleeting_permille))
             fleeting_act(sim, client);
         if (plan->later_permille && sim_chance(sim, plan->later_permille))

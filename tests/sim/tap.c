@@ -294,13 +294,12 @@ static const struct {
     {FRAME_PONG, .down = true}, /* the broker does not ask */
     {FRAME_GOAWAY, .down = true},
     {FRAME_ERROR, .down = true}, /* a client of ours has nothing to complain about */
-    /* not sent yet */
-    {FRAME_ACK, .up = false},
-    {FRAME_NACK, .up = false},
-    {FRAME_EXTEND, .up = false},
-    {FRAME_SETTLED, .up = false},
-    {FRAME_REDRIVE, .up = false},
-    {FRAME_REDRIVEN, .up = false},
+    {FRAME_ACK, .up = true},
+    {FRAME_NACK, .up = true},
+    {FRAME_EXTEND, .up = true},
+    {FRAME_SETTLED, .down = true},
+    {FRAME_REDRIVE, .up = true},
+    {FRAME_REDRIVEN, .down = true},
 };
 
 static const char *kind_name(uint8_t kind)

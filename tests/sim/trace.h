@@ -95,6 +95,21 @@
     X(LATER_LIST, 500, "client %llu: lists %llu schedules at most")                                          \
     X(LATER_LISTED, 500, "client %llu: %llu schedules are listed, code -%llu")                               \
     X(LATER_FIRED, 2000, "log: event %llu comes, in entry %llu")                                             \
+    X(SHARED_EMIT, 5000, "client %llu: emits to topic q%llu, event %llu")                                    \
+    X(SHARED_MEMBER, 2000, "member %llu: begins, of group h%llu, topic q%llu")                               \
+    X(SHARED_LISTENING, 2000, "member %llu: is in place, of group h%llu, topic q%llu")                       \
+    X(SHARED_VANISH, 200, "member %llu: its process is gone")                                                \
+    X(SHARED_HELD, 100, "member %llu: comes back with %llu events")                                          \
+    X(SHARED_LEASED, 20000, "broker: partition %llu offset %llu is leased, attempt %llu")                    \
+    X(SHARED_STALE, 1, "broker: partition %llu offset %llu, attempt %llu ran out on its way")                \
+    X(SHARED_ASK, 10000, "member %llu: sends kind %llu, about offset %llu")                                  \
+    X(SHARED_ANSWER, 10000, "broker: kind %llu of link %llu is settled with code -%llu")                     \
+    X(SHARED_DELIVER, 10000, "broker: to link %llu, of group h%llu, in %llu ranges")                         \
+    X(SHARED_SETTLED, 10000, "broker: ... kind %llu counts for partition %llu offset %llu")                  \
+    X(SHARED_REFUSED, 200, "broker: ... kind %llu does not count for partition %llu offset %llu")            \
+    X(SHARED_FAILED, 2000, "disk: partition %llu offset %llu has failed %llu times")                         \
+    X(SHARED_DEAD, 1000, "disk: group h%llu: partition %llu offset %llu is a dead letter")                   \
+    X(SHARED_REDRIVEN, 200, "disk: the dead letter at %llu is back in partition %llu, event %llu")           \
     X(CLOCK_JUMP, 1000, "clock: the wall clock jumps by %lld ms")                                            \
     X(PAUSED, 0, "broker: does not want to read link %llu")                                                  \
     X(HEAL, 10000, "world: all faults heal")                                                                 \

@@ -250,6 +250,7 @@ static void leak_report(struct sim *sim)
 
 static void finish(struct sim *sim)
 {
+    sharing_finish(sim);
     for (struct client *client = sim->clients; client; client = client->next)
         client_close(client);
     if (!scheduler_run_while(sim, closing, CLOSE_US))
@@ -291,6 +292,7 @@ static void sim_free(struct sim *sim)
     while (sim->clients)
         world_client_drop(sim, sim->clients);
     passing_finish(sim);
+    sharing_finish(sim);
     fleeting_finish(sim);
     later_finish(sim);
     if (sim->node.core)
@@ -301,6 +303,7 @@ static void sim_free(struct sim *sim)
         link_destroy(link);
     }
     disk_finish(&sim->disk);
+    ledger_finish(&sim->ledger);
     history_finish(&sim->history);
     free(sim);
 }
@@ -315,6 +318,8 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result)
     sim->restart_at_us = sim->operator_at_us = sim->disk_room_at_us = INT64_MAX;
     history_init(&sim->history);
     disk_init(&sim->disk, &sim->trace, &sim->history, &sim->report);
+    ledger_init(&sim->ledger, &sim->trace, &sim->report);
+    sim->disk.ledger = &sim->ledger;
     plan_draw(sim, options->seed);
     plan_limit(&sim->plan, &options->limits);
     sim->node.store_options.complete_before_durable = options->plant_ack_before_commit;
@@ -326,6 +331,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result)
     settle(sim);
     passing_probe(sim);
     later_probe(sim);
+    sharing_settle(sim);
     listeners_mark(sim);
     fleeting_mark(sim);
     if (sim->report.count == 0)
