@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "proto/batch.h"
 #include "tests/sim/ledger.h"
+#include "tests/sim/sharing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,41 +22,6 @@
 #define FRAME_MAX        (16u << 20)
 #define VALUE_MAX        600
 #define UNCOMPRESSED_MAX (16u << 20)
-#define LISTENER         1
-#define LEASES_A_FRAME   16
-
-/* An event that a member has. */
-struct hand {
-    uint64_t partition, offset;
-    uint32_t attempt;
-    int64_t act_at_us;
-};
-
-struct batch_held {
-    uint64_t partition;
-    uint8_t *bytes;
-    size_t size;
-};
-
-struct sharer {
-    struct sharer *next;
-    struct sim *sim;
-    uint32_t id, topic, group;
-    struct link *link; /* NULL: not connected */
-    int64_t connect_at_us, ping_at_us, ping_us, answered_us;
-    bool welcome, in_place, leaving, remembers;
-    uint64_t request;
-    uint64_t credit, received;
-    uint32_t window, in_flight_max;
-    int64_t lease_ms, session_ms;
-    uint32_t from;
-    struct hand *hands;
-    size_t hand_count, hand_capacity;
-    struct batch_held held[LEDGER_PARTITIONS / 64]; /* the last batch of each partition */
-    size_t held_count;
-    uint8_t *input, *output;
-    size_t input_size, input_capacity, output_size, output_capacity;
-};
 
 struct sharing {
     struct sharer *sharers;
@@ -110,151 +76,6 @@ static void emit_to(struct client *client, uint32_t topic)
     sharing->events++;
     client->pending++;
     client->wake |= wake;
-}
-
-/* ---- frames out ---- */
-
-static void frame_add(struct sharer *sharer, enum frame_kind kind, const ProtobufCMessage *message)
-{
-    size_t size = protobuf_c_message_get_packed_size(message), whole = FRAME_PREFIX_SIZE + size;
-    if (sharer->output_size + whole > sharer->output_capacity) {
-        sharer->output_capacity = 2 * (sharer->output_size + whole);
-        sharer->output = realloc(sharer->output, sharer->output_capacity);
-        CHECK(sharer->output);
-    }
-    frame_prefix_encode(sharer->output + sharer->output_size, kind, size, 0);
-    protobuf_c_message_pack(message, sharer->output + sharer->output_size + FRAME_PREFIX_SIZE);
-    sharer->output_size += whole;
-}
-
-static char *text_of(const char *text)
-{
-    return (char *)(uintptr_t)text; /* protobuf-c's fields are not const */
-}
-
-static void hello(struct sharer *sharer)
-{
-    uint8_t instance[16] = {0};
-    memcpy(instance, &sharer->id, sizeof(sharer->id));
-    Wire__Hello message = WIRE__HELLO__INIT;
-    message.version = 1;
-    message.feature_level = 2;
-    message.instance = (ProtobufCBinaryData){sizeof(instance), instance};
-    frame_add(sharer, FRAME_HELLO, &message.base);
-}
-
-/* The topic, if it is not there; else what it does with what fails. */
-static void topic_ask(struct sharer *sharer, bool create)
-{
-    struct sim *sim = sharer->sim;
-    char name[8];
-    Wire__RetryPolicy retry = WIRE__RETRY_POLICY__INIT;
-    snprintf(name, sizeof(name), "q%u", sharer->topic);
-    retry.first_ms = (uint32_t)PICK(sim, 1, 10, 100);
-    retry.max_ms = (uint32_t)PICK(sim, 20, 300);
-    retry.deliveries = (uint32_t)PICK(sim, 1, 2, 3, 10);
-    if (create) {
-        Wire__TopicCreate message = WIRE__TOPIC_CREATE__INIT;
-        message.request = ++sharer->request;
-        message.name = name;
-        message.partitions = 1 + (uint32_t)sim_below(sim, SIM_PARTITIONS_MAX);
-        message.retry = &retry;
-        frame_add(sharer, FRAME_TOPIC_CREATE, &message.base);
-    } else {
-        Wire__TopicAlter message = WIRE__TOPIC_ALTER__INIT;
-        message.request = ++sharer->request;
-        message.name = name;
-        message.set = 65536;
-        message.retry = &retry;
-        frame_add(sharer, FRAME_TOPIC_ALTER, &message.base);
-    }
-}
-
-static void redrive_ask(struct sharer *sharer)
-{
-    char name[8];
-    Wire__Redrive message = WIRE__REDRIVE__INIT;
-    snprintf(name, sizeof(name), "q%u", sharer->topic);
-    message.request = ++sharer->request;
-    message.topic = name;
-    message.limit = PICK(sharer->sim, 0, 1, 3);
-    frame_add(sharer, FRAME_REDRIVE, &message.base);
-}
-
-static size_t leases_make(const struct hand *hands, size_t count, Wire__Lease *leases, Wire__Lease **pointers)
-{
-    for (size_t i = 0; i < count; i++) {
-        wire__lease__init(&leases[i]);
-        leases[i].partition = hands[i].partition;
-        leases[i].offset = hands[i].offset;
-        leases[i].attempt = hands[i].attempt;
-        pointers[i] = &leases[i];
-    }
-    return count;
-}
-
-static void listen_ask(struct sharer *sharer)
-{
-    char topic[8], group[8];
-    Wire__Lease leases[LEASES_A_FRAME], *pointers[LEASES_A_FRAME];
-    Wire__Listen message = WIRE__LISTEN__INIT;
-    snprintf(topic, sizeof(topic), "q%u", sharer->topic);
-    snprintf(group, sizeof(group), "h%u", sharer->group);
-    size_t kept = sharer->hand_count < LEASES_A_FRAME ? sharer->hand_count : LEASES_A_FRAME;
-    sharer->credit = sharer->window;
-    sharer->received = 0;
-    sharer->held_count = 0;
-    message.listener = LISTENER;
-    message.topic = topic;
-    message.group = group;
-    message.from = (Wire__From)sharer->from;
-    message.credit = sharer->credit;
-    message.create = true;
-    message.session_timeout_ms = (uint32_t)sharer->session_ms;
-    message.kind =
-        sharer->group == LEDGER_KEY_GROUP ? WIRE__GROUP_KIND__KEY_ORDERED : WIRE__GROUP_KIND__SHARED;
-    message.lease_ms = (uint32_t)sharer->lease_ms;
-    message.max_in_flight = sharer->in_flight_max;
-    if (sharer->remembers && kept)
-        sim_trace(sharer->sim, TRACE_SHARED_HELD, sharer->id, kept, 0);
-    message.n_held = sharer->remembers ? leases_make(sharer->hands, kept, leases, pointers) : 0;
-    message.held = pointers;
-    sharer->hand_count = message.n_held;
-    frame_add(sharer, FRAME_LISTEN, &message.base);
-}
-
-static void settle_ask(struct sharer *sharer, enum frame_kind kind, const struct hand *hands, size_t count)
-{
-    struct sim *sim = sharer->sim;
-    Wire__Lease leases[LEASES_A_FRAME], *pointers[LEASES_A_FRAME];
-    leases_make(hands, count, leases, pointers);
-    sim_trace(sim, TRACE_SHARED_ASK, sharer->id, kind, hands[0].offset);
-    if (kind == FRAME_ACK) {
-        Wire__Ack message = WIRE__ACK__INIT;
-        message.request = ++sharer->request;
-        message.listener = LISTENER;
-        message.n_leases = count;
-        message.leases = pointers;
-        frame_add(sharer, kind, &message.base);
-    } else if (kind == FRAME_NACK) {
-        Wire__Nack message = WIRE__NACK__INIT;
-        message.request = ++sharer->request;
-        message.listener = LISTENER;
-        message.n_leases = count;
-        message.leases = pointers;
-        message.delay_ms = PICK(sim, 0, 0, 1, 50, 2000);
-        message.reason = text_of(sim_chance(sim, 500) ? "no luck" : "");
-        message.reject = sim_chance(sim, 150);
-        frame_add(sharer, kind, &message.base);
-    } else {
-        Wire__Extend message = WIRE__EXTEND__INIT;
-        message.request = ++sharer->request;
-        message.listener = LISTENER;
-        message.n_leases = count;
-        message.leases = pointers;
-        message.lease_ms = (uint32_t)PICK(sim, 0, 5, 500, 3000);
-        frame_add(sharer, kind, &message.base);
-    }
 }
 
 /* ---- frames in ---- */
@@ -370,8 +191,8 @@ static void welcome(struct sharer *sharer, const Wire__Welcome *message)
     if (session_us < sharer->ping_us)
         sharer->ping_us = session_us;
     sharer->ping_at_us = sharer->sim->now_us + sharer->ping_us;
-    topic_ask(sharer, sim_chance(sharer->sim, 700));
-    listen_ask(sharer);
+    sharer_topic(sharer, sim_chance(sharer->sim, 700));
+    sharer_listen(sharer);
 }
 
 static void hand_drop(struct sharer *sharer, size_t index)
@@ -460,14 +281,14 @@ static void hands_act(struct sharer *sharer)
     if (count == 0)
         return;
     if (what < 50)
-        settle_ask(sharer, FRAME_ACK, due, count);
+        sharer_settle(sharer, FRAME_ACK, due, count);
     else if (what < 75)
-        settle_ask(sharer, FRAME_NACK, due, count);
+        sharer_settle(sharer, FRAME_NACK, due, count);
     else if (what < 90)
-        settle_ask(sharer, FRAME_EXTEND, due, count);
+        sharer_settle(sharer, FRAME_EXTEND, due, count);
     if (what >= 97) { /* of two minds: both come, the second too late */
-        settle_ask(sharer, FRAME_NACK, due, count);
-        settle_ask(sharer, FRAME_ACK, due, count);
+        sharer_settle(sharer, FRAME_NACK, due, count);
+        sharer_settle(sharer, FRAME_ACK, due, count);
     } /* else: it forgets them, and their leases run out */
 }
 
@@ -478,7 +299,7 @@ static void credit_give(struct sharer *sharer)
     Wire__Credit message = WIRE__CREDIT__INIT;
     sharer->credit = message.total = sharer->received + sharer->window;
     message.listener = LISTENER;
-    frame_add(sharer, FRAME_CREDIT, &message.base);
+    sharer_send(sharer, FRAME_CREDIT, &message.base);
 }
 
 static void ping(struct sharer *sharer)
@@ -487,7 +308,7 @@ static void ping(struct sharer *sharer)
         return;
     Wire__Ping message = WIRE__PING__INIT;
     message.nonce = sharer->request;
-    frame_add(sharer, FRAME_PING, &message.base);
+    sharer_send(sharer, FRAME_PING, &message.base);
     sharer->ping_at_us = sharer->sim->now_us + sharer->ping_us;
 }
 
@@ -518,7 +339,7 @@ static void connect_now(struct sharer *sharer)
     sharer->answered_us = INT64_MAX;
     sim_trace(sim, TRACE_CONNECT, 1000 + sharer->id, sharer->link->number, 0);
     node_accept(sim, sharer->link);
-    hello(sharer);
+    sharer_hello(sharer);
 }
 
 static void sharer_turn(struct sharer *sharer)
@@ -533,7 +354,7 @@ static void sharer_turn(struct sharer *sharer)
     if (sharer->welcome && !sharer->in_place && sim->now_us >= sharer->answered_us) {
         sharer->answered_us = INT64_MAX;
         sharer->remembers = false;
-        listen_ask(sharer);
+        sharer_listen(sharer);
     }
     if (sharer->in_place)
         hands_act(sharer);
@@ -638,13 +459,13 @@ static void sharer_act(struct sim *sim)
     } else if (what < 45 && sharer->in_place) { /* it leaves, and comes again after ENDED */
         Wire__Unlisten message = WIRE__UNLISTEN__INIT;
         message.listener = LISTENER;
-        frame_add(sharer, FRAME_UNLISTEN, &message.base);
+        sharer_send(sharer, FRAME_UNLISTEN, &message.base);
         sharer->hand_count = 0;
         sharer->in_place = false;
     } else if (what < 70 && sharer->welcome) {
-        redrive_ask(sharer);
+        sharer_redrive(sharer);
     } else if (sharer->welcome) {
-        topic_ask(sharer, false);
+        sharer_topic(sharer, false);
     }
 }
 
