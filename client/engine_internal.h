@@ -193,6 +193,7 @@ struct request {
     enum crier_durability durability;
     struct crier_inspection inspection;
     struct crier_retention retention;     /* CREATE, ALTER */
+    struct crier_retry retry;             /* the same */
     bool ephemeral;                       /* CREATE */
     unsigned set;                         /* ALTER */
     struct crier_topic_trim_options trim; /* TRIM; of no name: the clock is right */
@@ -485,6 +486,8 @@ void request_schedules(struct engine *engine, const Wire__Schedules *schedules);
 /* ---- engine_topic.c ---- */
 Wire__Retention retention_to_wire(const struct crier_retention *retention);
 struct crier_retention retention_from_wire(const Wire__Retention *message); /* NULL: everything is kept */
+Wire__RetryPolicy retry_to_wire(const struct crier_retry *retry);
+struct crier_retry retry_from_wire(const Wire__RetryPolicy *message); /* NULL: the defaults */
 bool retention_is_valid(const struct crier_retention *retention);
 void topic_send_alter(struct engine *engine, const struct request *request);
 void topic_send_delete(struct engine *engine, const struct request *request);

@@ -106,6 +106,7 @@ int engine_topic_create(struct engine *engine, const char *name, const struct cr
         request->durability = options->durability;
         request->retention = options->retention;
         request->ephemeral = options->ephemeral;
+        request->retry = options->retry;
     }
     return 0;
 }
@@ -155,6 +156,9 @@ static void send_create(struct engine *engine, const struct request *request)
     Wire__Retention retention = retention_to_wire(&request->retention);
     if (wire__retention__get_packed_size(&retention))
         message.retention = &retention;
+    Wire__RetryPolicy retry = retry_to_wire(&request->retry);
+    if (wire__retry_policy__get_packed_size(&retry))
+        message.retry = &retry;
     engine_send(engine, FRAME_TOPIC_CREATE, &message.base);
 }
 
@@ -299,7 +303,8 @@ static struct crier_topic_info *topics_convert(struct engine *engine, const Wire
             .listener_count = topic->listeners,
             .listeners = topic->n_who > 0 ? listeners : NULL,
             .listeners_told = topic->n_who,
-            .retention = retention_from_wire(topic->retention)};
+            .retention = retention_from_wire(topic->retention),
+            .retry = retry_from_wire(topic->retry)};
     }
     return infos;
 }

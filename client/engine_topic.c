@@ -27,6 +27,24 @@ struct crier_retention retention_from_wire(const Wire__Retention *message)
                                     .until_consumed = message->until_consumed};
 }
 
+Wire__RetryPolicy retry_to_wire(const struct crier_retry *retry)
+{
+    Wire__RetryPolicy message = WIRE__RETRY_POLICY__INIT;
+
+    message.first_ms = retry->first_ms;
+    message.max_ms = retry->max_ms;
+    message.deliveries = retry->deliveries;
+    return message;
+}
+
+struct crier_retry retry_from_wire(const Wire__RetryPolicy *message)
+{
+    if (!message)
+        return (struct crier_retry){0};
+    return (struct crier_retry){
+        .first_ms = message->first_ms, .max_ms = message->max_ms, .deliveries = message->deliveries};
+}
+
 bool retention_is_valid(const struct crier_retention *retention)
 {
     return retention->time_ms >= 0 && retention->time_ms <= INT64_MAX / 4000;
@@ -45,6 +63,7 @@ int engine_topic_alter(struct engine *engine, const char *name, const struct cri
     request->set = changes->set;
     request->durability = changes->durability;
     request->retention = changes->retention;
+    request->retry = changes->retry;
     return 0;
 }
 
@@ -78,7 +97,9 @@ void topic_send_alter(struct engine *engine, const struct request *request)
 {
     Wire__TopicAlter message = WIRE__TOPIC_ALTER__INIT;
     Wire__Retention retention = retention_to_wire(&request->retention);
+    Wire__RetryPolicy retry = retry_to_wire(&request->retry);
 
+    message.retry = &retry;
     message.request = request->id;
     message.name = (char *)(uintptr_t)request->name;
     message.set = request->set;

@@ -19,6 +19,8 @@ struct topic_options {
     enum crier_durability durability;
     struct retention_options retention;
     bool ephemeral, json;
+    int64_t retry_first_us, retry_max_us; /* 0: the broker's */
+    uint64_t deliveries;
 };
 
 static const struct option_row create_rows[] = {
@@ -30,12 +32,28 @@ static const struct option_row create_rows[] = {
     RETENTION_ROWS(struct topic_options, retention),
     {"ephemeral", 'e', NULL, NULL, NULL, "Keep nothing: events go to who listens just then, at most once.",
      options_flag, offsetof(struct topic_options, ephemeral)},
+    {"retry-delay", 0, NULL, "DURATION", NULL,
+     "Shared groups: until what failed comes again; it doubles each time. Default: the broker's, 1s.",
+     options_duration, offsetof(struct topic_options, retry_first_us)},
+    {"retry-delay-max", 0, NULL, "DURATION", NULL,
+     "The same: it grows no further. Default: the broker's, 60s.", options_duration,
+     offsetof(struct topic_options, retry_max_us)},
+    {"deliveries", 0, NULL, "N", NULL,
+     "The same: after so many it is a dead letter. Default: the broker's, 5.", options_uint64,
+     offsetof(struct topic_options, deliveries)},
 };
 
 static const struct option_row show_rows[] = {
     COMMAND_URL_ROW(struct topic_options),
     {"json", 'j', NULL, NULL, NULL, "Print JSON.", options_flag, offsetof(struct topic_options, json)},
 };
+
+/* At least 1 of what is not 0: that is the default; what is too long is the broker's to refuse. */
+static uint32_t milliseconds(int64_t us)
+{
+    int64_t ms = (us + 999) / 1000;
+    return ms > INT32_MAX ? INT32_MAX : (uint32_t)ms;
+}
 
 static const char *level_name(const struct crier_topic_info *info)
 {
@@ -153,11 +171,15 @@ static int create_run(const struct command *command, const char *url, int argc, 
     status = command_open(options.url, &bus_options, &bus);
     if (status != STATUS_DONE)
         return status;
-    struct crier_topic_options topic = {.struct_size = sizeof(topic),
-                                        .partitions = (uint32_t)options.partitions,
-                                        .durability = options.durability,
-                                        .retention = retention_of(&options.retention),
-                                        .ephemeral = options.ephemeral};
+    struct crier_topic_options topic = {
+        .struct_size = sizeof(topic),
+        .partitions = (uint32_t)options.partitions,
+        .durability = options.durability,
+        .retention = retention_of(&options.retention),
+        .ephemeral = options.ephemeral,
+        .retry = {.first_ms = milliseconds(options.retry_first_us),
+                  .max_ms = milliseconds(options.retry_max_us),
+                  .deliveries = options.deliveries > UINT32_MAX ? UINT32_MAX : (uint32_t)options.deliveries}};
     int rc = crier_topic_create(bus, argv[first], &topic);
     if (rc == CRIER_EEXIST)
         status = command_failed("topic '%s' exists already; see: crier topic describe %s", argv[first],

@@ -312,3 +312,47 @@ Test(shared, a_broker_that_dies_forgets_nothing_that_was_done)
     cr_assert_eq(work.calls[3000], 1, "something that was done came again");
     cr_assert_eq(crier_close(bus), 0);
 }
+
+static int on_broken(crier *bus, const crier_event *event, void *ctx)
+{
+    (void)probe_handler(bus, event, ctx);
+    return -1;
+}
+
+static void retry_take(void *ctx, const struct crier_topic_info *info)
+{
+    *(struct crier_retry *)ctx = info->retry;
+}
+
+Test(shared, after_as_many_deliveries_as_the_topic_says_an_event_is_dead)
+{
+    struct crier_shared_options shared = crier_shared_options_default();
+    struct crier_listen_options listen = crier_listen_options_default(),
+                                earliest = crier_listen_options_default();
+    struct crier_topic_options options = crier_topic_options_default();
+    struct crier_topic_changes changes = {.struct_size = sizeof(changes), .set = CRIER_SET_RETRY};
+    struct crier_retry retry;
+    crier *bus = open_bus();
+    static struct dead dead;
+    probe_init(&dead.probe);
+    options.retry.first_ms = options.retry.max_ms = 1;
+    options.retry.deliveries = 9;
+    cr_assert_eq(crier_topic_create(bus, "t", &options), 0);
+    changes.retry = options.retry;
+    changes.retry.deliveries = 3;
+    cr_assert_eq(crier_topic_alter(bus, "t", &changes), 0);
+    cr_assert_eq(crier_topic_describe(bus, "t", retry_take, &retry), 0);
+    cr_assert_eq(retry.first_ms, 1);
+    cr_assert_eq(retry.deliveries, 3);
+    emit(bus, 1);
+    listen.group = "g";
+    listen.from = earliest.from = CRIER_EARLIEST;
+    listen.shared = &shared;
+    cr_assert_eq(crier_listen(bus, "t", &listen, on_broken, &work.probe, NULL), 0);
+    cr_assert_eq(crier_listen(bus, "$dead.t", &earliest, on_dead, &dead, NULL), 0);
+    cr_assert(probe_wait(&dead.probe, &dead.probe.event_count, 1));
+    cr_assert_eq(probe_count(&work.probe, &work.probe.event_count), 3);
+    cr_assert_str_eq(dead.reason, "its handler returned -1");
+    cr_assert_eq(crier_close(bus), 0);
+    probe_finish(&dead.probe);
+}

@@ -68,3 +68,22 @@ Test(tools_shared, a_shared_group_has_a_name)
     cr_assert(strstr(process_errors(on), "--group") != NULL, "%s", process_errors(on));
     process_destroy(on);
 }
+
+Test(tools_shared, what_has_failed_as_often_as_the_topic_says_is_a_dead_letter_with_the_reason)
+{
+    cr_assert(eq(int,
+                 process_end(crier_start(url, "topic", "create", "jobs", "--retry-delay", "1ms",
+                                         "--deliveries", "2", NULL)),
+                 0));
+    emit("a\nb\n");
+    struct process *on = crier_start(url, "on", "jobs", "--group", "pay", "--shared", "--from", "earliest",
+                                     "--exec", "read v; test $v = b", NULL);
+    struct process *dead =
+        crier_start(url, "on", "$dead.jobs", "--from", "earliest", "--count", "1", "--format", "%h %v", NULL);
+    cr_assert(eq(int, process_wait(dead), 0), "%s", process_errors(dead));
+    const char *output = process_output(dead, NULL);
+    cr_assert(strstr(output, "ended with status 1") != NULL, "%s", output);
+    cr_assert(strstr(output, " a\n") != NULL, "%s", output);
+    process_destroy(dead);
+    process_destroy(on);
+}

@@ -434,6 +434,13 @@ struct crier_retention {
     bool until_consumed; /* an event goes once every group with a position in its partition is past it */
 };
 
+/* How shared groups (crier/shared.h) go on with an event of a topic that failed. 0: the default. */
+struct crier_retry {
+    uint32_t first_ms;   /* before the second delivery; it doubles from then on; 1 s; at most 24 hours */
+    uint32_t max_ms;     /* and stays at this; 60 s; the same */
+    uint32_t deliveries; /* so many have failed: the event goes to the dead-letter topic; 5; at most 1000 */
+};
+
 /* How a new topic is to be. From crier_topic_options_default(). */
 struct crier_topic_options {
     size_t struct_size;               /* set by crier_topic_options_default() */
@@ -443,6 +450,7 @@ struct crier_topic_options {
     /* Nothing is kept: events go from memory to the listeners that are there, at most once; offsets begin anew with each start
      * of the broker. No groups, no replay, no retention, nothing atomic; default false */
     bool ephemeral;
+    struct crier_retry retry; /* default: the broker's defaults */
 };
 
 /** The defaults; see the fields. */
@@ -482,6 +490,7 @@ struct crier_topic_info {
                               * Told when one topic is asked for; 0 in a list of all */
     const struct crier_topic_listener *listeners; /* the first of them, in no order, up to 32; or NULL */
     size_t listeners_told;                        /* of listeners */
+    struct crier_retry retry;                     /* 0: the broker's defaults */
 };
 
 /** Create a topic. 0, CRIER_EEXIST, CRIER_EINVAL, ... Blocking. options: borrowed, NULL: defaults. */

@@ -17,12 +17,14 @@ extern "C" {
 #define CRIER_SET_RETENTION_BYTES 4u
 #define CRIER_SET_RETENTION_COUNT 8u
 #define CRIER_SET_UNTIL_CONSUMED  16u
+#define CRIER_SET_RETRY           65536u /* all of it */
 /** How a topic is to change; what `set` does not name stays. */
 struct crier_topic_changes {
     size_t struct_size;               /* sizeof(struct crier_topic_changes) */
     unsigned set;                     /* CRIER_SET_... */
     enum crier_durability durability; /* with CRIER_SET_DURABILITY: suggested to emitters */
     struct crier_retention retention; /* of it what is set */
+    struct crier_retry retry;         /* with CRIER_SET_RETRY */
 };
 
 /** Change a topic's settings. 0, CRIER_ENOTOPIC, CRIER_EINVAL (they contradict each other), ... Blocking. changes: borrowed. */
