@@ -9,7 +9,6 @@ own history; one that lost, repeated or reordered anything is shown as such and 
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -17,8 +16,10 @@ import tempfile
 import time
 
 import budget
+import fetch
 import report
 import scenarios
+import servers
 from workloads import LIMIT, WORKLOADS
 
 RUN_TIMEOUT_S = 120
@@ -88,20 +89,23 @@ def value_of(workload, result):
     return result["latency_us"]["p50"] if workload.metric == "p50" else result["events_per_s"]
 
 
-def start_servers(workload, build, folder):
+def start_servers(workload, build, folder, left_out):
     started = {}
     for product in workload.events:
         if product.server is None:
             continue
-        if product.server.program and not shutil.which(product.server.program):
-            say(f"    {product.name}: {product.server.program} is not installed: left out")
+        complaint = product.server.complaint()
+        if complaint:
+            say(f"    {product.name}: left out: {complaint}")
+            left_out[product.name] = complaint
             continue
         place = os.path.join(folder, "".join(c for c in product.name if c.isalnum()))
         server = product.server(place, build)
         try:
             server.start()
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             say(f"    {product.name}: {error} ({place}/server.log)")
+            left_out[product.name] = str(error)
             continue
         started[product] = server
     return started
@@ -137,12 +141,12 @@ def one_round(workload, number, most, started, build, folder, results):
                 f"{report.quantity(workload.metric, value_of(workload, result))}")
 
 
-def measure(workload, rounds, build, folder, turns, ends):
+def measure(workload, rounds, build, folder, outcome, ends):
     """(product, share of its most) -> the results of its rounds. Once the run's time is over, one round is enough."""
     say(f"{workload.title}")
     results = {}
     rounds = min(rounds, workload.rounds_most)
-    started = start_servers(workload, build, folder)
+    started = start_servers(workload, build, folder, outcome["left_out"])
     try:
         products = [product for product in workload.events if product.server is None or product in started]
         most = warm_up(workload, products, started, build, folder)
@@ -152,7 +156,7 @@ def measure(workload, rounds, build, folder, turns, ends):
                 break
             one_round(workload, f"{number}/{rounds}", most, started, build, folder, results)
     finally:
-        stop_servers(workload, started, turns)
+        stop_servers(workload, started, outcome["turns"])
     return results
 
 
@@ -178,7 +182,7 @@ def summary(workload, results):
             "client_cpu_s_per_million": middle("cpu_s") / events * 1e6,
             "server_bytes_per_event": middle("server_bytes") / events,
             "fdatasync_us": middle("fdatasync_us"), "fdatasync_p99_us": middle("fdatasync_p99_us"),
-            "settings": product.server.settings if product.server else "bench/limit.c",
+            "settings": product.server.described() if product.server else "bench/limit.c",
             "wanted": workload.wanted.get(product), "events": events,
         })
     return {"name": workload.name, "title": workload.title, "metric": workload.metric, "kind": workload.kind,
@@ -214,6 +218,7 @@ def arguments_read():
     parser.add_argument("--minutes", type=float, default=30, help="after so long, what is left gets one round (default 30)")
     parser.add_argument("--only", default="", help="names, with commas: " + ", ".join(names))
     parser.add_argument("--build", default="build/release")
+    parser.add_argument("--peers", default="build/peers", help="where fetched servers are kept (default build/peers)")
     parser.add_argument("--dir", default="build/bench", help="where the servers' folders go (default build/bench)")
     parser.add_argument("--out", default="build/bench/results", help="where the results go (default build/bench/results)")
     arguments = parser.parse_args()
@@ -236,12 +241,13 @@ def main():
         return tempfile.TemporaryDirectory(dir=os.path.abspath(arguments.dir), ignore_cleanup_errors=True)
 
     outcome = {"machine": machine(), "rounds": arguments.rounds, "only": arguments.only, "workloads": [], "scenarios": {},
-               "turns": []}
+               "turns": [], "left_out": {}}
+    servers.Server.found = fetch.all_of_them(arguments.peers, say)
     for workload in WORKLOADS:
         if workload.name in arguments.wanted:
             with folder() as place:
                 outcome["workloads"].append(summary(workload, measure(workload, arguments.rounds, build, place,
-                                                                      outcome["turns"], ends)))
+                                                                      outcome, ends)))
     for name in scenarios.SCENARIOS:
         if name in arguments.wanted:
             with folder() as place:

@@ -115,7 +115,10 @@ def page(outcome):
             lines += workload_table(workload)
     for scenario in outcome["scenarios"].values():
         lines += scenario_table(scenario)
-    return "\n".join(lines + ["## Settings", "", *settings_list(outcome), ""])
+    lines += ["## Settings", "", *settings_list(outcome), ""]
+    if outcome["left_out"]:
+        lines += ["Left out of this run:", "", *(f"- {name}: {why}" for name, why in outcome["left_out"].items()), ""]
+    return "\n".join(lines)
 
 
 def write(outcome, folder):

@@ -6,12 +6,16 @@ by its process id; nothing of it outlives the run, epmd of RabbitMQ included.
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import time
 
+import fetch
+
 START_TIMEOUT_S = 60
+FETCHED = object()   # in a version's words: the program that was fetched
 
 
 def free_port():
@@ -37,6 +41,29 @@ class Server:
 
     program = None
     settings = ""
+    fetched = None      # the name of what fetch.py must have; found[name] is where it is, or why it is not
+    found = {}
+    version = ()        # what tells the program's version
+
+    @classmethod
+    def complaint(cls):
+        """Why it cannot be measured here, or None."""
+        if cls.fetched and isinstance(cls.found.get(cls.fetched), (Exception, type(None))):
+            return str(cls.found.get(cls.fetched) or "it was not fetched")
+        if cls.program and not shutil.which(cls.program):
+            return f"{cls.program} is not installed"
+        return None
+
+    @classmethod
+    def described(cls):
+        """Its settings, and the program's version if it tells."""
+        words = [cls.found[cls.fetched] if word is FETCHED else word for word in cls.version]
+        try:
+            told = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False) if words else None
+        except OSError:
+            told = None
+        lines = (told.stdout or told.stderr).strip().splitlines() if told else []
+        return f"{cls.settings}; {lines[0].strip()}" if lines else cls.settings
 
     def __init__(self, folder, build):
         self.folder, self.build = folder, build
@@ -126,6 +153,7 @@ class Crier(Server):
 
 class Redis(Server):
     program = "redis-server"
+    version = ("redis-server", "--version")
     appendfsync = "always"
 
     def command(self):
@@ -149,21 +177,65 @@ class RedisNo(Redis):
 class Nats(Server):
     program = "nats-server"
     settings = "core, no JetStream"
+    version = ("nats-server", "--version")
+
+    def nats(self):
+        return self.found[self.fetched] if self.fetched else "nats-server"
 
     def command(self):
-        return ["nats-server", "-a", "127.0.0.1", "-p", str(self.port)]
+        return [self.nats(), "-a", "127.0.0.1", "-p", str(self.port)]
 
 
-class JetStream(Server):
-    program = "nats-server"
+class NatsNewer(Nats):
+    program, fetched, version = None, "nats", (FETCHED, "--version")
+
+
+class JetStream(Nats):
     settings = "file storage, one replica, sync_interval at its default (2 minutes)"
 
     def command(self):
-        return ["nats-server", "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", os.path.join(self.folder, "js")]
+        return [*super().command(), "-js", "-sd", os.path.join(self.folder, "js")]
+
+
+class JetStreamNewer(JetStream):
+    program, fetched, version = None, "nats", (FETCHED, "--version")
+
+
+class Kafka(Server):
+    program, fetched = "java", "kafka"
+    flush = ""
+    node = "one KRaft node, heap of 1 GB; one partition, acks=all, librdkafka's defaults"
+    settings = f"{fetch.KAFKA}, {node}; flushed by the kernel (its default)"
+
+    def java(self, *words):
+        return ["java", "-Xms1g", "-Xmx1g", "-XX:+UseG1GC", "-cp", self.found["kafka"], *words]
+
+    def configure(self):
+        path, controller = os.path.join(self.folder, "server.properties"), free_port()
+        with open(path, "w") as config:
+            config.write(f"process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n"
+                         f"listeners=PLAINTEXT://{self.url},CONTROLLER://127.0.0.1:{controller}\n"
+                         f"advertised.listeners=PLAINTEXT://{self.url}\ncontroller.listener.names=CONTROLLER\n"
+                         "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
+                         "offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n"
+                         f"transaction.state.log.min.isr=1\nlog.dirs={self.folder}/kafka\n{self.flush}")
+        return path
+
+    def command(self):
+        path = self.configure()
+        subprocess.run(self.java("kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", path),
+                       cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+        return self.java("kafka.Kafka", path)
+
+
+class KafkaFsync(Kafka):
+    flush = "log.flush.interval.messages=1\n"
+    settings = f"{fetch.KAFKA}, {Kafka.node}; log.flush.interval.messages=1: fsync before every acknowledgement"
 
 
 class Mosquitto(Server):
     program = "mosquitto"
+    version = ("mosquitto", "-h")
     settings = "max_inflight_messages 0, max_queued_messages 0 (no limits: it would drop), no persistence"
 
     def command(self):

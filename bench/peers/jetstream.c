@@ -49,7 +49,7 @@ static int prepare(struct bench *bench)
         rc = js_AddStream(NULL, js, &config, NULL, NULL);
     jsCtx_Destroy(js);
     natsConnection_Destroy(nats);
-    nats_Close(); /* its threads end with it: from here on it is safe to fork */
+    nats_CloseAndWait(0); /* its threads have ended: from here on it is safe to fork */
     return rc == NATS_OK ? STATUS_DONE : fail("cannot make the stream", rc);
 }
 

@@ -17,8 +17,8 @@
 #include <string.h>
 #include <time.h>
 
-static const struct peer *const peers[] = {&redis_peer, &nats_peer, &jetstream_peer, &rabbitmq_peer,
-                                           &mosquitto_peer};
+static const struct peer *const peers[] = {&redis_peer,    &nats_peer,      &jetstream_peer,
+                                           &rabbitmq_peer, &mosquitto_peer, &kafka_peer};
 
 static const struct option_row rows[] = {
     BENCH_ROWS,

@@ -18,7 +18,7 @@ struct peer {
     const struct bench_workload *const *workloads; /* ends with NULL */
 };
 
-extern const struct peer redis_peer, nats_peer, jetstream_peer, rabbitmq_peer, mosquitto_peer;
+extern const struct peer redis_peer, nats_peer, jetstream_peer, rabbitmq_peer, mosquitto_peer, kafka_peer;
 
 struct peer_address {
     char host[PEER_HOST_SIZE];
