@@ -3,7 +3,7 @@
 #
 #   instructions  of one event in a client's emit, in an emit on local:, in the broker's check of a batch, in a listener's walk: callgrind, twice,
 #                 so that what is paid once falls out of the difference
-#   system calls  of the broker per million events of 100 B, producer to consumer: strace
+#   system calls  of the broker per million events of 100 B, producer to consumer; of clients with one event in flight: strace
 #   bytes         that the broker writes per byte of payload, in a flood of 1 KiB events: /proc/PID/io
 #
 # A limit is what was measured when it was set, and a tenth more (instructions) or twice as much (what depends on how the
@@ -56,6 +56,17 @@ system_calls() { # LIMIT
     expect "system calls of the broker per million events" "$(awk '$2 == "total" { print $1 }' "$folder/calls")" "$1"
 }
 
+# Of the load generator, all of whose connections are on one loop: a receive and a send for each event, and little more.
+client_calls() { # LIMIT
+    rm -rf "$folder/data"
+    start_broker
+    strace -f -c -S calls -U calls,name -o "$folder/client" "$build/bin/crier" --url "$url" bench emit --size 100 \
+        --connections 64 --events 20000 --dir "$folder" --json >/dev/null
+    stop_broker
+    expect "system calls of 64 clients on a loop, per 1,000 events" \
+        $(($(awk '$2 == "total" { print $1 }' "$folder/client") / 20)) "$1"
+}
+
 written() { # LIMIT, in hundredths of a byte
     local before after
     rm -rf "$folder/data"
@@ -71,6 +82,7 @@ instructions emit 455 "a client's emit"
 instructions local 97 "an emit on local:, interned"
 instructions validate 235 "the broker's check"
 instructions iterate 230 "a listener's walk"
-system_calls 10000
+system_calls 6000
+client_calls 2800
 written 150
 exit $bad

@@ -105,7 +105,7 @@ def start_servers(workload, build, folder, left_out):
             server.start()
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             say(f"    {product.name}: {error} ({place}/server.log)")
-            left_out[product.name] = str(error)
+            left_out[product.name] = "it did not start"
             continue
         started[product] = server
     return started

@@ -7,6 +7,7 @@ import glob
 import os
 import shutil
 import subprocess
+import sys
 
 NATS = "v2.15.2"
 KAFKA = "3.9.1"
@@ -34,7 +35,8 @@ def run(words, folder, **environment):
         raise Missing(f"{words[0]} had not ended after {FETCH_TIMEOUT_S} s") from None
     if done.returncode != 0:
         lines = done.stdout.decode(errors="replace").strip().splitlines() or [f"exit {done.returncode}"]
-        raise Missing(f"{words[0]} failed: {lines[-1]}")
+        print(lines[-1], file=sys.stderr)
+        raise Missing(f"{words[0]} could not get it (is its registry reachable?)")
 
 
 def need(*programs):
