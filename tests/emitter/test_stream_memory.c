@@ -1,7 +1,12 @@
 /* No memory for streams: an error, no leak, no crash, and never a byte that is missing without one. */
 #include "stream_rig.h"
 
+#include "crier/stream_ends.h"
+
 #include "tests/support/allocation.h"
+
+#include <stdlib.h>
+#include <unistd.h>
 
 static const char *const words[] = {"one ", "two ", "three ", "four", NULL};
 static char got[256];
@@ -27,7 +32,8 @@ static void ignore(const crier_stream_event *event, void *ctx)
 static int quiet_error(crier *emitter, const crier_event *event, void *ctx)
 {
     (void)emitter, (void)ctx;
-    cr_assert(event->error == CRIER_ENOMEM || event->error == CRIER_ECLOSED, "%d", event->error);
+    cr_assert(event->error == CRIER_ENOMEM || event->error == CRIER_ECLOSED || event->error == CRIER_EHANDLER,
+              "%d", event->error);
     return 0;
 }
 
@@ -150,6 +156,52 @@ static int by_hand(void)
     return refused ? CRIER_ENOMEM : 0;
 }
 
+static char path[] = "/tmp/crier-stream-XXXXXX";
+
+/* File to lines to topic, and that to a file of /dev/null. The pool has one thread, and the loop waits for it. */
+static int ends(void)
+{
+    struct crier_pool_options pool_options = crier_pool_options_default();
+    struct crier_options options = crier_options_default();
+    crier_stream *all[3] = {NULL}, *topic = NULL, *null = NULL;
+    crier_future *future = NULL;
+    crier_pool *pool;
+    crier *local;
+    crier_result result;
+    int rc;
+
+    options.polled = true;
+    pool_options.threads = 1;
+    if (crier_pool_create(&pool_options, &pool) < 0)
+        return CRIER_ENOMEM;
+    if ((rc = crier_open("local:", &options, &local)) < 0) {
+        crier_pool_destroy(pool);
+        return rc;
+    }
+    (void)crier_on(local, "error", quiet_error, NULL);
+    if ((rc = crier_topic_readable(local, "x", NULL, &topic)) == 0 &&
+        (rc = crier_file_writable(local, pool, "/dev/null", &null)) == 0 &&
+        (rc = crier_file_readable(local, pool, path, &all[0])) == 0 &&
+        (rc = crier_lines(local, 0, &all[1])) == 0 &&
+        (rc = crier_topic_writable(local, "x", NULL, &all[2])) == 0 &&
+        (rc = crier_pipeline(local, all, 3, &future)) == 0) {
+        (void)crier_stream_resume(topic);
+        (void)crier_stream_write(null, "x", 1);
+        (void)crier_stream_end(null);
+        for (int i = 0; i < 200000 && crier_future_result(future, &result) == CRIER_EAGAIN; i++)
+            crier_process(local);
+        rc = rig_code(future);
+    }
+    cr_assert(rc == 0 || rc == CRIER_ENOMEM, "%d", rc);
+    for (int i = 0; i < 3; i++)
+        crier_stream_release(all[i]);
+    crier_stream_release(topic);
+    crier_stream_release(null);
+    crier_close(local);
+    cr_assert_eq(crier_pool_destroy(pool), 0);
+    return rc;
+}
+
 static void at_every_allocation(int (*run)(void), unsigned allocations_min)
 {
     unsigned n = 0, refused = 0;
@@ -176,4 +228,12 @@ Test(memory, no_allocation_that_fails_loses_a_byte_or_leaks)
 Test(memory, nor_an_item)
 {
     at_every_allocation(by_hand, 20);
+}
+
+Test(memory, nor_the_ends)
+{
+    int fd = mkstemp(path);
+    cr_assert(fd >= 0 && write(fd, "one\ntwo\nthree", 13) == 13 && close(fd) == 0);
+    at_every_allocation(ends, 40);
+    unlink(path);
 }

@@ -19,6 +19,8 @@ if(TARGET crierd) # with it comes broker_fixture
              LIBS client broker_fixture LABELS integration tsan)
   crier_test(test_client_iterator ${CMAKE_CURRENT_LIST_DIR}/test_client_iterator.c PLAIN
              LIBS client broker_fixture LABELS integration tsan)
+  crier_test(test_client_stream ${CMAKE_CURRENT_LIST_DIR}/test_client_stream.c PLAIN
+             LIBS client broker_fixture LABELS integration tsan)
   crier_test(test_client_threads ${CMAKE_CURRENT_LIST_DIR}/test_client_threads.c PLAIN
              LIBS client broker_fixture LABELS integration tsan)
   add_test(NAME public_calls_are_tested_and_explained

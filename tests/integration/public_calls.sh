@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-bad_input=(tests/integration/test_api*.c tests/emitter/test_emitter_bad.c tests/emitter/test_stream_contract.c)
+bad_input=(tests/integration/test_api*.c tests/emitter/test_emitter_bad.c tests/emitter/test_stream_[ce]*.c)
 memory=(tests/*/test_*_memory.c tests/emitter/test_emitter_bad.c)
 exempt_from_bad_input="crier_strerror crier_schedule_to_text" # take any number
 exempt_from_memory="crier_fd crier_timeout_ms crier_process" # how the polled buses of those tests are driven from inside

@@ -7,7 +7,7 @@
  *     crier_pipeline(bus, all, 3, &done);                   fulfilled when all went through; or why not
  *
  * A stream is readable, writable, both (duplex), or a transform: a duplex whose readable side is made of what was written. What
- * it does is said by the operations given to crier_stream_create().
+ * it does is said by the operations given to crier_stream_create(); files, topics and lines are in <crier/stream_ends.h>.
  *
  * BACKPRESSURE. Each side buffers up to its high-water mark and says so: crier_stream_write() and crier_stream_push() return 1
  * while more is welcome and 0 above it; nothing is lost then, but whoever goes on costs memory. After a 0 of write comes DRAIN;
