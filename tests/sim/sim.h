@@ -158,7 +158,8 @@ struct sim {
     struct random random;
     struct plan plan;
     int64_t now_us, wall_offset_us;
-    int64_t progress_us; /* when something happened last that somebody waits for */
+    int64_t wall_leapt_us; /* all its leaps forward: what a confirmed clock may make up for at once */
+    int64_t progress_us;   /* when something happened last that somebody waits for */
     struct link *links;
     uint64_t link_count;
     struct disk disk;

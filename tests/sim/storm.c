@@ -184,6 +184,7 @@ static void trouble(struct sim *sim)
             ms = -ms;
         sim_trace(sim, TRACE_CLOCK_JUMP, (uint64_t)ms, 0, 0);
         sim->wall_offset_us += ms * 1000;
+        sim->wall_leapt_us += ms > 0 ? ms * 1000 : 0;
     }
     disk_trouble(sim);
     client_trouble(sim);
