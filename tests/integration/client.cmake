@@ -8,6 +8,12 @@ if(TARGET crierd) # with it comes broker_fixture
   add_test(NAME reminders_come_unless_paid
            COMMAND ${CMAKE_CURRENT_LIST_DIR}/reminder.sh $<TARGET_FILE:crierd> $<TARGET_FILE:cart_reminder>)
   set_tests_properties(reminders_come_unless_paid PROPERTIES LABELS integration TIMEOUT 120)
+  if(TARGET crier)
+    add_test(NAME payments_are_made_or_given_up
+             COMMAND ${CMAKE_CURRENT_LIST_DIR}/payments.sh $<TARGET_FILE:crierd> $<TARGET_FILE:crier>
+                     $<TARGET_FILE:flaky_payments>)
+    set_tests_properties(payments_are_made_or_given_up PROPERTIES LABELS integration TIMEOUT 180)
+  endif()
   target_sources(test_client_groups PRIVATE ${CMAKE_CURRENT_LIST_DIR}/group_members.c)
   if(TARGET exactly_once)
     crier_test(test_exactly_once ${CMAKE_CURRENT_LIST_DIR}/test_exactly_once.c ${CLIENT_PROBE}
