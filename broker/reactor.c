@@ -170,7 +170,7 @@ static void reactor_end(struct reactor *reactor)
     acceptors_close(reactor);
     event_del(&reactor->store_event);
     event_del(&reactor->timer);
-    reactor->store->ops->stop(reactor->store);
+    core_stop(reactor->core);
 }
 
 int reactor_start(struct reactor *reactor, char *error, size_t error_size)

@@ -112,6 +112,11 @@ void core_drain(struct core *core, uint32_t deadline_ms)
     core->draining = true;
 }
 
+void core_stop(struct core *core)
+{
+    shard_stop(core->shard);
+}
+
 bool core_drained(const struct core *core)
 {
     return core->draining && shard_idle(core->shard) && session_idle(core->session);

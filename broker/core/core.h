@@ -115,6 +115,8 @@ void core_connection_close(struct core_connection *connection, const char *reaso
 void core_drain(struct core *core, uint32_t deadline_ms);
 /* Nothing is in flight, unanswered or unsent any more. */
 bool core_drained(const struct core *core);
+/* Stops the store, which ends what it has; what waits for room in it is never begun. Afterwards turns only look on. */
+void core_stop(struct core *core);
 
 struct core_stats {
     size_t connections, listeners, topics, partitions, producers, groups;

@@ -98,7 +98,7 @@ uint64_t shard_add_batch(struct shard *shard, struct partition *partition, struc
 
 bool shard_has_room(const struct shard *shard)
 {
-    return shard->in_flight_count < SHARD_IN_FLIGHT_MAX;
+    return shard->in_flight_count < SHARD_IN_FLIGHT_MAX && !shard->stopping;
 }
 
 bool entry_make_room(struct shard *shard, size_t size, uint32_t parts)

@@ -246,7 +246,7 @@ int64_t shard_turn_end(struct shard *shard)
     int64_t shared_us = shared_turn(shard);
     if (shard->gathering && entry_has_something(shard->gathering) && shard_has_room(shard))
         entry_seal(shard);
-    if (!shard->ready && !shard->read_only &&
+    if (!shard->ready && !shard->read_only && !shard->stopping &&
         shard->entry_done >= shard->ready_entry) { /* it was refused: disk full */
         if (shard->mono_us - shard->ready_tried_at_us < READY_RETRY_US)
             return shard->ready_tried_at_us + READY_RETRY_US;
@@ -406,6 +406,12 @@ bool shard_read_only(const struct shard *shard)
 void shard_drain(struct shard *shard)
 {
     shard->draining = true;
+}
+
+void shard_stop(struct shard *shard)
+{
+    shard->stopping = true;
+    shard->store->ops->stop(shard->store);
 }
 
 bool shard_idle(const struct shard *shard)

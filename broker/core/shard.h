@@ -46,6 +46,7 @@ void shard_emit(struct shard *shard, struct emit *emit); /* taken */
 void shard_submit(struct shard *shard, const struct shard_request *request);
 
 void shard_drain(struct shard *shard);       /* nothing fires any more: it comes to rest */
+void shard_stop(struct shard *shard);        /* and its store with it: nothing is begun any more */
 bool shard_ready(const struct shard *shard); /* this life's first entry is durable */
 bool shard_read_only(const struct shard *shard);
 bool shard_idle(const struct shard *shard); /* nothing is gathered, waiting or with the store */

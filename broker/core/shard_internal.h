@@ -323,6 +323,7 @@ struct shard {
     bool serving; /* recovery is over: what is applied from now on is this life's */
     bool ready, read_only;
     bool draining; /* nothing fires any more */
+    bool stopping; /* the store takes nothing any more */
     bool full;     /* the last entry was refused for want of space, and the log says so */
 
     uint64_t applied_index;

@@ -377,7 +377,7 @@ static void node_stop(struct sim *sim)
     sim_trace(sim, TRACE_BROKER_STOP, core_drained(node->core), 0, 0);
     while (node->servers)
         server_close(node->servers, true);
-    node->store->ops->stop(node->store);
+    core_stop(node->core);
     disk_crash(&sim->disk);
     core_destroy(node->core);
     node->core = NULL;

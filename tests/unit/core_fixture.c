@@ -221,7 +221,7 @@ void fixture_restart(struct fixture *f)
 {
     fixture_settle(f);
     turn_open(f);
-    f->store->ops->stop(f->store);
+    core_stop(f->core);
     fixture_turn(f);
     fixture_resume(f, fixture_power_off(f));
 }

@@ -1,4 +1,5 @@
 /* test_core_disk.c: a disk that is full, and one that fails: what is refused, what is unknown, what goes on. */
+#include "broker/core/shard.h"
 #include "tests/unit/core_outcome.h"
 
 struct stage {
@@ -113,6 +114,33 @@ Test(disk, a_stored_batch_is_still_a_duplicate_after_a_refusal_threw_away_an_ope
     assert_refused(peer_outcome(s.p), WIRE_CRIER_EFULL);
     assert_refused(peer_outcome(s.p), WIRE_CRIER_EFULL);
     assert_duplicate(peer_outcome(s.p), 0);
+    fixture_destroy(s.f);
+}
+
+/* Found by the simulator: the broker aborted when it was stopped at its deadline while emits waited for room in the store. */
+Test(disk, what_waits_for_room_in_the_store_is_not_begun_by_a_stop)
+{
+    struct stage s = {.f = fixture_create()};
+    s.f->store_options.commit = (struct store_memory_delay){1000000, 1000000};
+    fixture_start(s.f);
+    s.p = peer_welcome(s.f);
+    s.partition = peer_topic(s.p, "orders", 2);
+    int32_t sequence = 0;
+    for (unsigned i = 0; i < SHARD_IN_FLIGHT_MAX + 2; i++)
+        emit_in_turn(s, sequence++);
+    for (unsigned i = 0; i < 3; i++) {
+        struct batch_spec large = sequenced(s, sequence++, 1);
+        large.value_size = SHARD_ENTRY_SIZE - 1000;
+        peer_emit(s.p, &large, 1);
+        fixture_turn(s.f);
+    }
+    core_drain(s.f->core, 0);
+    core_stop(s.f->core);
+    fixture_turn(s.f);
+    fixture_resume(s.f, fixture_power_off(s.f));
+    s.p = peer_welcome(s.f);
+    cr_assert_geq(end_of(s), SHARD_IN_FLIGHT_MAX, "what was with the store is stored");
+    cr_assert_lt(end_of(s), (uint64_t)sequence, "what waited was never begun");
     fixture_destroy(s.f);
 }
 
