@@ -246,6 +246,7 @@ enum shard_reply_kind {
     SHARD_GROUPS,
     SHARD_SCHEDULES,
     SHARD_LEASED,
+    SHARD_UNLEASED, /* an event that was leased to it may go to others now */
     SHARD_SETTLED,
     SHARD_REDRIVEN
 };
@@ -268,7 +269,7 @@ struct shard_reply {
     size_t schedule_count;
     struct schedule_key schedule_next; /* with `more`: ask for those after this one */
     uint64_t schedules_pending;        /* in all */
-    const struct lease *leases;        /* LEASED: of one partition, ascending; SETTLED: what does not count */
+    const struct lease *leases; /* LEASED: of one partition, ascending; UNLEASED: one; SETTLED: not counted */
     size_t lease_count;
     uint64_t moved; /* REDRIVEN */
 };

@@ -500,6 +500,7 @@ void session_reply(void *ctx, const struct shard_reply *reply)
     case SHARD_ASSIGNED:
     case SHARD_REVOKED:
     case SHARD_LEASED:
+    case SHARD_UNLEASED:
         listener_replied(connection, reply);
         break;
     case SHARD_GROUPS:

@@ -331,6 +331,7 @@ void sharing_ask(struct listener *listener);   /* for events, if it can take som
 void sharing_leave(struct listener *listener, struct shard_request *leave); /* frees it */
 void sharing_destroy(struct listener *listener);
 void listener_leased(struct listener *listener, const struct shard_reply *reply);
+void listener_unleased(struct listener *listener, const struct shard_reply *reply);
 void shared_deliver(struct cursor *cursor); /* it has events, and credit */
 void shared_read_back(struct cursor *cursor, const struct store_read *read);
 

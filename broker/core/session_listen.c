@@ -385,6 +385,8 @@ void listener_replied(struct core_connection *connection, const struct shard_rep
         listener_joined(listener, reply);
     else if (reply->kind == SHARD_LEASED)
         listener_leased(listener, reply);
+    else if (reply->kind == SHARD_UNLEASED)
+        listener_unleased(listener, reply);
     else if (reply->kind == SHARD_ASSIGNED)
         listener_assigned(listener, reply);
     else if (reply->kind == SHARD_REVOKED)

@@ -7,6 +7,7 @@
  *
  * Happy path:  sharing_ask → SHARD_WANT → listener_leased → shared_deliver: held, cached or read → DELIVER → sharing_ask
  * Failures:    credit runs out: what is not sent is given back, it was no attempt. No batch has the event: the shard is told.
+ *              The shard takes a lease back (UNLEASED): not sent yet, it is forgotten.
  *              The listener ends: what is not sent is given back; UNLISTEN gives back all, a lost connection leaves the rest
  *              leased for its session timeout. */
 #include "broker/core/session_internal.h"
@@ -156,6 +157,47 @@ void listener_leased(struct listener *listener, const struct shard_reply *reply)
     sharing->cursor = cursor;
     cursor->next = sharing->leases[0].offset;
     cursor_wake(cursor);
+}
+
+static void lease_insert(struct sharing *sharing, size_t place, struct lease lease)
+{
+    sharing->leases = core_grow(sharing->leases, sharing->count, &sharing->capacity, sizeof(struct lease));
+    struct lease *at = &sharing->leases[place];
+    memmove(at + 1, at, (sharing->count - place) * sizeof(*at));
+    *at = lease;
+    sharing->count++;
+}
+
+static void lease_remove(struct sharing *sharing, size_t place)
+{
+    struct lease *at = &sharing->leases[place];
+    sharing->count--;
+    memmove(at, at + 1, (sharing->count - place) * sizeof(*at));
+}
+
+/* The member settled an earlier copy of it, and the entry was refused. Not sent yet, it is taken out of what is leased; when that
+ * was all, its cursor's turn or the read under way finds nothing to send and asks for more. */
+void listener_unleased(struct listener *listener, const struct shard_reply *reply)
+{
+    struct sharing *sharing = listener->sharing;
+    const struct lease *lost = reply->leases;
+    if (!sharing || !sharing->cursor || listener->generation != reply->generation)
+        return;
+    for (size_t i = sharing->first; i < sharing->count; i++) {
+        struct lease *lease = &sharing->leases[i];
+        if (lease->partition != lost->partition || lost->offset < lease->offset ||
+            lost->offset >= lease->offset + lease->count)
+            continue;
+        struct lease behind = *lease;
+        behind.offset = lost->offset + 1;
+        behind.count = (uint32_t)(lease->offset + lease->count - behind.offset);
+        lease->count = (uint32_t)(lost->offset - lease->offset);
+        if (behind.count)
+            lease_insert(sharing, i + 1, behind);
+        if (!sharing->leases[i].count)
+            lease_remove(sharing, i);
+        return;
+    }
 }
 
 /* ---- DELIVER ---- */

@@ -63,6 +63,7 @@ struct item {
     uint64_t entry;                   /* SETTLING: the one that carries it */
     enum item_outcome outcome;
     bool was_leased;    /* SETTLING */
+    uint64_t holder;    /* SETTLING: the generation of whose lease it was; 0: nobody's */
     struct retry retry; /* SETTLING, FAILED */
 };
 

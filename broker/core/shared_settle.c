@@ -22,6 +22,7 @@ static void mark_add(struct shard *shard, struct shared_mark mark)
 static void item_settle(struct shard *shard, struct item *item, enum item_outcome outcome)
 {
     bool leased = item->state == ITEM_LEASED;
+    item->holder = leased && item->worker ? item->worker->member->generation : 0;
     item_close(shard, item);
     item->state = ITEM_SETTLING;
     item->was_leased = leased;
@@ -161,6 +162,21 @@ void shared_encode(struct shard *shard, struct shard_entry *entry)
     }
 }
 
+/* Others may get it at the same attempt: if it has been leased to the member once more and is not sent yet, it must not be. */
+static void holder_tell(struct shard *shard, const struct item *item)
+{
+    const struct member *member = item->holder ? member_find(shard, item->holder) : NULL;
+    if (!member)
+        return;
+    struct lease lease = {item->shared->position->key.partition, item->offset, 1, item->attempts + 1};
+    struct shard_reply reply = {.kind = SHARD_UNLEASED,
+                                .token = member->token,
+                                .generation = member->generation,
+                                .leases = &lease,
+                                .lease_count = 1};
+    shard->output->reply(shard->output_ctx, &reply);
+}
+
 /* It is again what it was; but what was leased has nobody's name on it: whoever comes with its outcome is right. */
 static void mark_set_back(struct shard *shard, const struct shared_mark *mark)
 {
@@ -173,12 +189,15 @@ static void mark_set_back(struct shard *shard, const struct shared_mark *mark)
     }
     bool done_leased = item->was_leased && item->outcome == ITEM_DONE;
     item_close(shard, item);
-    if (done_leased)
+    if (done_leased) {
         item_orphan(shard, item, INT64_MAX);
-    else if (item->dead)
+    } else if (item->dead) {
         item_wait(shard, item, shard->mono_us + 1000000); /* its dead letter is tried again */
-    else
+    } else {
+        holder_tell(shard, item);
         item_open(shard, item);
+        shared_stir_position(shard, mark->shared->position);
+    }
 }
 
 void shared_set_back(struct shard *shard, struct shard_entry *entry)

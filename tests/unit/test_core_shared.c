@@ -329,6 +329,65 @@ Test(shared, what_went_with_a_refused_entry_is_not_waited_for)
     fixture_destroy(s.f);
 }
 
+/* It says so of an earlier copy, and the disk is full; what it is leased meanwhile is still being read. */
+static void refused_while_read(struct rig_member *m, const struct rig_event *again, size_t count,
+                               const struct rig_event *last)
+{
+    struct fixture *f = m->peer->fixture;
+    store_memory_fault_full(f->store, true);
+    rig_nack_send(m, again, count, 0);
+    fixture_run(f, 2 * FIXTURE_COMMIT_US); /* refused, and leased to it again */
+    rig_nack_send(m, last, 1, 0);
+    fixture_run(f, 2 * FIXTURE_COMMIT_US); /* refused, too */
+    store_memory_fault_full(f->store, false);
+    fixture_settle(f);
+}
+
+Test(shared, what_others_may_get_is_not_sent_any_more)
+{
+    struct fixture *f = fixture_create();
+    f->store_options.read = (struct store_memory_delay){10 * FIXTURE_COMMIT_US, 10 * FIXTURE_COMMIT_US};
+    fixture_start(f);
+    struct peer *p = peer_welcome(f);
+    uint64_t partition = peer_topic(p, "orders", 1);
+    for (long i = 0; i < 4; i++)
+        rig_emit_plain(p, partition, i, 1);
+    fixture_restart(f); /* nothing is cached */
+    struct rig_member *a = rig_join(f, &plain);
+    fixture_settle(f);
+    rig_take(a);
+    cr_assert_eq(a->got_count, 4);
+    refused_while_read(a, a->got, 3, &a->got[1]);
+    rig_take(a);
+    cr_assert_eq(a->got_count, 7, "each of the three once again, and not %zu", a->got_count - 4);
+    const uint64_t order[] = {0, 2, 1};
+    for (size_t i = 0; i < 3; i++) {
+        cr_assert_eq(a->got[4 + i].offset, order[i]);
+        cr_assert_eq(a->got[4 + i].attempt, 1);
+    }
+    struct rig_member *b = rig_join(f, &plain);
+    refused_while_read(a, a->got, 1, &a->got[0]);
+    rig_take(a);
+    rig_take(b);
+    cr_assert_eq(b->got_count, 1);
+    cr_assert_eq(b->got[0].offset, 0);
+    cr_assert_eq(b->got[0].attempt, 1);
+    cr_assert_eq(a->got_count, 7, "it is the other's");
+    cr_assert_eq(rig_ack(a, &a->got[1], 3), 0);
+    cr_assert_eq(rig_ack(b, b->got, 1), 0);
+    p = peer_welcome(f);
+    for (long i = 4; i < 8; i++)
+        rig_emit_plain(p, partition, i, 1);
+    fixture_settle(f);
+    rig_take(a);
+    rig_take(b);
+    cr_assert_eq(a->got_count, 9, "and it goes on");
+    cr_assert_eq(b->got_count, 3);
+    rig_free(a);
+    rig_free(b);
+    fixture_destroy(f);
+}
+
 Test(shared, a_group_does_not_change_its_kind_under_its_members)
 {
     struct stage s = stage_make(1);
