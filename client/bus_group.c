@@ -19,6 +19,7 @@ struct group_copy {
     size_t topic_count;
     struct crier_group_partition *partitions; /* each `member` too */
     uint32_t partition_count;
+    bool shared;
 };
 
 /* ---- copies ---- */
@@ -92,6 +93,7 @@ bool group_keep(struct bus_request *request, const struct crier_group_info *info
     if (!(group = group_add(request)) || !(group->name = text_copy(info->name)))
         return false;
     group->member_count = info->member_count;
+    group->shared = info->shared;
     return topics_add(group, info) && partitions_add(group, info);
 }
 
@@ -112,7 +114,8 @@ static int groups_tell(crier *bus, struct bus_request *request,
                                         .topics = (const char *const *)group->topics,
                                         .topic_count = group->topic_count,
                                         .partition_count = group->partition_count,
-                                        .partitions = group->partitions};
+                                        .partitions = group->partitions,
+                                        .shared = group->shared};
         each(ctx, &info);
     }
     bus_request_free(request);

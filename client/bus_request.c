@@ -104,6 +104,7 @@ static void on_answer(void *ctx, const struct engine_answer *answer)
         if (!schedule_keep(request, &answer->schedules[i]))
             request->code = CRIER_ENOMEM;
     request->schedules_pending = answer->schedules_pending;
+    request->moved = answer->moved;
     if (answer->inspected && request->code == 0 && !inspected_keep(request, answer->inspected))
         request->code = CRIER_ENOMEM;
     if (answer->more)
@@ -157,6 +158,8 @@ static int request_start(crier *bus, struct bus_request *request)
     case BUS_SCHEDULE_LIST:
         return engine_schedule_list(bus->engine, request->name, &request->schedule, request->count_max,
                                     on_answer, request, now);
+    case BUS_REDRIVE:
+        return engine_redrive(bus->engine, request->name, request->limit, on_answer, request, now);
     case BUS_INSPECT:
         return engine_inspect(bus->engine, &request->inspection, on_answer, request, now);
     default:

@@ -18,7 +18,8 @@ enum bus_request_kind {
     BUS_PING,
     BUS_INSPECT,
     BUS_SCHEDULE_CANCEL,
-    BUS_SCHEDULE_LIST
+    BUS_SCHEDULE_LIST,
+    BUS_REDRIVE
 };
 
 struct topic_copy {
@@ -41,6 +42,8 @@ struct bus_request {
     struct crier_inspection inspection;
     crier_schedule schedule; /* CANCEL; LIST: after which */
     uint32_t count_max;
+    uint64_t limit;           /* REDRIVE */
+    uint64_t moved;           /* the same: the answer */
     crier_canceled *canceled; /* nobody waits: this is told, and the request freed; NULL: somebody does */
     void *ctx;                /* for it */
     /* under bus.lock */

@@ -1,8 +1,9 @@
-/* bus_shared.c: crier_ack, crier_nack, crier_extend: on their way to the I/O thread.
+/* bus_shared.c: crier_ack, crier_nack, crier_extend: on their way to the I/O thread; crier_redrive, blocking.
  *
  * Thread:   any; told_run: the I/O thread.
  * Owns:     struct told, until it has run. */
-#include "client/bus_internal.h"
+#include "client/bus_request.h"
+
 #include "client/leased.h"
 #include "client/struct_size.h"
 #include "proto/frame.h"
@@ -74,4 +75,22 @@ int crier_extend(crier *bus, const struct crier_lease *lease, uint32_t lease_ms)
     struct shared_end end = {.kind = FRAME_EXTEND, .lease_ms = lease_ms};
 
     return lease_ms > CRIER_LEASE_MS_MAX ? CRIER_EINVAL : tell(bus, lease, &end);
+}
+
+int crier_redrive(crier *bus, const char *topic, uint64_t limit, uint64_t *ret_moved)
+{
+    struct bus_request *request;
+    int rc;
+
+    if (!bus || !topic)
+        return CRIER_EINVAL;
+    if (!(request = bus_request_make(bus, BUS_REDRIVE, topic)))
+        return CRIER_ENOMEM;
+    request->limit = limit;
+    if ((rc = bus_request_run(bus, request)) < 0)
+        return rc;
+    if (ret_moved)
+        *ret_moved = request->moved;
+    bus_request_free(request);
+    return 0;
 }

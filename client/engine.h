@@ -230,6 +230,7 @@ struct engine_answer {
     const struct crier_schedule_info *schedules;
     size_t schedule_count;
     uint64_t schedules_pending;
+    uint64_t moved; /* REDRIVE */
     bool more;
 };
 typedef void engine_answered(void *ctx, const struct engine_answer *answer);
@@ -265,6 +266,9 @@ int engine_schedule_cancel(struct engine *engine, const crier_schedule *schedule
 /* topic "": all. At most count_max after `after`, page by page (answer.more). */
 int engine_schedule_list(struct engine *engine, const char *topic, const crier_schedule *after,
                          uint32_t count_max, engine_answered *answered, void *ctx, int64_t now_us);
+/* limit 0: all. CRIER_ENOTSUP is answered if the broker is too old. */
+int engine_redrive(struct engine *engine, const char *topic, uint64_t limit, engine_answered *answered,
+                   void *ctx, int64_t now_us);
 int engine_ping(struct engine *engine, engine_answered *answered, void *ctx, int64_t now_us);
 
 /* ---- closing and looking ---- */

@@ -121,6 +121,12 @@ static void handle_groups(struct engine *engine, const ProtobufCMessage *message
     request_groups(engine, (const Wire__Groups *)message);
 }
 
+static void handle_redriven(struct engine *engine, const ProtobufCMessage *message, const struct frame *frame)
+{
+    (void)frame;
+    request_redriven(engine, (const Wire__Redriven *)message);
+}
+
 static void handle_schedules(struct engine *engine, const ProtobufCMessage *message,
                              const struct frame *frame)
 {
@@ -187,6 +193,7 @@ static const struct frame_row {
     {FRAME_ENDED, UP, &wire__ended__descriptor, handle_ended},
     {FRAME_TOPICS, UP, &wire__topics__descriptor, handle_topics},
     {FRAME_GROUPS, UP, &wire__groups__descriptor, handle_groups},
+    {FRAME_REDRIVEN, UP, &wire__redriven__descriptor, handle_redriven},
     {FRAME_SCHEDULES, UP, &wire__schedules__descriptor, handle_schedules},
     {FRAME_INSPECTED, UP, &wire__inspected__descriptor, handle_inspected},
     {FRAME_PING, UP, &wire__ping__descriptor, handle_ping},

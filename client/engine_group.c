@@ -245,7 +245,10 @@ static struct crier_group_partition *partitions_convert(struct engine *engine, c
         partitions[i] = (struct crier_group_partition){.has_position = from->has_position,
                                                        .position = from->position,
                                                        .high_watermark = from->high_watermark,
-                                                       .member = from->owned ? from->member : NULL};
+                                                       .member = from->owned ? from->member : NULL,
+                                                       .done = from->done,
+                                                       .leased = from->leased,
+                                                       .retries = from->retries};
     }
     return partitions;
 }
@@ -265,7 +268,8 @@ static struct crier_group_info *groups_convert(struct engine *engine, const Wire
                                              .topics = (const char *const *)group->topics,
                                              .topic_count = group->n_topics,
                                              .partition_count = (uint32_t)group->n_partitions,
-                                             .partitions = partitions};
+                                             .partitions = partitions,
+                                             .shared = group->kind != WIRE__GROUP_KIND__ORDERED};
     }
     return infos;
 }

@@ -167,6 +167,7 @@ enum request_kind {
     REQUEST_INSPECT,
     REQUEST_SCHEDULE_CANCEL,
     REQUEST_SCHEDULE_LIST,
+    REQUEST_REDRIVE,
     REQUEST_KINDS
 };
 
@@ -199,6 +200,7 @@ struct request {
     struct crier_topic_trim_options trim; /* TRIM; of no name: the clock is right */
     crier_schedule schedule;              /* SCHEDULE_CANCEL; LIST: after which */
     uint32_t count_left;                  /* SCHEDULE_LIST: so many are wanted */
+    uint64_t limit;                       /* REDRIVE */
     struct group_question *group;         /* owned; NULL: none */
     struct emit_topic
         *topic; /* a DESCRIBE for emitting, which creates: emit_topic_answered is told; else NULL */
@@ -483,6 +485,9 @@ void request_sent_answer(struct engine *engine, struct request *request, const s
 void schedule_send_cancel(struct engine *engine, const struct request *request);
 void schedule_send_list(struct engine *engine, const struct request *request);
 void request_schedules(struct engine *engine, const Wire__Schedules *schedules);
+/* ---- engine_redrive.c ---- */
+void redrive_send(struct engine *engine, const struct request *request);
+void request_redriven(struct engine *engine, const Wire__Redriven *redriven);
 /* ---- engine_topic.c ---- */
 Wire__Retention retention_to_wire(const struct crier_retention *retention);
 struct crier_retention retention_from_wire(const Wire__Retention *message); /* NULL: everything is kept */

@@ -206,6 +206,7 @@ static void (*const senders[REQUEST_KINDS])(struct engine *engine, const struct 
     [REQUEST_INSPECT] = inspect_send,
     [REQUEST_SCHEDULE_CANCEL] = schedule_send_cancel,
     [REQUEST_SCHEDULE_LIST] = schedule_send_list,
+    [REQUEST_REDRIVE] = redrive_send,
 };
 
 void request_send(struct engine *engine)
@@ -366,7 +367,7 @@ static bool changes_something(const struct request *request)
     return request->kind == REQUEST_TOPIC_CREATE || request->kind == REQUEST_TOPIC_ALTER ||
            request->kind == REQUEST_TOPIC_DELETE || request->kind == REQUEST_TOPIC_TRIM ||
            request->kind == REQUEST_SCHEDULE_CANCEL || request->kind == REQUEST_GROUP_SEEK ||
-           request->kind == REQUEST_GROUP_DELETE;
+           request->kind == REQUEST_GROUP_DELETE || request->kind == REQUEST_REDRIVE;
 }
 
 void request_disconnected(struct engine *engine)

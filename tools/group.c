@@ -1,4 +1,4 @@
-/* group.c: `crier group list`, `describe`, `seek` and `delete`: where groups stand, and moving them.
+/* group.c: `crier group list`, `describe`, `seek`, `redrive` and `delete`: where groups stand, and moving them.
  *
  * Thread:      main; the blocking calls of libcrier call print_* back on it or on its own thread, while main waits.
  * Happy path:  open -> one request (describe without a topic: one per topic) -> print -> close.
@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 
+#include <crier/shared.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 struct group_options {
     const char *url;
     uint64_t partition; /* UINT64_MAX: all */
+    uint64_t limit;     /* 0: all */
     bool json;
 };
 
@@ -31,6 +33,13 @@ static const struct option_row seek_rows[] = {
     COMMAND_URL_ROW(struct group_options),
     {"partition", 'p', NULL, "N", NULL, "Only this partition, counted from 0. Default: all.", options_uint64,
      offsetof(struct group_options, partition)},
+};
+
+static const struct option_row redrive_rows[] = {
+    COMMAND_URL_ROW(struct group_options),
+    {"limit", 'n', NULL, "N", NULL, "At most so many. Default: all there are now.", options_uint64,
+     offsetof(struct group_options, limit)},
+    {"json", 'j', NULL, NULL, NULL, "Print JSON.", options_flag, offsetof(struct group_options, json)},
 };
 
 static const struct option_row delete_rows[] = {
@@ -64,8 +73,8 @@ static uint64_t partition_lag(const struct crier_group_partition *partition)
 {
     if (!partition->has_position)
         return UINT64_MAX;
-    return partition->high_watermark > partition->position ? partition->high_watermark - partition->position
-                                                           : 0;
+    uint64_t handled = partition->position + partition->done;
+    return partition->high_watermark > handled ? partition->high_watermark - handled : 0;
 }
 
 static void print_row(void *ctx, const struct crier_group_info *info)
@@ -77,6 +86,23 @@ static void print_row(void *ctx, const struct crier_group_info *info)
 static const char *known_count(bool known, uint64_t count, char text[TEXT_SIZE])
 {
     return known ? text_count(count, text) : "-";
+}
+
+/* Of a shared group no member has a partition: what is under way is told instead. */
+static void print_shared(const char *topic, const struct crier_group_info *info)
+{
+    char number[4][TEXT_SIZE];
+
+    printf("\n%s\n%10s  %20s  %20s  %20s  %12s  %8s  %8s\n", topic, "PARTITION", "POSITION", "HIGH WATERMARK",
+           "LAG", "DONE BEHIND", "LEASED", "RETRIES");
+    for (uint32_t i = 0; i < info->partition_count; i++) {
+        const struct crier_group_partition *partition = &info->partitions[i];
+        printf("%10" PRIu32 "  %20s  %20s  %20s  %12s  %8" PRIu32 "  %8" PRIu32 "\n", i,
+               known_count(partition->has_position, partition->position, number[0]),
+               text_count(partition->high_watermark, number[1]),
+               known_count(partition->has_position, partition_lag(partition), number[2]),
+               text_count(partition->done, number[3]), partition->leased, partition->retries);
+    }
 }
 
 static void print_partitions(const char *topic, const struct crier_group_info *info)
@@ -106,12 +132,16 @@ static json_t *partitions_json(const struct crier_group_info *info)
     json_t *partitions = json_array();
     for (uint32_t i = 0; i < info->partition_count; i++) {
         const struct crier_group_partition *partition = &info->partitions[i];
-        json_array_append_new(partitions,
-                              json_pack("{s:o,s:I,s:o,s:s?}", "position",
-                                        count_json(partition->has_position, partition->position),
-                                        "high_watermark", (json_int_t)partition->high_watermark, "lag",
-                                        count_json(partition->has_position, partition_lag(partition)),
-                                        "member", partition->member));
+        json_t *json = json_pack(
+            "{s:o,s:I,s:o,s:s?}", "position", count_json(partition->has_position, partition->position),
+            "high_watermark", (json_int_t)partition->high_watermark, "lag",
+            count_json(partition->has_position, partition_lag(partition)), "member", partition->member);
+        if (info->shared) {
+            json_object_set_new(json, "done", json_integer((json_int_t)partition->done));
+            json_object_set_new(json, "leased", json_integer(partition->leased));
+            json_object_set_new(json, "retries", json_integer(partition->retries));
+        }
+        json_array_append_new(partitions, json);
     }
     return partitions;
 }
@@ -184,6 +214,8 @@ static void tell_topic(void *ctx, const struct crier_group_info *info)
 
     if (description->json != NULL)
         json_object_set_new(description->json, description->topic, partitions_json(info));
+    else if (info->shared)
+        print_shared(description->topic, info);
     else
         print_partitions(description->topic, info);
 }
@@ -312,6 +344,42 @@ static int delete_run(const struct command *command, const char *url, int argc, 
     return command_close(bus, status);
 }
 
+/* ---- redrive ---- */
+
+static int redrive_failed(const char *topic, int rc)
+{
+    if (rc == CRIER_ENOTOPIC)
+        return command_failed("no topic '%s'; see: crier topic list", topic);
+    if (rc == CRIER_EBUSY)
+        return command_failed("dead letters of '%s' are going back already", topic);
+    if (rc == CRIER_ETIMEDOUT)
+        return command_failed("no answer in time; dead letters of '%s' may still be going back", topic);
+    return command_failed("cannot redrive '%s': %s; some may have gone back", topic, crier_strerror(rc));
+}
+
+static int redrive_run(const struct command *command, const char *url, int argc, char **argv)
+{
+    struct group_options options = {.url = url};
+    uint64_t moved = 0;
+    crier *bus;
+    int rc, status;
+    char **arguments = take_arguments(command, argc, argv, 1, 1, &options, &status);
+
+    if (arguments == NULL || (status = open_bus(&options, &bus)) != STATUS_DONE)
+        return status;
+    rc = crier_redrive(bus, arguments[0], options.limit, &moved);
+    if (rc < 0) {
+        status = redrive_failed(arguments[0], rc);
+    } else if (options.json) {
+        json_t *json = json_pack("{s:s,s:I}", "topic", arguments[0], "moved", (json_int_t)moved);
+        print_json(json);
+        json_decref(json);
+    } else {
+        printf("%" PRIu64 " dead letter%s back in %s\n", moved, moved == 1 ? " is" : "s are", arguments[0]);
+    }
+    return command_close(bus, status);
+}
+
 const struct command group_list_command = {
     .name = "group list",
     .arguments = "",
@@ -330,7 +398,9 @@ const struct command group_describe_command = {
     .arguments = "GROUP [TOPIC]",
     .summary = "Show where a group stands and who has what",
     .text = "Shows, for each partition of a topic (or of all the group's topics), the group's\n"
-            "position, how many events it is behind (lag), and whose the partition is now.\n"
+            "position, how many events it is behind (lag), and whose the partition is now. Of\n"
+            "a shared group: how many events behind its position are done, how many are\n"
+            "leased to members now, and how many have failed and come again (retries).\n"
             "\n"
             "Examples:\n"
             "  crier group describe billing\n"
@@ -355,6 +425,23 @@ const struct command group_seek_command = {
     .rows = seek_rows,
     .row_count = ARRAY_SIZE(seek_rows),
     .run = seek_run,
+};
+
+const struct command group_redrive_command = {
+    .name = "group redrive",
+    .arguments = "TOPIC",
+    .summary = "Send a topic's dead letters back to it",
+    .text = "Sends what shared groups gave up, the dead letters of a topic, back to it, as\n"
+            "new events at its end: every group hears them again. See them first in\n"
+            "$dead.TOPIC.\n"
+            "\n"
+            "Examples:\n"
+            "  crier peek '$dead.payments' --format '%h %v'     which, and why\n"
+            "  crier group redrive payments --limit 1           try one\n"
+            "  crier group redrive payments --json | jq .moved",
+    .rows = redrive_rows,
+    .row_count = ARRAY_SIZE(redrive_rows),
+    .run = redrive_run,
 };
 
 const struct command group_delete_command = {

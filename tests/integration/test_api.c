@@ -5,6 +5,7 @@
 #include "crier/pool.h"
 #include "crier/request.h"
 #include "crier/schedule.h"
+#include "crier/shared.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -122,6 +123,10 @@ Test(api, null_is_refused_everywhere)
     cr_expect_eq(crier_group_seek(NULL, "g", "t", NULL), CRIER_EINVAL);
     cr_expect_eq(crier_group_seek(bus, NULL, "t", NULL), CRIER_EINVAL);
     cr_expect_eq(crier_group_seek(bus, "g", NULL, NULL), CRIER_EINVAL);
+    cr_expect_eq(crier_redrive(NULL, "t", 0, NULL), CRIER_EINVAL);
+    cr_expect_eq(crier_redrive(bus, NULL, 0, NULL), CRIER_EINVAL);
+    cr_expect_eq(crier_redrive(bus, "", 0, NULL), CRIER_EINVAL);
+    cr_expect_eq(crier_redrive(bus, "nothing", 0, NULL), CRIER_ENOTOPIC);
     cr_expect_eq(crier_group_delete(NULL, "g"), CRIER_EINVAL);
     cr_expect_eq(crier_group_delete(bus, NULL), CRIER_EINVAL);
     cr_expect_eq(crier_event_header(NULL, 0, &header), CRIER_EINVAL);

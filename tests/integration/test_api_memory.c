@@ -9,6 +9,7 @@
 #include "crier/crier.h"
 #include "crier/request.h"
 #include "crier/schedule.h"
+#include "crier/shared.h"
 
 #include <criterion/criterion.h>
 
@@ -172,6 +173,9 @@ static void ask(struct life *life)
         expect_sane(rc, "cancel");
     expect_sane(crier_schedule_list(life->bus, NULL, on_schedule, life, NULL), "schedules");
     expect_sane(crier_group_seek(life->bus, "idle", "t", NULL), "seek");
+    rc = crier_redrive(life->bus, "t", 0, NULL);
+    if (rc != CRIER_ENOTOPIC) /* nor was the topic made, then */
+        expect_sane(rc, "redrive");
     rc = crier_group_describe(life->bus, "idle", "t", on_group, life);
     if (rc != CRIER_EINVAL) /* the seek that would have made it has failed */
         expect_sane(rc, "group");

@@ -4,7 +4,9 @@
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct broker *broker;
@@ -86,4 +88,65 @@ Test(tools_shared, what_has_failed_as_often_as_the_topic_says_is_a_dead_letter_w
     cr_assert(strstr(output, " a\n") != NULL, "%s", output);
     process_destroy(dead);
     process_destroy(on);
+}
+
+/* What a command that is to succeed prints; the caller frees it. */
+static char *said(struct process *process)
+{
+    cr_assert(eq(int, process_wait(process), 0), "%s", process_errors(process));
+    char *text = strdup(process_output(process, NULL));
+    cr_assert(text != NULL);
+    process_destroy(process);
+    return text;
+}
+
+static void expect_said(struct process *process, const char *expected)
+{
+    char *text = said(process);
+    cr_assert(strstr(text, expected) != NULL, "%s", text);
+    free(text);
+}
+
+Test(tools_shared, dead_letters_go_back_and_a_description_tells_what_is_under_way)
+{
+    expect_said(crier_start(url, "topic", "create", "jobs", "--retry-delay", "1h", "--retry-delay-max", "1h",
+                            "--deliveries", "1", NULL),
+                "");
+    emit("a\nb\nc\n");
+    struct process *on = crier_start(url, "on", "jobs", "--group", "pay", "--shared", "--from", "earliest",
+                                     "--exec", "read v; test $v = b", NULL);
+    expect_said(
+        crier_start(url, "on", "$dead.jobs", "--from", "earliest", "--count", "2", "--format", "%v", NULL),
+        "a\nc\n");
+    process_signal(on, SIGTERM);
+    process_end(on);
+    expect_said(crier_start(url, "group", "redrive", "jobs", "--limit", "1", NULL),
+                "1 dead letter is back in jobs\n");
+    expect_said(crier_start(url, "group", "redrive", "jobs", "--json", NULL), "\"moved\": 1");
+    expect_said(crier_start(url, "group", "redrive", "jobs", NULL), "0 dead letters are back in jobs\n");
+    /* the same events, once more, at the end */
+    expect_said(crier_start(url, "on", "jobs", "--from", "3", "--count", "2", NULL), "a\nc\n");
+    expect_said(crier_start(url, "group", "describe", "pay", "jobs", NULL), "RETRIES");
+    expect_said(crier_start(url, "group", "describe", "pay", "jobs", "--json", NULL), "\"retries\": 0");
+    struct process *none = crier_start(url, "group", "redrive", "nothing", NULL);
+    cr_assert(eq(int, process_wait(none), 1));
+    cr_assert(strstr(process_errors(none), "no topic 'nothing'") != NULL, "%s", process_errors(none));
+    process_destroy(none);
+}
+
+Test(tools_shared, what_has_failed_and_waits_is_described_as_a_retry)
+{
+    expect_said(
+        crier_start(url, "topic", "create", "jobs", "--retry-delay", "1h", "--retry-delay-max", "1h", NULL),
+        "");
+    emit("a\nb\n");
+    struct process *on = crier_start(url, "on", "jobs", "--group", "pay", "--shared", "--from", "earliest",
+                                     "--count", "1", "--exec", "read v; test $v = b", NULL);
+    free(said(on));
+    char *text = said(crier_start(url, "group", "describe", "pay", "jobs", "--json", NULL));
+    cr_assert(strstr(text, "\"done\": 1") != NULL, "%s", text);
+    cr_assert(strstr(text, "\"leased\": 0") != NULL, "%s", text);
+    cr_assert(strstr(text, "\"retries\": 1") != NULL, "%s", text);
+    cr_assert(strstr(text, "\"lag\": 1") != NULL, "%s", text);
+    free(text);
 }

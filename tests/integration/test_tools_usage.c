@@ -80,6 +80,7 @@ Test(usage, every_command_helps_with_examples)
     expect_help(crier_start(NULL, "group", "list", "--help", NULL), "usage: crier group list");
     expect_help(crier_start(NULL, "group", "describe", "--help", NULL), "usage: crier group describe");
     expect_help(crier_start(NULL, "group", "seek", "--help", NULL), "usage: crier group seek");
+    expect_help(crier_start(NULL, "group", "redrive", "--help", NULL), "usage: crier group redrive");
     expect_help(crier_start(NULL, "group", "delete", "--help", NULL), "usage: crier group delete");
     expect_help(crier_start(NULL, "scheduled", "list", "--help", NULL), "usage: crier scheduled list");
     expect_help(crier_start(NULL, "scheduled", "cancel", "--help", NULL), "usage: crier scheduled cancel");

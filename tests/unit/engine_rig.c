@@ -175,6 +175,7 @@ static const ProtobufCMessageDescriptor *type_of(uint8_t kind)
         [FRAME_ACK] = &wire__ack__descriptor,
         [FRAME_NACK] = &wire__nack__descriptor,
         [FRAME_EXTEND] = &wire__extend__descriptor,
+        [FRAME_REDRIVE] = &wire__redrive__descriptor,
         [FRAME_RELEASE] = &wire__release__descriptor,
         [FRAME_GROUP_LIST] = &wire__group_list__descriptor,
         [FRAME_GROUP_DESCRIBE] = &wire__group_describe__descriptor,

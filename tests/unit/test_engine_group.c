@@ -1,6 +1,8 @@
 /* test_engine_group.c: questions about groups and their one answer. */
 #include "tests/unit/engine_rig.h"
 
+#include "client/engine_internal.h"
+
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -214,7 +216,7 @@ Test(engine_group, a_seek_nobody_answers_times_out_and_leaves_nothing_behind)
 Test(engine_group, what_changes_something_is_not_asked_twice)
 {
     struct rig rig;
-    struct answers answers, deleted = {0}, listed = {0};
+    struct answers answers, deleted = {0}, redriven = {0}, listed = {0};
     ready(&rig);
     seek(&rig, &answers, -1);
     struct sent sent = rig_expect(&rig, FRAME_LISTEN);
@@ -223,15 +225,18 @@ Test(engine_group, what_changes_something_is_not_asked_twice)
     sent = rig_expect(&rig, FRAME_LISTEN);
     probe_answer(&rig, &sent);
     cr_assert_eq(engine_group_delete(rig.engine, "g", on_answer, &deleted, rig.now), 0);
+    cr_assert_eq(engine_redrive(rig.engine, "t", 3, on_answer, &redriven, rig.now), 0);
     cr_assert_eq(engine_group_list(rig.engine, on_answer, &listed, rig.now), 0);
     rig_turn(&rig);
     rig_expect(&rig, FRAME_UNLISTEN);
     rig_expect(&rig, FRAME_GROUP_SEEK);
     rig_expect(&rig, FRAME_GROUP_DELETE);
+    rig_expect(&rig, FRAME_REDRIVE);
     rig_expect(&rig, FRAME_GROUP_LIST);
     rig_cut(&rig);
     cr_assert_eq(answers.code, CRIER_EUNKNOWN);
     cr_assert_eq(deleted.code, CRIER_EUNKNOWN);
+    cr_assert_eq(redriven.code, CRIER_EUNKNOWN);
     cr_assert_eq(listed.count, 0);
     rig_reconnect(&rig, 1 << 20);
     rig_expect(&rig, FRAME_GROUP_LIST);
@@ -280,5 +285,20 @@ Test(engine_group, names_that_cannot_be_are_refused)
                  CRIER_EINVAL);
     cr_assert(engine_is_settled(rig.engine));
     cr_assert_eq(answers.count, 0);
+    rig_finish(&rig);
+}
+
+Test(engine_group, a_broker_that_knows_no_shared_groups_is_not_asked_for_its_dead_letters)
+{
+    struct rig rig;
+    struct answers answers = {0};
+    ready(&rig);
+    rig.engine->feature_level = 1;
+    cr_assert_eq(engine_redrive(rig.engine, "t", 0, on_answer, &answers, rig.now), 0);
+    rig_turn(&rig);
+    cr_assert_eq(answers.count, 1);
+    cr_assert_eq(answers.code, CRIER_ENOTSUP);
+    cr_assert(rig_sent_nothing(&rig));
+    cr_assert(engine_is_settled(rig.engine));
     rig_finish(&rig);
 }

@@ -509,6 +509,9 @@ struct crier_group_partition {
     uint64_t position;       /* everything below it is handled; only with has_position */
     uint64_t high_watermark; /* the offset of the next event */
     const char *member;      /* the name of the bus that has it now, "": it has none; NULL: nobody */
+    uint64_t done;           /* a shared group's: events at or above `position` that are done */
+    uint32_t leased;         /* the same: with members now */
+    uint32_t retries;        /* the same: failed, and to be delivered again */
 };
 
 /* What a group is. Borrowed, with everything it points to. */
@@ -519,6 +522,7 @@ struct crier_group_info {
     size_t topic_count;                             /* of topics */
     uint32_t partition_count;                       /* of the topic that was asked for; 0: none was */
     const struct crier_group_partition *partitions; /* partition_count of them */
+    bool shared;                                    /* its events are settled one by one: crier/shared.h */
 };
 
 /* Where a group is to go. From crier_group_seek_options_default(). */

@@ -108,6 +108,13 @@ CRIER_API int crier_nack(crier *bus, const struct crier_lease *lease,
 /** The lease runs for lease_ms from now on (0: the listener's). As crier_ack; nothing of it is stored. */
 CRIER_API int crier_extend(crier *bus, const struct crier_lease *lease, uint32_t lease_ms);
 
+/** Dead letters of a topic go back to it, durably, as new events at its end, for every group; they are dead letters no more.
+ *  limit: at most so many, oldest first in each partition; 0: all there are now. *ret_moved (NULL: not wanted): so many did, on
+ *  success; with an error some may have. 0, CRIER_ENOTOPIC, CRIER_EBUSY (one is under way for this topic), CRIER_EFULL,
+ *  CRIER_ETIMEDOUT (it goes on at the broker), CRIER_EUNKNOWN (the connection was lost before the answer), CRIER_ENOTSUP (local:,
+ *  or an older broker), ... Blocking. */
+CRIER_API int crier_redrive(crier *bus, const char *topic, uint64_t limit, uint64_t *ret_moved);
+
 #ifdef __cplusplus
 }
 #endif
