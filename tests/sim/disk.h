@@ -8,6 +8,7 @@
 #define CRIER_SIM_DISK_H
 
 #include "broker/core/core.h"
+#include "proto/batch.h"
 #include "storage/store_memory.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/trace.h"
@@ -82,6 +83,8 @@ unsigned disk_inspect_answer(struct disk *disk); /* one of them; returns how man
 uint8_t disk_file_byte(uint64_t position);       /* of any file */
 
 /* disk_note.c. */
+/* The events of a part of the log, which is right; for batch_iterator_finish(). Memory for it never fails. */
+void disk_events(const struct entry_part *part, struct batch_iterator *ret_iterator);
 void disk_note(struct disk *disk, const struct entry_part *parts, uint32_t part_count,
                int64_t append_time_us);
 

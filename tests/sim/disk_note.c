@@ -125,14 +125,26 @@ static void note_trim(struct disk *disk, const struct entry_part *part)
 
 #define UNCOMPRESSED_MAX (16u << 20)
 
+/* In crier_sim_failures only; elsewhere nothing fails on purpose. */
+long allocation_suspend(void) __attribute__((weak));
+void allocation_resume(long suspended) __attribute__((weak));
+
+void disk_events(const struct entry_part *part, struct batch_iterator *ret_iterator)
+{
+    long suspended = allocation_suspend ? allocation_suspend() : 0;
+    int rc = batch_iterator_init(ret_iterator, part->payload.data, part->payload.size, UNCOMPRESSED_MAX);
+    CHECK(rc == 0);
+    if (allocation_resume)
+        allocation_resume(suspended);
+}
+
 /* What a later trim takes away from the readers of the truth the checker still knows from here. */
 static void note_events(struct disk *disk, const struct disk_partition *partition,
                         const struct entry_part *part)
 {
     struct batch_iterator iterator;
     struct batch_record record;
-    int rc = batch_iterator_init(&iterator, part->payload.data, part->payload.size, UNCOMPRESSED_MAX);
-    CHECK(rc == 0);
+    disk_events(part, &iterator);
     while (batch_iterator_next(&iterator, &record) == 1)
         history_stored(disk->history, partition->topic, partition->place, (uint64_t)record.offset,
                        record.value.data, record.value.size);

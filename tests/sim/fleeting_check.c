@@ -19,9 +19,8 @@ enum { /* docs/disk-format.md */
        COMMAND_DELETE_TOPIC = 10
 };
 
-#define UNCOMPRESSED_MAX (16u << 20)
-#define SETTINGS_KEPT    6
-#define IN_FLIGHT_MAX    64 /* entries: what was decided so long before a change of settings is long durable */
+#define SETTINGS_KEPT 6
+#define IN_FLIGHT_MAX 64 /* entries: what was decided so long before a change of settings is long durable */
 
 struct batch_kept {
     uint64_t base_offset;
@@ -229,8 +228,7 @@ static void stored(struct log_check *check, const struct disk_part *at)
         (struct batch_kept){at->part->base_offset, at->part->payload.size, at->append_time_us};
     struct batch_iterator iterator;
     struct batch_record record;
-    int rc = batch_iterator_init(&iterator, at->part->payload.data, at->part->payload.size, UNCOMPRESSED_MAX);
-    CHECK(rc == 0);
+    disk_events(at->part, &iterator);
     while (batch_iterator_next(&iterator, &record) == 1)
         event_stored(check, in, log, &record);
     batch_iterator_finish(&iterator);

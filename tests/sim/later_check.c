@@ -17,10 +17,9 @@ enum { /* docs/disk-format.md */
        COMMAND_CANCELED = 17
 };
 
-#define UNCOMPRESSED_MAX (16u << 20)
-#define CLASS_BITS       5
-#define CLASSES          24
-#define STAMP_US         INT64_C(60000000) /* from the decision about an entry to its stamp, with a slow disk */
+#define CLASS_BITS 5
+#define CLASSES    24
+#define STAMP_US   INT64_C(60000000) /* from the decision about an entry to its stamp, with a slow disk */
 
 enum role { ROLE_NONE, ROLE_TOPIC, ROLE_SCHEDULED };
 
@@ -98,8 +97,7 @@ static void data(struct later_check *check, const struct disk_part *at)
     struct partition_role role = check->partitions[at->part->partition];
     if (role.role == ROLE_NONE)
         return;
-    CHECK(batch_iterator_init(&iterator, at->part->payload.data, at->part->payload.size, UNCOMPRESSED_MAX) ==
-          0);
+    disk_events(at->part, &iterator);
     for (uint64_t i = 0; batch_iterator_next(&iterator, &record) == 1; i++) {
         uint32_t event = later_value_find(check->later, record.value.data, record.value.size);
         if (event == HISTORY_NONE) {

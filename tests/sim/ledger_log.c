@@ -1,4 +1,5 @@
 /* ledger_log.c: what the log says about shared groups, entry by entry, in the moment it is durable. See ledger.h. */
+#include "tests/sim/disk.h"
 #include "tests/sim/ledger.h"
 
 #include "base/check.h"
@@ -17,8 +18,7 @@ enum { /* docs/disk-format.md */
        COMMAND_SHARED_PROGRESS = 11
 };
 
-#define UNCOMPRESSED_MAX (16u << 20)
-#define DELIVERIES       5u /* unless the topic says otherwise */
+#define DELIVERIES 5u /* unless the topic says otherwise */
 
 static void *grow(void *array, size_t count, size_t *capacity, size_t element)
 {
@@ -191,8 +191,7 @@ static void data(struct ledger *ledger, const struct entry_part *part)
         return;
     struct batch_iterator iterator;
     struct batch_record record;
-    int rc = batch_iterator_init(&iterator, part->payload.data, part->payload.size, UNCOMPRESSED_MAX);
-    CHECK(rc == 0);
+    disk_events(part, &iterator);
     while (batch_iterator_next(&iterator, &record) == 1) {
         if (partition->kind == LEDGER_QUEUE)
             queued(ledger, part->partition, &record);

@@ -45,6 +45,18 @@ void allocation_never_fail(void)
     allocation.until_failure = -1;
 }
 
+long allocation_suspend(void)
+{
+    long until_failure = allocation.until_failure;
+    allocation.until_failure = -1;
+    return until_failure;
+}
+
+void allocation_resume(long suspended)
+{
+    allocation.until_failure = suspended;
+}
+
 bool allocation_failed(void)
 {
     return allocation.until_failure < 0;

@@ -15,6 +15,9 @@ void allocation_fail_after(unsigned skip);
 /* That one, and every one after it. */
 void allocation_fail_from(unsigned skip);
 void allocation_never_fail(void);
+/* None fails until what the first returns is given to the second. */
+long allocation_suspend(void);
+void allocation_resume(long suspended);
 /* Since allocation_fail_after(): it came to that. */
 bool allocation_failed(void);
 /* Allocations asked for since the program's start, failed ones included. */
