@@ -191,6 +191,8 @@ static void welcome(struct sharer *sharer, const Wire__Welcome *message)
     if (session_us < sharer->ping_us)
         sharer->ping_us = session_us;
     sharer->ping_at_us = sharer->sim->now_us + sharer->ping_us;
+    if (message->grant)
+        sharer_credit_return(sharer, message->grant); /* it emits nothing: others need that */
     sharer_topic(sharer, sim_chance(sharer->sim, 700));
     sharer_listen(sharer);
 }

@@ -48,6 +48,7 @@ void sharer_topic(struct sharer *sharer, bool create);
 void sharer_redrive(struct sharer *sharer);
 /* With what it has in hand, if it remembers. */
 void sharer_listen(struct sharer *sharer);
+void sharer_credit_return(struct sharer *sharer, uint64_t bytes);
 /* ACK, NACK or EXTEND of so many events, at most LEASES_A_FRAME. */
 void sharer_settle(struct sharer *sharer, enum frame_kind kind, const struct hand *hands, size_t count);
 

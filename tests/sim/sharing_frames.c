@@ -87,6 +87,13 @@ static size_t leases_make(const struct hand *hands, size_t count, Wire__Lease *l
     return count;
 }
 
+void sharer_credit_return(struct sharer *sharer, uint64_t bytes)
+{
+    Wire__CreditReturn message = WIRE__CREDIT_RETURN__INIT;
+    message.bytes = bytes;
+    sharer_send(sharer, FRAME_CREDIT_RETURN, &message.base);
+}
+
 void sharer_listen(struct sharer *sharer)
 {
     char topic[8], group[8];
