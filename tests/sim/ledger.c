@@ -334,7 +334,7 @@ static void lease(struct ledger *ledger, const struct ledger_member *member, uin
         trace_add(ledger->trace, TRACE_SHARED_STALE, partition, offset, attempt);
         return;
     }
-    if (state->done && now_us - state->done_us <= READING_US) { /* it was on its way when it was done */
+    if (state->done && now_us - state->done_us <= UNDERWAY_US) { /* it was on its way when it was done */
         trace_add(ledger->trace, TRACE_SHARED_STALE, partition, offset, attempt);
         return;
     }
