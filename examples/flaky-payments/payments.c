@@ -47,8 +47,8 @@ static void ledger_add(const char *path, const struct payment *payment)
         err(1, "%s", path);
     while (!made && fscanf(ledger, "%u", &id) == 1)
         made = id == payment->id;
-    if (!made)
-        fprintf(ledger, "%u\n", payment->id); /* one write, when it is closed: whole, or not there */
+    if (!made && fseek(ledger, 0, SEEK_END) == 0) /* a stream turns from reading to writing by that */
+        fprintf(ledger, "%u\n", payment->id);     /* one write, when it is closed: whole, or not there */
     if (fclose(ledger) != 0)
         err(1, "%s", path);
 }
