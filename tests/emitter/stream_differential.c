@@ -24,6 +24,7 @@
 /* ---- running one ---- */
 
 struct run {
+    struct run *before; /* kept until the bus is closed: a future of it may be settled only then */
     const struct script *script;
     crier *bus;
     FILE *trace;
@@ -464,12 +465,13 @@ static void streamer_open(struct run *run, unsigned index)
             abort();
 }
 
-static void script_run(crier *bus, const struct script *script, FILE *trace)
+static struct run *script_run(crier *bus, const struct script *script, FILE *trace, struct run *before)
 {
     struct run *run = calloc(1, sizeof(*run));
 
     if (!run)
         abort();
+    run->before = before;
     run->script = script;
     run->bus = bus;
     run->trace = trace;
@@ -489,7 +491,8 @@ static void script_run(crier *bus, const struct script *script, FILE *trace)
     for (unsigned i = 0; i < STREAMS; i++)
         crier_stream_release(run->streams[i].stream);
     crier_process(bus);
-    free(run);
+    run->words = TRACE_MAX; /* it says no more */
+    return run;
 }
 
 /* ---- Node's side ---- */
@@ -533,6 +536,7 @@ int main(int argc, char **argv)
     unsigned compared = 0;
     struct script script;
     FILE *file, *ours, *nodes;
+    struct run *last = NULL;
     crier *bus;
 
     for (int c; (c = getopt_long(argc, argv, "", rows, NULL)) != -1;) {
@@ -555,9 +559,13 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < scripts; i++) {
         script_make(&script, seed + i);
         script_print(file, &script);
-        script_run(bus, &script, ours);
+        last = script_run(bus, &script, ours, last);
     }
     crier_close(bus);
+    for (struct run *before; last; last = before) {
+        before = last->before;
+        free(last);
+    }
     fclose(file);
     rewind(ours);
     snprintf(nodes_path, sizeof(nodes_path), "%s/nodes", folder);
