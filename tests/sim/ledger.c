@@ -405,6 +405,8 @@ static void settled(struct ledger *ledger, const struct ledger_request *request,
                    "group h%u: attempt %u of partition %llu offset %llu counts, and %u is out",
                    request->group, event->attempt, p, o, state->attempt);
     if (request->kind == FRAME_EXTEND && state->tap && state->attempt == event->attempt) {
+        state->tap =
+            request->tap; /* of an ACK that was refused nobody is left: whoever asks for more time has it */
         state->until_us = request->extended_until_us;
         state->since_us = request->extended_until_us - request->lease_us;
         state->lease_us = request->lease_us;
