@@ -162,7 +162,8 @@ void shared_encode(struct shard *shard, struct shard_entry *entry)
     }
 }
 
-/* Others may get it at the same attempt: if it has been leased to the member once more and is not sent yet, it must not be. */
+/* Nobody's name is on it any more, and others may get it at the same attempt: if it has been leased to the member once more and is
+ * not sent yet, it must not be. */
 static void holder_tell(struct shard *shard, const struct item *item)
 {
     const struct member *member = item->holder ? member_find(shard, item->holder) : NULL;
@@ -189,12 +190,13 @@ static void mark_set_back(struct shard *shard, const struct shared_mark *mark)
     }
     bool done_leased = item->was_leased && item->outcome == ITEM_DONE;
     item_close(shard, item);
+    if (!item->dead)
+        holder_tell(shard, item);
     if (done_leased) {
         item_orphan(shard, item, INT64_MAX);
     } else if (item->dead) {
         item_wait(shard, item, shard->mono_us + 1000000); /* its dead letter is tried again */
     } else {
-        holder_tell(shard, item);
         item_open(shard, item);
         shared_stir_position(shard, mark->shared->position);
     }

@@ -388,6 +388,35 @@ Test(shared, what_others_may_get_is_not_sent_any_more)
     fixture_destroy(f);
 }
 
+/* Found by the simulator: the member had one event more in flight than it wanted. */
+Test(shared, what_is_said_to_be_done_is_not_sent_again_although_the_disk_is_full)
+{
+    struct fixture *f = fixture_create();
+    f->store_options.read = (struct store_memory_delay){10 * FIXTURE_COMMIT_US, 10 * FIXTURE_COMMIT_US};
+    fixture_start(f);
+    struct peer *p = peer_welcome(f);
+    uint64_t partition = peer_topic(p, "orders", 1);
+    rig_emit_plain(p, partition, 0, 1);
+    rig_emit_plain(p, partition, 1, 1);
+    fixture_restart(f); /* nothing is cached */
+    struct rig_member *a = rig_join(f, &plain);
+    fixture_settle(f);
+    rig_take(a);
+    cr_assert_eq(a->got_count, 2);
+    store_memory_fault_full(f->store, true);
+    rig_nack_send(a, a->got, 1, 0);
+    fixture_run(f, 2 * FIXTURE_COMMIT_US); /* refused, leased to it again, and being read */
+    rig_ack_send(a, a->got, 1);
+    fixture_run(f, 2 * FIXTURE_COMMIT_US); /* refused, too */
+    store_memory_fault_full(f->store, false);
+    fixture_run(f, 50 * FIXTURE_COMMIT_US);
+    rig_take(a);
+    cr_assert_eq(a->got_count, 2, "it has said that it is done");
+    cr_assert_eq(rig_ack(a, a->got, 2), 0, "and may say so again");
+    rig_free(a);
+    fixture_destroy(f);
+}
+
 Test(shared, a_group_does_not_change_its_kind_under_its_members)
 {
     struct stage s = stage_make(1);
