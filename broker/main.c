@@ -3,8 +3,8 @@
  * Exit status: 0 stopped as asked, 1 failed (one clear sentence on standard error), 2 wrong use. A second SIGTERM or
  * SIGINT exits at once, as after a crash, and so does closing that takes too long; the next start recovers. */
 #include "base/shutdown_hooks.h"
+#include "broker/allocator.h"
 #include "broker/broker.h"
-#include "broker/heap.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -134,7 +134,7 @@ static int serve(struct crierd *crierd)
                                      .log = crierd->log,
                                      .control_fd = crierd->shutdown.fd,
                                      .control = on_signals,
-                                     .expect_memory = heap_expect,
+                                     .expect_memory = allocator_expect,
                                      .ctx = crierd};
     if (broker_open(&options, &broker, error, sizeof(error)) < 0) {
         if (error[0] != '\0')
@@ -160,7 +160,7 @@ static void descriptors_setup(void)
 static int run(struct crierd *crierd)
 {
     const struct config *config = crierd->config;
-    heap_setup();
+    allocator_setup();
     descriptors_setup();
     int rc = shutdown_open(&crierd->shutdown, true);
     if (rc < 0) {

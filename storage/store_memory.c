@@ -227,8 +227,8 @@ static int memory_range(struct store *base, struct store_range *range)
 {
     struct store_memory *store = store_memory_self(base);
     int rc = begin_read(store, &range->node, TAG_RANGE, false);
-    if (rc == 0 &&
-        random_below(&store->random, 2)) { /* the earliest moment there is; else it will be the latest */
+    /* the earliest moment there is; else it will be the latest */
+    if (rc == 0 && random_below(&store->random, 2)) {
         struct pending_read *pending = &store->reads[store->read_count - 1];
         memory_disk_range(&store->disk, range);
         pending->taken = true;

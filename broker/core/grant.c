@@ -124,8 +124,8 @@ bool grant_use(struct core_connection *connection, size_t bytes)
 void grant_grow(struct core_connection *connection, size_t bytes)
 {
     struct grant *grant = &connection->grant;
-    if (connection
-            ->slowed) { /* as much in flight as half before: a quota takes what was granted already, too */
+    /* as much in flight as half before: a quota takes what was granted already, too */
+    if (connection->slowed) {
         grant->window = grant->window / 2 < GRANT_INITIAL ? GRANT_INITIAL : grant->window / 2;
         return;
     }

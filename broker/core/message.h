@@ -89,8 +89,8 @@ struct position {
 
 #define TOPIC_ID_SIZE  16
 #define TOPIC_NAME_MAX 255
-#define PARTITION_IDS_MAX                                                                                    \
-    (UINT64_C(1) << 26)           /* given out in a shard's life; one that is gone costs a pointer */
+/* Ids that are given out in a shard's life; one that is gone costs a pointer. */
+#define PARTITION_IDS_MAX    (UINT64_C(1) << 26)
 #define TOPIC_PARTITIONS_MAX 1024 /* a description of it fits a frame's header */
 #define GROUP_NAME_MAX       255
 

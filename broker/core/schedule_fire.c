@@ -147,8 +147,8 @@ static size_t gather(struct shard *shard, struct schedule **list, size_t count_m
         list[count++] = schedule_of(next);
         bytes += schedule_of(next)->size;
     }
-    for (size_t i = 0; i < count;
-         i++) /* they are WAITING until a request takes them; there is room for them */
+    /* they are WAITING until a request takes them; there is room for them */
+    for (size_t i = 0; i < count; i++)
         heap_add(&schedules->waiting, &list[i]->timer);
     qsort(list, count, sizeof(list[0]), by_place);
     return count;

@@ -11,6 +11,6 @@ if(TARGET broker_core AND TARGET storage)
 endif()
 
 if(TARGET broker)
-  crier_test(test_broker_heap ${CMAKE_CURRENT_LIST_DIR}/test_broker_heap.c ${CMAKE_SOURCE_DIR}/broker/heap.c PLAIN LABELS unit)
+  crier_test(test_broker_allocator ${CMAKE_CURRENT_LIST_DIR}/test_broker_allocator.c ${CMAKE_SOURCE_DIR}/broker/allocator.c PLAIN LABELS unit)
   crier_test(test_turn_time ${CMAKE_CURRENT_LIST_DIR}/test_turn_time.c LIBS broker LABELS unit)
 endif()

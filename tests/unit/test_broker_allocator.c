@@ -1,7 +1,7 @@
-/* test_broker_heap.c: what is expected fits the heap without growing it again, and what was not needed goes back.
+/* test_broker_allocator.c: what is expected fits the heap without growing it again, and what was not needed goes back.
  *
  * A plain program: its heap is malloc's alone. */
-#include "broker/heap.h"
+#include "broker/allocator.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,16 +37,16 @@ static void free_all(void)
 
 int main(void)
 {
-    heap_setup();
-    heap_expect(HEAP_LARGE - 1); /* too little to do anything about */
+    allocator_setup();
+    allocator_expect(ALLOCATOR_LARGE - 1); /* too little to do anything about */
     REQUIRE((pieces[0] = malloc(PIECE_SIZE)));
     free(pieces[0]);
     const char *small = sbrk(0);
-    heap_expect((uint64_t)PIECES * (PIECE_SIZE + 64));
+    allocator_expect((uint64_t)PIECES * (PIECE_SIZE + 64));
     const char *large = sbrk(0);
     allocate_all();
     REQUIRE(sbrk(0) == large);
-    heap_expect(0);
+    allocator_expect(0);
     free_all();
     const char *rest = sbrk(0);
     REQUIRE(rest - small <= 8 << 20);

@@ -1,9 +1,9 @@
-/* heap.c: see heap.h.
+/* allocator.c: see allocator.h.
  *
  * A start with 100,000 topics makes as many objects of some hundred bytes as fit 80 MB. In pages of 4 KiB a third of its time was
  * page faults and misses of the TLB (docs/decisions/0021). Only the part that is about to be filled is asked for: for a small state
  * large pages would be waste, and the kernel may refuse them all the same. */
-#include "broker/heap.h"
+#include "broker/allocator.h"
 
 #include <malloc.h>
 #include <stdlib.h>
@@ -18,16 +18,16 @@
 
 /* Batches come and go in sizes around 256 KiB: kept on the heap they are reused, and a free top is given back. LMDB's
  * dirty lists are larger and hardly touched: mapped, they cost nothing. */
-void heap_setup(void)
+void allocator_setup(void)
 {
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
     mallopt(M_TRIM_THRESHOLD, 4 << 20);
     mallopt(M_ARENA_MAX, 2);
 }
 
-void heap_expect(uint64_t bytes)
+void allocator_expect(uint64_t bytes)
 {
-    if (bytes < HEAP_LARGE) {
+    if (bytes < ALLOCATOR_LARGE) {
         mallopt(M_TOP_PAD, TOP_PAD);
         return;
     }
