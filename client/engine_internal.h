@@ -195,6 +195,7 @@ struct request {
     struct crier_inspection inspection;
     struct crier_retention retention;     /* CREATE, ALTER */
     struct crier_retry retry;             /* the same */
+    struct crier_quota quota;             /* the same */
     bool ephemeral;                       /* CREATE */
     unsigned set;                         /* ALTER */
     struct crier_topic_trim_options trim; /* TRIM; of no name: the clock is right */
@@ -493,6 +494,8 @@ Wire__Retention retention_to_wire(const struct crier_retention *retention);
 struct crier_retention retention_from_wire(const Wire__Retention *message); /* NULL: everything is kept */
 Wire__RetryPolicy retry_to_wire(const struct crier_retry *retry);
 struct crier_retry retry_from_wire(const Wire__RetryPolicy *message); /* NULL: the defaults */
+Wire__TopicQuota quota_to_wire(const struct crier_quota *quota);
+struct crier_quota quota_from_wire(const Wire__TopicQuota *message); /* NULL: none of its own */
 bool retention_is_valid(const struct crier_retention *retention);
 void topic_send_alter(struct engine *engine, const struct request *request);
 void topic_send_delete(struct engine *engine, const struct request *request);

@@ -107,6 +107,7 @@ int engine_topic_create(struct engine *engine, const char *name, const struct cr
         request->retention = options->retention;
         request->ephemeral = options->ephemeral;
         request->retry = options->retry;
+        request->quota = options->quota;
     }
     return 0;
 }
@@ -159,6 +160,9 @@ static void send_create(struct engine *engine, const struct request *request)
     Wire__RetryPolicy retry = retry_to_wire(&request->retry);
     if (wire__retry_policy__get_packed_size(&retry))
         message.retry = &retry;
+    Wire__TopicQuota quota = quota_to_wire(&request->quota);
+    if (wire__topic_quota__get_packed_size(&quota))
+        message.quota = &quota;
     engine_send(engine, FRAME_TOPIC_CREATE, &message.base);
 }
 
@@ -305,7 +309,8 @@ static struct crier_topic_info *topics_convert(struct engine *engine, const Wire
             .listeners = topic->n_who > 0 ? listeners : NULL,
             .listeners_told = topic->n_who,
             .retention = retention_from_wire(topic->retention),
-            .retry = retry_from_wire(topic->retry)};
+            .retry = retry_from_wire(topic->retry),
+            .quota = quota_from_wire(topic->quota)};
     }
     return infos;
 }

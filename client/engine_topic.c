@@ -45,6 +45,20 @@ struct crier_retry retry_from_wire(const Wire__RetryPolicy *message)
         .first_ms = message->first_ms, .max_ms = message->max_ms, .deliveries = message->deliveries};
 }
 
+Wire__TopicQuota quota_to_wire(const struct crier_quota *quota)
+{
+    Wire__TopicQuota message = WIRE__TOPIC_QUOTA__INIT;
+
+    message.events = quota->events_max;
+    message.bytes = quota->bytes_max;
+    return message;
+}
+
+struct crier_quota quota_from_wire(const Wire__TopicQuota *message)
+{
+    return message ? (struct crier_quota){message->events, message->bytes} : (struct crier_quota){0};
+}
+
 bool retention_is_valid(const struct crier_retention *retention)
 {
     return retention->time_ms >= 0 && retention->time_ms <= INT64_MAX / 4000;
@@ -64,6 +78,7 @@ int engine_topic_alter(struct engine *engine, const char *name, const struct cri
     request->durability = changes->durability;
     request->retention = changes->retention;
     request->retry = changes->retry;
+    request->quota = changes->quota;
     return 0;
 }
 
@@ -98,8 +113,10 @@ void topic_send_alter(struct engine *engine, const struct request *request)
     Wire__TopicAlter message = WIRE__TOPIC_ALTER__INIT;
     Wire__Retention retention = retention_to_wire(&request->retention);
     Wire__RetryPolicy retry = retry_to_wire(&request->retry);
+    Wire__TopicQuota quota = quota_to_wire(&request->quota);
 
     message.retry = &retry;
+    message.quota = &quota;
     message.request = request->id;
     message.name = (char *)(uintptr_t)request->name;
     message.set = request->set;

@@ -4,6 +4,7 @@
  * Happy path:  open -> one request -> print -> close.
  * Failures:    no such topic, exists already: a sentence with the command that helps, exit 1. */
 #include "tools/command.h"
+#include "tools/quota.h"
 #include "tools/retention.h"
 #include "tools/text.h"
 
@@ -18,6 +19,7 @@ struct topic_options {
     uint64_t partitions;
     enum crier_durability durability;
     struct retention_options retention;
+    struct quota_options quota;
     bool ephemeral, json;
     int64_t retry_first_us, retry_max_us; /* 0: the broker's */
     uint64_t deliveries;
@@ -30,6 +32,7 @@ static const struct option_row create_rows[] = {
     {"durability", 'd', NULL, "LEVEL", "durable", "durable or memory.", option_durability,
      offsetof(struct topic_options, durability)},
     RETENTION_ROWS(struct topic_options, retention),
+    QUOTA_ROWS(struct topic_options, quota),
     {"ephemeral", 'e', NULL, NULL, NULL, "Keep nothing: events go to who listens just then, at most once.",
      options_flag, offsetof(struct topic_options, ephemeral)},
     {"retry-delay", 0, NULL, "DURATION", NULL,
@@ -85,11 +88,12 @@ static void print_details(void *ctx, const struct crier_topic_info *info)
     char number[4][TEXT_SIZE], created[TEXT_SIZE];
     (void)ctx;
 
-    char keeps[RETENTION_TEXT_SIZE];
-    printf("%s: %" PRIu32 " partition%s, %s, created %s\nkeeps: %s\nlisteners: %" PRIu32 "\n\n", info->name,
-           info->partition_count, info->partition_count == 1 ? "" : "s", level_name(info),
+    char keeps[RETENTION_TEXT_SIZE], takes[QUOTA_TEXT_SIZE];
+    printf("%s: %" PRIu32 " partition%s, %s, created %s\nkeeps: %s\ntakes: %s\nlisteners: %" PRIu32 "\n\n",
+           info->name, info->partition_count, info->partition_count == 1 ? "" : "s", level_name(info),
            text_time(info->created_us, created),
-           info->ephemeral ? "nothing" : retention_text(&info->retention, keeps), info->listener_count);
+           info->ephemeral ? "nothing" : retention_text(&info->retention, keeps),
+           quota_text(&info->quota, takes), info->listener_count);
     printf("%10s  %20s  %20s  %20s  %12s\n", "PARTITION", "LOG START", "HIGH WATERMARK", "EVENTS", "BYTES");
     for (uint32_t i = 0; i < info->partition_count; i++) {
         const struct crier_partition_info *partition = &info->partitions[i];
@@ -115,6 +119,14 @@ static void print_listeners(const struct crier_topic_info *info)
 
 /* ---- as JSON ---- */
 
+/* A number, "none", or null: as the broker says. */
+static json_t *quota_json(uint64_t most)
+{
+    if (most == CRIER_QUOTA_NONE)
+        return json_string("none");
+    return most ? json_integer((json_int_t)most) : json_null();
+}
+
 static json_t *topic_json(const struct crier_topic_info *info)
 {
     json_t *partitions = json_array();
@@ -131,10 +143,13 @@ static json_t *topic_json(const struct crier_topic_info *info)
     json_t *keeps = json_pack("{s:I,s:I,s:I,s:b}", "time_ms", (json_int_t)retention->time_ms, "bytes",
                               (json_int_t)retention->bytes, "count", (json_int_t)retention->count,
                               "until_consumed", retention->until_consumed);
-    return json_pack("{s:s,s:s,s:b,s:I,s:o,s:I,s:I,s:o,s:o}", "name", info->name, "durability",
+    json_t *takes = json_pack("{s:o,s:o}", "events_max", quota_json(info->quota.events_max), "bytes_max",
+                              quota_json(info->quota.bytes_max));
+    return json_pack("{s:s,s:s,s:b,s:I,s:o,s:I,s:I,s:o,s:o,s:o}", "name", info->name, "durability",
                      durability_name(info->durability), "ephemeral", info->ephemeral, "listeners",
                      (json_int_t)info->listener_count, "who", who, "created_us", (json_int_t)info->created_us,
-                     "events", (json_int_t)event_count(info), "retention", keeps, "partitions", partitions);
+                     "events", (json_int_t)event_count(info), "retention", keeps, "quota", takes,
+                     "partitions", partitions);
 }
 
 static void append_json(void *ctx, const struct crier_topic_info *info)
@@ -177,6 +192,7 @@ static int create_run(const struct command *command, const char *url, int argc, 
         .durability = options.durability,
         .retention = retention_of(&options.retention),
         .ephemeral = options.ephemeral,
+        .quota = quota_of(&options.quota),
         .retry = {.first_ms = milliseconds(options.retry_first_us),
                   .max_ms = milliseconds(options.retry_max_us),
                   .deliveries = options.deliveries > UINT32_MAX ? UINT32_MAX : (uint32_t)options.deliveries}};
@@ -263,7 +279,7 @@ const struct command topic_create_command = {
             "Examples:\n"
             "  crier topic create orders.placed --partitions 4\n"
             "  crier topic create clicks --retention-time 24h --retention-bytes 10G\n"
-            "  crier topic create prices.live --ephemeral",
+            "  crier topic create prices.live --ephemeral --events-max 5000",
     .rows = create_rows,
     .row_count = ARRAY_SIZE(create_rows),
     .run = create_run,
@@ -288,8 +304,8 @@ const struct command topic_describe_command = {
     .arguments = "TOPIC",
     .summary = "Show a topic's partitions",
     .text = "Shows a topic's partitions: the first offset each still holds (log start) and\n"
-            "the first that is not there yet (high watermark); what the topic keeps; and who\n"
-            "listens to it just now, up to 32 of them.\n"
+            "the first that is not there yet (high watermark); what the topic keeps; what it\n"
+            "takes in a second; and who listens to it just now, up to 32 of them.\n"
             "\n"
             "Example:\n"
             "  crier topic describe orders.placed",

@@ -5,6 +5,7 @@
  * Failures:    no such topic, settings that contradict each other: a sentence with the command that helps, exit 1. */
 #include "tools/command.h"
 #include "tools/from.h"
+#include "tools/quota.h"
 #include "tools/retention.h"
 
 #include "base/check.h"
@@ -20,6 +21,7 @@ struct change_options {
         enum crier_durability durability;
     } durability;
     struct retention_options retention;
+    struct quota_options quota;
     const char *before;
     uint64_t partition;
 };
@@ -38,6 +40,7 @@ static const struct option_row alter_rows[] = {
     RETENTION_ROWS(struct change_options, retention),
     {"no-retain-until-consumed", 0, NULL, NULL, NULL, "Events stay again.", options_flag,
      offsetof(struct change_options, retention) + offsetof(struct retention_options, until_removed)},
+    QUOTA_ROWS(struct change_options, quota),
 };
 
 static const struct option_row url_rows[] = {COMMAND_URL_ROW(struct change_options)};
@@ -91,9 +94,11 @@ static int alter_run(const struct command *command, const char *url, int argc, c
     if (!begin(command, argc, argv, &options, &name, &status))
         return status;
     struct crier_topic_changes changes = {.struct_size = sizeof(changes),
-                                          .set = retention_set(&options.retention),
+                                          .set =
+                                              retention_set(&options.retention) | quota_set(&options.quota),
                                           .durability = options.durability.durability,
-                                          .retention = retention_of(&options.retention)};
+                                          .retention = retention_of(&options.retention),
+                                          .quota = quota_of(&options.quota)};
     if (options.durability.given)
         changes.set |= CRIER_SET_DURABILITY;
     if (changes.set == 0)
@@ -217,13 +222,15 @@ static int confirm_run(const struct command *command, const char *url, int argc,
 const struct command topic_alter_command = {
     .name = "topic alter",
     .arguments = "TOPIC",
-    .summary = "Change what a topic keeps",
+    .summary = "Change what a topic keeps and takes",
     .text = "Changes the settings that are given; the others stay. A limit is taken away with\n"
-            "none. What goes is gone for every listener.\n"
+            "none. What goes is gone for every listener. Of an ephemeral topic only the limits\n"
+            "of what is emitted can be changed.\n"
             "\n"
             "Examples:\n"
             "  crier topic alter clicks --retention-time 24h --retention-bytes none\n"
-            "  crier topic alter jobs --retain-until-consumed",
+            "  crier topic alter jobs --retain-until-consumed\n"
+            "  crier topic alter clicks --events-max 20000 --bytes-max 10M",
     .rows = alter_rows,
     .row_count = ARRAY_SIZE(alter_rows),
     .run = alter_run,

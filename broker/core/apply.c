@@ -34,6 +34,7 @@ static int apply_create_topic(struct shard *shard, const uint8_t *bytes, size_t 
         topic = topic_add(shard, command->name, command->id.data, command->partitions, command->n_partitions,
                           command->settings->durability, command->created_us);
     topic->retention = retention_unpack(command->settings);
+    topic->quota = quota_unpack(command->settings);
     topic->ephemeral = command->settings->ephemeral;
     struct retry_policy retry = retry_policy_unpack(command->settings);
     retry_policy_set(topic, &retry);

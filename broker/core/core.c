@@ -17,7 +17,8 @@ static const struct shard_output to_session = {.reply = session_reply,
                                                .durable = session_durable,
                                                .topic = session_topic,
                                                .log_start = session_log_start,
-                                               .deleted = session_deleted};
+                                               .deleted = session_deleted,
+                                               .quota = session_quota};
 
 struct core_config core_config_default(void)
 {

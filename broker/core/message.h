@@ -11,6 +11,7 @@
 #define CRIER_BROKER_CORE_MESSAGE_H
 
 #include "base/buffer.h"
+#include "broker/core/core.h"
 #include "proto/batch.h"
 
 #include <stdbool.h>
@@ -100,6 +101,8 @@ struct retention {
     bool until_consumed;
 };
 
+#define QUOTA_NONE UINT64_MAX /* a topic's own: any number; 0: as core_config.topic_quota says */
+
 /* How shared groups go on with an event that failed; 0, NULL or empty: the default. */
 struct retry_policy {
     uint32_t first_ms, max_ms; /* before the second attempt, then doubling up to the second */
@@ -126,8 +129,11 @@ struct lease {
 #define TOPIC_SET_BYTES          4u
 #define TOPIC_SET_COUNT          8u
 #define TOPIC_SET_UNTIL_CONSUMED 16u
+#define TOPIC_SET_QUOTA_EVENTS   256u
+#define TOPIC_SET_QUOTA_BYTES    512u
+#define TOPIC_SET_QUOTA          (TOPIC_SET_QUOTA_EVENTS | TOPIC_SET_QUOTA_BYTES)
 #define TOPIC_SET_RETRY          65536u
-#define TOPIC_SET_ALL            (31u | TOPIC_SET_RETRY)
+#define TOPIC_SET_ALL            (31u | TOPIC_SET_QUOTA | TOPIC_SET_RETRY)
 
 enum shard_request_kind {
     SHARD_TOPIC_CREATE,   /* → SHARD_TOPICS with the one, or a code */
@@ -167,6 +173,7 @@ struct shard_request {
     bool create;
     bool ephemeral;             /* TOPIC_CREATE */
     struct retention retention; /* TOPIC_CREATE, TOPIC_ALTER */
+    struct quota quota;         /* the same */
     uint32_t set;               /* TOPIC_ALTER: TOPIC_SET_* */
     bool confirm_time;          /* TOPIC_TRIM: of no topic; the clock is right */
     int64_t time_us;            /* TOPIC_TRIM: not 0: what was appended before goes, whatever the offset */
@@ -206,6 +213,7 @@ struct topic_info {
     int64_t created_us;
     struct retention retention;
     struct retry_policy retry;
+    struct quota quota;
 };
 
 struct group_partition {

@@ -7,7 +7,9 @@
  * had been granted before is still taken while the meter is less than PATIENCE_NS ahead, and beyond that refused with
  * CRIER_EQUOTA. Refused parts do not count: trying again costs nothing.
  *
- * Called:   frame_emit(); session_turn_end().
+ * A topic's own quota takes the place of the broker's for topics, each of events and bytes for itself.
+ *
+ * Called:   frame_emit(); session_turn_end(); session_topic(), session_quota() and session_deleted() by the shard.
  * Owns:     session.slowed, the list of connections that wait for their time.
  * Cost:     per batch; a list of those that are slowed is looked through when the first may be due, every RELEASE_US at
  *           most.
@@ -16,6 +18,8 @@
  * Failures:    over: slowed → quota_release → grant_resume. Too far over: parts are marked, and refused where it is known
  *              that they are not stored already (emit.c, atomic.c, ephemeral.c). */
 #include "broker/core/session_internal.h"
+
+#include "base/check.h"
 
 #define BURST_NS    INT64_C(1000000000)
 #define PATIENCE_NS INT64_C(1000000000)
@@ -27,8 +31,8 @@ static const char client_why[] =
     "over the client's quota (client-events-max, client-bytes-max): emit less, or "
     "have it raised";
 static const char topic_why[] =
-    "over the topic's quota (topic-events-max, topic-bytes-max): emit less, or have "
-    "it raised";
+    "over the topic's quota (its own, see crier topic describe, or the broker's topic-events-max, "
+    "topic-bytes-max): emit less, or have it raised";
 
 static void meter_move(int64_t *due_ns, uint64_t rate, uint64_t count, int64_t now_ns)
 {
@@ -61,10 +65,22 @@ static bool quota_any(const struct quota *quota)
     return quota->events || quota->bytes;
 }
 
+/* What one topic may get: its own quota, and the broker's for what that leaves open. */
+static struct quota quota_of(const struct session *session, const struct topic_view *topic)
+{
+    struct quota quota = topic->quota;
+    if (quota.events == 0)
+        quota.events = session->config.topic_quota.events;
+    if (quota.bytes == 0)
+        quota.bytes = session->config.topic_quota.bytes;
+    return (struct quota){quota.events == QUOTA_NONE ? 0 : quota.events,
+                          quota.bytes == QUOTA_NONE ? 0 : quota.bytes};
+}
+
 /* The topic whose quota counts; NULL: none. An inbox has none: who asked gets the answer. */
 static struct topic_view *topic_metered(const struct session *session, const struct emit_part *part)
 {
-    if (!quota_any(&session->config.topic_quota) || part->partition >> 63)
+    if ((!quota_any(&session->config.topic_quota) && session->topic_quotas == 0) || part->partition >> 63)
         return NULL;
     struct view *view = view_find(session, part->partition);
     return view ? view->topic : NULL;
@@ -74,34 +90,27 @@ static struct topic_view *topic_metered(const struct session *session, const str
 static const char *part_over(const struct core_connection *connection, const struct emit_part *part,
                              int64_t now_ns)
 {
-    const struct core_config *config = &connection->session->config;
-    const struct topic_view *topic = topic_metered(connection->session, part);
-    if (meter_ahead_ns(&connection->meter, &config->client_quota, now_ns) > PATIENCE_NS)
+    const struct session *session = connection->session;
+    const struct topic_view *topic = topic_metered(session, part);
+    if (meter_ahead_ns(&connection->meter, &session->config.client_quota, now_ns) > PATIENCE_NS)
         return client_why;
-    if (topic && meter_ahead_ns(&topic->meter, &config->topic_quota, now_ns) > PATIENCE_NS)
-        return topic_why;
-    return NULL;
-}
-
-/* Returns by how much the meters are ahead with it. */
-static int64_t part_charge(struct core_connection *connection, const struct emit_part *part, int64_t now_ns)
-{
-    const struct core_config *config = &connection->session->config;
-    struct topic_view *topic = topic_metered(connection->session, part);
-    meter_charge(&connection->meter, &config->client_quota, part, now_ns);
-    int64_t ahead_ns = meter_ahead_ns(&connection->meter, &config->client_quota, now_ns);
     if (!topic)
-        return ahead_ns;
-    meter_charge(&topic->meter, &config->topic_quota, part, now_ns);
-    int64_t topic_ns = meter_ahead_ns(&topic->meter, &config->topic_quota, now_ns);
-    return topic_ns > ahead_ns ? topic_ns : ahead_ns;
+        return NULL;
+    struct quota quota = quota_of(session, topic);
+    return meter_ahead_ns(&topic->meter, &quota, now_ns) > PATIENCE_NS ? topic_why : NULL;
 }
 
-static void slow_down(struct core_connection *connection, int64_t until_us)
+/* No more grant before that. topic: whose quota says so; NULL: the connection's own. */
+static void slow_down(struct core_connection *connection, struct topic_view *topic, int64_t ahead_ns)
 {
     struct session *session = connection->session;
-    if (until_us > connection->slowed_until_us)
+    int64_t until_us = session->mono_us + ahead_ns / 1000 + 1;
+    if (ahead_ns <= 0)
+        return;
+    if (until_us > connection->slowed_until_us) {
         connection->slowed_until_us = until_us;
+        connection->slowed_by = topic;
+    }
     if (!connection->slowed)
         DL_APPEND2(session->slowed, connection, slowed_prev, slowed_next);
     connection->slowed = true;
@@ -116,27 +125,38 @@ static void slow_down(struct core_connection *connection, int64_t until_us)
     connection->slowed_told = true;
 }
 
+static void part_charge(struct core_connection *connection, const struct emit_part *part)
+{
+    struct session *session = connection->session;
+    const struct quota *client = &session->config.client_quota;
+    struct topic_view *topic = topic_metered(session, part);
+    int64_t now_ns = session->mono_us * 1000;
+    meter_charge(&connection->meter, client, part, now_ns);
+    slow_down(connection, NULL, meter_ahead_ns(&connection->meter, client, now_ns));
+    if (!topic)
+        return;
+    struct quota quota = quota_of(session, topic);
+    meter_charge(&topic->meter, &quota, part, now_ns);
+    slow_down(connection, topic, meter_ahead_ns(&topic->meter, &quota, now_ns));
+}
+
 void quota_charge(struct core_connection *connection, struct emit *emit)
 {
-    const struct core_config *config = &connection->session->config;
-    int64_t now_us = connection->session->mono_us, now_ns = now_us * 1000, ahead_ns = 0;
-    if (!quota_any(&config->client_quota) && !quota_any(&config->topic_quota))
+    const struct session *session = connection->session;
+    if (!quota_any(&session->config.client_quota) && !quota_any(&session->config.topic_quota) &&
+        session->topic_quotas == 0)
         return;
     for (uint32_t i = 0; i < emit->part_count; i++) {
         struct emit_part *part = &emit->parts[i];
-        const char *why = part->code ? NULL : part_over(connection, part, now_ns);
+        const char *why = part->code ? NULL : part_over(connection, part, session->mono_us * 1000);
         part->over = why != NULL;
         emit->quota = emit->quota ? emit->quota : why;
     }
     for (uint32_t i = 0; i < emit->part_count; i++) {
-        struct emit_part *part = &emit->parts[i];
-        if (part->code || part->over || (emit->atomic && emit->quota))
-            continue;
-        int64_t part_ns = part_charge(connection, part, now_ns);
-        ahead_ns = part_ns > ahead_ns ? part_ns : ahead_ns;
+        const struct emit_part *part = &emit->parts[i];
+        if (!part->code && !part->over && !(emit->atomic && emit->quota))
+            part_charge(connection, part);
     }
-    if (ahead_ns > 0)
-        slow_down(connection, now_us + ahead_ns / 1000 + 1);
 }
 
 void quota_release(struct session *session)
@@ -173,11 +193,46 @@ static void meters_clear(struct session *session)
          connection = connection->hh.next) {
         connection->meter = (struct quota_meter){0};
         connection->slowed_until_us = 0;
+        connection->slowed_by = NULL;
         connection->slowed_told = false;
     }
     for (struct topic_view *topic = session->topics; topic; topic = topic->next)
         topic->meter = (struct quota_meter){0};
     session->quota_due_us = session->slowed ? session->mono_us : INT64_MAX;
+}
+
+/* What the topic's quota asked of those it slowed does not count any more; what their own asks does. */
+static void slowed_anew(struct session *session, const struct topic_view *topic)
+{
+    int64_t now_ns = session->mono_us * 1000;
+    struct core_connection *connection;
+    DL_FOREACH2(session->slowed, connection, slowed_next)
+    {
+        if (connection->slowed_by != topic)
+            continue;
+        connection->slowed_by = NULL;
+        connection->slowed_until_us = 0;
+        slow_down(connection, NULL,
+                  meter_ahead_ns(&connection->meter, &session->config.client_quota, now_ns));
+        session->quota_due_us = session->mono_us;
+    }
+}
+
+void quota_topic(struct session *session, struct topic_view *topic, struct quota quota)
+{
+    session->topic_quotas -= quota_any(&topic->quota);
+    session->topic_quotas += quota_any(&quota);
+    topic->quota = quota;
+    topic->meter = (struct quota_meter){0};
+    slowed_anew(session, topic);
+}
+
+void session_quota(void *ctx, const struct topic_info *info)
+{
+    struct session *session = ctx;
+    const struct view *view = view_find(session, info->partitions[0].id);
+    CHECK(view);
+    quota_topic(session, view->topic, info->quota);
 }
 
 void quota_reconfigure(struct session *session, const struct core_config *config)

@@ -82,6 +82,7 @@ static void row_topic(struct rows *rows, const struct topic *topic)
     settings.durability = topic->memory;
     settings.ephemeral = topic->ephemeral;
     retention_pack(&topic->retention, &settings);
+    quota_pack(&topic->quota, &settings);
     retry_policy_pack(&topic->retry, &settings);
     State__TopicRow value = STATE__TOPIC_ROW__INIT;
     value.name = topic->name;
@@ -378,6 +379,7 @@ static int load_topic(struct shard *shard, const struct store_row *row, Protobuf
         struct topic *topic = topic_add(shard, value->name, row->key + 1, value->partitions,
                                         value->n_partitions, value->settings->durability, value->created_us);
         topic->retention = retention_unpack(value->settings);
+        topic->quota = quota_unpack(value->settings);
         topic->ephemeral = value->settings->ephemeral;
         struct retry_policy retry = retry_policy_unpack(value->settings);
         retry_policy_set(topic, &retry);

@@ -35,5 +35,6 @@ void session_durable(void *session, const struct durable_part *part);
 void session_topic(void *session, const struct topic_info *info);
 void session_log_start(void *session, const struct partition_info *info);
 void session_deleted(void *session, const struct topic_info *info);
+void session_quota(void *session, const struct topic_info *info);
 
 #endif

@@ -154,6 +154,7 @@ struct core_connection {
     struct quota_meter meter;
     int64_t slowed_until_us; /* no more grant before that; in the session's list */
     bool slowed, slowed_told;
+    struct topic_view *slowed_by; /* whose quota says so; NULL: the connection's own */
     struct core_connection *slowed_prev, *slowed_next;
     struct listener *listeners;   /* hash */
     struct listener *deliverable; /* those with something to deliver and credit for it */
@@ -177,6 +178,7 @@ struct topic_view {
     struct topic_view *prev, *next;
     char *name;
     bool ephemeral;
+    struct quota quota; /* its own */
     struct quota_meter meter;
     uint32_t view_count;
     struct view views[];
@@ -220,6 +222,7 @@ struct session {
     uint32_t producing;                  /* connections that have emitted */
     struct core_connection *line_holder; /* the one whose frame was allowed beyond the budget; NULL: none */
     int64_t line_since_us;
+    size_t topic_quotas;            /* topics that have one of their own */
     struct core_connection *slowed; /* those over a quota */
     int64_t quota_due_us;           /* when the first of them may go on; INT64_MAX: there is none */
     bool draining;
@@ -275,6 +278,8 @@ void grant_orphan(struct session *session, size_t bytes); /* answered, but its c
 void quota_charge(struct core_connection *connection, struct emit *emit);
 void quota_release(struct session *session); /* those whose time has come */
 void quota_forget(struct core_connection *connection);
+/* The topic's own quota is this from now on; {0} before it goes. */
+void quota_topic(struct session *session, struct topic_view *topic, struct quota quota);
 void quota_reconfigure(struct session *session,
                        const struct core_config *config); /* others hold from now on */
 

@@ -51,6 +51,11 @@ static struct retry_policy retry_read(const Wire__RetryPolicy *message)
                                  message->dead_letter};
 }
 
+static struct quota quota_read(const Wire__TopicQuota *message)
+{
+    return message ? (struct quota){message->events, message->bytes} : (struct quota){0};
+}
+
 void frame_topic_create(struct core_connection *connection, const struct frame *frame, struct slice bytes)
 {
     (void)bytes;
@@ -65,6 +70,7 @@ void frame_topic_create(struct core_connection *connection, const struct frame *
                                     .memory = message->durability == WIRE__DURABILITY__MEMORY ||
                                               session->config.durability_memory,
                                     .ephemeral = message->ephemeral,
+                                    .quota = quota_read(message->quota),
                                     .retention = retention_read(message->retention),
                                     .retry = retry_read(message->retry)};
     session->ops->random(session->ops_ctx, request.topic_id, TOPIC_ID_SIZE);
@@ -119,6 +125,7 @@ void frame_topic_alter(struct core_connection *connection, const struct frame *f
                                     .name = message->name,
                                     .set = message->set,
                                     .memory = message->durability == WIRE__DURABILITY__MEMORY,
+                                    .quota = quota_read(message->quota),
                                     .retention = retention_read(message->retention),
                                     .retry = retry_read(message->retry)};
     connection_unanswered(connection, +1);
@@ -196,6 +203,15 @@ static Wire__RetryPolicy *retry_write(Wire__RetryPolicy *to, const struct retry_
     return wire__retry_policy__get_packed_size(to) ? to : NULL;
 }
 
+/* NULL: as the broker says. */
+static Wire__TopicQuota *quota_write(Wire__TopicQuota *to, const struct quota *quota)
+{
+    wire__topic_quota__init(to);
+    to->events = quota->events;
+    to->bytes = quota->bytes;
+    return quota->events || quota->bytes ? to : NULL;
+}
+
 /* Those of whom an answer tells. */
 struct who {
     Wire__TopicListener listeners[WHO_MAX], *pointers[WHO_MAX];
@@ -242,6 +258,7 @@ static void topics_send(struct core_connection *connection, const struct shard_r
     Wire__PartitionInfo *partitions = core_alloc((partition_count + 1) * sizeof(*partitions));
     Wire__Retention *retentions = core_alloc((reply->topic_count + 1) * sizeof(*retentions));
     Wire__RetryPolicy *retries = core_alloc((reply->topic_count + 1) * sizeof(*retries));
+    Wire__TopicQuota *quotas = core_alloc((reply->topic_count + 1) * sizeof(*quotas));
     Wire__PartitionInfo **pointers = core_alloc((partition_count + 1) * sizeof(Wire__PartitionInfo *));
     size_t used = 0;
     struct who who = {.count = 0};
@@ -261,6 +278,7 @@ static void topics_send(struct core_connection *connection, const struct shard_r
         infos[i].created_us = topic->created_us;
         infos[i].retention = retention_write(&retentions[i], &topic->retention);
         infos[i].retry = retry_write(&retries[i], &topic->retry);
+        infos[i].quota = quota_write(&quotas[i], &topic->quota);
         infos[i].partitions = pointers + used;
         infos[i].n_partitions = topic->partition_count;
         for (uint32_t p = 0; p < topic->partition_count; p++, used++)
@@ -273,6 +291,7 @@ static void topics_send(struct core_connection *connection, const struct shard_r
     topics.more = reply->more;
     connection_send(connection, FRAME_TOPICS, &topics.base, NULL, 0);
     free(pointers);
+    free(quotas);
     free(retries);
     free(retentions);
     free(partitions);

@@ -95,6 +95,7 @@ struct topic {
     uint64_t change; /* of the last one that alters or deletes it */
     bool deleting;   /* that one deletes it */
     bool deleted;    /* it is no longer in the hash and waits for the flush that removes its row */
+    struct quota quota;
     struct retention retention;
     bool retained;            /* it has limits: in the shard's list */
     bool retaining;           /* a job is at it */
@@ -423,6 +424,7 @@ void topic_applied(struct shard *shard, struct topic *topic);
 void topics_announce_all(struct shard *shard);               /* to the session, when recovery is over */
 void topic_remove(struct shard *shard, struct topic *topic); /* one that was never applied */
 void topic_announce_end(struct shard *shard, const struct topic *topic); /* to the session: it goes */
+void topic_announce_quota(struct shard *shard, const struct topic *topic);
 void topic_delete(struct shard *shard, struct topic *topic); /* applied: its rows go with the next flush */
 void topic_bury(struct row *row); /* its row and its partitions' are gone: frees it */
 void topics_reply(struct shard *shard, const struct shard_request *request, struct topic *const *topics,
@@ -438,6 +440,8 @@ bool retention_any(const struct retention *retention);
 int retention_check(const struct retention *retention); /* 0 or a code: it contradicts itself */
 void retention_pack(const struct retention *retention, State__TopicSettings *settings);
 struct retention retention_unpack(const State__TopicSettings *settings);
+void quota_pack(const struct quota *quota, State__TopicSettings *settings);
+struct quota quota_unpack(const State__TopicSettings *settings);
 void topic_admin_request(struct shard *shard, const struct shard_request *request);
 /* The entry that makes, alters or deletes it; 0: that is over. */
 uint64_t topic_depends(const struct shard *shard, const struct topic *topic);

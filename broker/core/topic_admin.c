@@ -38,6 +38,17 @@ struct retention retention_unpack(const State__TopicSettings *settings)
                               .until_consumed = settings->retain_until_consumed};
 }
 
+void quota_pack(const struct quota *quota, State__TopicSettings *settings)
+{
+    settings->quota_events = quota->events;
+    settings->quota_bytes = quota->bytes;
+}
+
+struct quota quota_unpack(const State__TopicSettings *settings)
+{
+    return (struct quota){.events = settings->quota_events, .bytes = settings->quota_bytes};
+}
+
 static struct retention altered(const struct retention *now, const struct retention *wanted, uint32_t set)
 {
     struct retention retention = *now;
@@ -71,13 +82,14 @@ static void alter_prepare(struct shard *shard, struct topic *topic, const struct
     State__TopicSettings settings = STATE__TOPIC_SETTINGS__INIT;
     settings.durability = request->memory;
     retention_pack(&request->retention, &settings);
+    quota_pack(&request->quota, &settings);
     retry_policy_pack(&request->retry, &settings);
     State__AlterTopic command = STATE__ALTER_TOPIC__INIT;
     command.id = (ProtobufCBinaryData){TOPIC_ID_SIZE, topic->id};
     command.name = topic->name;
     command.set = request->set;
     command.settings = &settings;
-    uint8_t bytes[2 * TOPIC_NAME_MAX + 192];
+    uint8_t bytes[2 * TOPIC_NAME_MAX + 224];
     CHECK(state__alter_topic__get_packed_size(&command) <= sizeof(bytes));
     shard_add_command(shard, COMMAND_ALTER_TOPIC, bytes, state__alter_topic__pack(&command, bytes));
     change_begin(shard, topic, request);
@@ -112,7 +124,7 @@ static int admin_code(const struct shard *shard, const struct topic *topic,
         return WIRE_CRIER_EIO;
     if (request->kind != SHARD_TOPIC_ALTER)
         return 0;
-    if (topic->ephemeral)
+    if (topic->ephemeral && (request->set & ~TOPIC_SET_QUOTA))
         return WIRE_CRIER_ENOTSUP;
     struct retention retention = altered(&topic->retention, &request->retention, request->set);
     if ((request->set & ~TOPIC_SET_ALL) || retry_policy_check(topic->name, &request->retry))
@@ -160,6 +172,17 @@ static struct topic *topic_of(struct shard *shard, const char *name, const Proto
     return same ? topic : NULL;
 }
 
+static void quota_alter(struct shard *shard, struct topic *topic, const State__AlterTopic *command)
+{
+    struct quota wanted = quota_unpack(command->settings);
+    if (command->set & TOPIC_SET_QUOTA_EVENTS)
+        topic->quota.events = wanted.events;
+    if (command->set & TOPIC_SET_QUOTA_BYTES)
+        topic->quota.bytes = wanted.bytes;
+    if ((command->set & TOPIC_SET_QUOTA) && shard->serving)
+        topic_announce_quota(shard, topic);
+}
+
 int apply_alter_topic(struct shard *shard, const uint8_t *bytes, size_t size)
 {
     State__AlterTopic *command = state__alter_topic__unpack(NULL, size, bytes);
@@ -173,6 +196,7 @@ int apply_alter_topic(struct shard *shard, const uint8_t *bytes, size_t size)
         struct retry_policy retry = retry_policy_unpack(command->settings);
         if (command->set & TOPIC_SET_RETRY)
             retry_policy_set(topic, &retry);
+        quota_alter(shard, topic, command);
         retention_settings_changed(shard, topic);
     }
     if (command)

@@ -128,7 +128,8 @@ static void topic_tell(const struct shard *shard, const struct topic *topic,
                                     .ephemeral = topic->ephemeral,
                                     .created_us = topic->created_us,
                                     .retention = topic->retention,
-                                    .retry = topic->retry};
+                                    .retry = topic->retry,
+                                    .quota = topic->quota};
 }
 
 /* To the session: it is there from now on, or it goes. */
@@ -148,6 +149,11 @@ static void topic_announce(struct shard *shard, const struct topic *topic,
 void topic_announce_end(struct shard *shard, const struct topic *topic)
 {
     topic_announce(shard, topic, shard->output->deleted);
+}
+
+void topic_announce_quota(struct shard *shard, const struct topic *topic)
+{
+    topic_announce(shard, topic, shard->output->quota);
 }
 
 void topics_announce_all(struct shard *shard)
@@ -259,6 +265,7 @@ uint64_t topic_create(struct shard *shard, const struct shard_request *request)
     settings.durability = request->memory;
     settings.ephemeral = request->ephemeral;
     retention_pack(&request->retention, &settings);
+    quota_pack(&request->quota, &settings);
     retry_policy_pack(&request->retry, &settings);
     State__CreateTopic command = STATE__CREATE_TOPIC__INIT;
     command.name = (char *)request->name;
@@ -276,6 +283,7 @@ uint64_t topic_create(struct shard *shard, const struct shard_request *request)
     struct topic *topic =
         topic_add(shard, request->name, request->topic_id, ids, count, request->memory, command.created_us);
     topic->retention = request->retention;
+    topic->quota = request->quota;
     topic->ephemeral = request->ephemeral;
     retry_policy_set(topic, &request->retry);
     free(ids);

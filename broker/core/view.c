@@ -54,6 +54,7 @@ void session_topic(void *ctx, const struct topic_info *info)
     DL_APPEND(session->topics, topic);
     if (!session->unnamed)
         session->unnamed = topic;
+    quota_topic(session, topic, info->quota);
     pattern_topic(session, topic);
 }
 
@@ -110,6 +111,7 @@ void session_deleted(void *ctx, const struct topic_info *info)
         tail_cache_drop(&session->cache, &view->tail);
         session->views[view->id] = NULL;
     }
+    quota_topic(session, topic, (struct quota){0});
     trie_remove(&session->names, &topic->item);
     if (session->unnamed == topic)
         session->unnamed = topic->next;

@@ -306,12 +306,19 @@ static void settings_of(unsigned how, Wire__Retention *retention, Wire__RetryPol
     retry->dead_letter = how & 0x80 ? name(script, 't', dead_letter) : (char *)"";
 }
 
+static void quota_take(unsigned how, Wire__TopicQuota *quota)
+{
+    quota->events = how & 1 ? 1 + how % 64 : how & 2 ? UINT64_MAX : 0;
+    quota->bytes = how & 4 ? 1000 + how : how & 8 ? UINT64_MAX : 0;
+}
+
 static void say_set(struct peer *peer, struct script *script)
 {
     char topic[NAME_SIZE], dead_letter[NAME_SIZE];
     Wire__TopicCreate message = WIRE__TOPIC_CREATE__INIT;
     Wire__Retention retention = WIRE__RETENTION__INIT;
     Wire__RetryPolicy retry = WIRE__RETRY_POLICY__INIT;
+    Wire__TopicQuota quota = WIRE__TOPIC_QUOTA__INIT;
     settings_of(script_u8(script), &retention, &retry, dead_letter, script);
     message.request = script_u8(script);
     message.name = name(script, 't', topic);
@@ -320,6 +327,8 @@ static void say_set(struct peer *peer, struct script *script)
     message.durability = (Wire__Durability)(script_u8(script) % 2);
     message.retention = &retention;
     message.retry = &retry;
+    quota_take(script_u8(script), &quota);
+    message.quota = &quota;
     message_give(peer, FRAME_TOPIC_CREATE, &message.base);
 }
 
@@ -329,10 +338,13 @@ static void say_alter(struct peer *peer, struct script *script)
     Wire__TopicAlter message = WIRE__TOPIC_ALTER__INIT;
     Wire__Retention retention = WIRE__RETENTION__INIT;
     Wire__RetryPolicy retry = WIRE__RETRY_POLICY__INIT;
+    Wire__TopicQuota quota = WIRE__TOPIC_QUOTA__INIT;
     settings_of(script_u8(script), &retention, &retry, dead_letter, script);
     message.request = script_u8(script);
     message.name = name(script, 't', topic);
-    message.set = (script_u8(script) & 31u) | (script_u8(script) & 1u) << 16;
+    message.set = (script_u8(script) & 31u) | (script_u8(script) & 1u) << 16 | (script_u8(script) & 3u) << 8;
+    quota_take(script_u8(script), &quota);
+    message.quota = &quota;
     message.durability = (Wire__Durability)(script_u8(script) % 2);
     message.retention = &retention;
     message.retry = &retry;

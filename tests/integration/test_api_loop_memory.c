@@ -242,6 +242,9 @@ static void topics(struct life *life)
     struct crier_atomic_options step = crier_atomic_options_default();
     crier_topic *topic = NULL;
     uint64_t position;
+    changes.set |= CRIER_SET_EVENTS_MAX;
+    changes.quota.events_max = 1000000;
+    options.quota.bytes_max = CRIER_QUOTA_NONE;
     changes.retention.count = 1000;
     options.ephemeral = true;
     TRY(crier_topic_create(life->bus, "e", &options));

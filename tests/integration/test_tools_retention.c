@@ -109,6 +109,34 @@ Test(tools_retention, settings_are_altered_and_shown)
         int, process_end(crier_start(url, "topic", "alter", "nowhere", "--retention-count", "5", NULL)), 1));
 }
 
+Test(tools_retention, a_quota_of_a_topic_is_set_altered_and_shown)
+{
+    cr_assert_eq(process_end(crier_start(url, "topic", "create", "t", "--events-max", "1000", NULL)), 0);
+    json_t *json = describe("t");
+    const json_t *quota = json_object_get(json, "quota");
+    cr_assert(eq(llong, json_integer_value(json_object_get(quota, "events_max")), 1000));
+    cr_assert_eq(json_typeof(json_object_get(quota, "bytes_max")), JSON_NULL);
+    json_decref(json);
+    cr_assert_eq(process_end(crier_start(url, "topic", "alter", "t", "--events-max", "none", "--bytes-max",
+                                         "2M", NULL)),
+                 0);
+    json = describe("t");
+    quota = json_object_get(json, "quota");
+    cr_assert_str_eq(json_string_value(json_object_get(quota, "events_max")), "none");
+    cr_assert(eq(llong, json_integer_value(json_object_get(quota, "bytes_max")), 2 << 20));
+    json_decref(json);
+    struct process *show = crier_start(url, "topic", "describe", "t", NULL);
+    cr_assert(eq(int, process_wait(show), 0));
+    cr_assert(strstr(process_output(show, NULL), "takes: any number of events and 2.1 MB a second") != NULL,
+              "%s", process_output(show, NULL));
+    process_destroy(show);
+    cr_assert_eq(process_end(crier_start(url, "topic", "alter", "t", "--bytes-max", "default", NULL)), 0);
+    json = describe("t");
+    cr_assert_eq(json_typeof(json_object_get(json_object_get(json, "quota"), "bytes_max")), JSON_NULL);
+    json_decref(json);
+    cr_assert_eq(process_end(crier_start(url, "topic", "alter", "t", "--events-max", "0", NULL)), 2);
+}
+
 Test(tools_retention, a_deleted_topic_ends_who_listens_and_may_come_again)
 {
     emit_ten("t");

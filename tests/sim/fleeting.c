@@ -92,6 +92,16 @@ static void emit_to(struct client *client, uint32_t topic)
 
 /* ---- changing ---- */
 
+/* Its quota is what was asked for, as far as something was. */
+static bool quota_is(const struct fleeting_change *change, const struct engine_answer *answer)
+{
+    const struct crier_quota *is = answer->topic_count ? &answer->topics[0].quota : NULL;
+    bool all = change->kind == FLEETING_CREATE;
+    return is &&
+           ((!all && !(change->set & CRIER_SET_EVENTS_MAX)) || is->events_max == change->quota.events_max) &&
+           ((!all && !(change->set & CRIER_SET_BYTES_MAX)) || is->bytes_max == change->quota.bytes_max);
+}
+
 static void on_answered(void *ctx, const struct engine_answer *answer)
 {
     struct fleeting_change *change = ctx;
@@ -108,6 +118,8 @@ static void on_answered(void *ctx, const struct engine_answer *answer)
          ((change->set & CRIER_SET_RETENTION_COUNT) && is->count != wanted->count) ||
          ((change->set & CRIER_SET_UNTIL_CONSUMED) && is->until_consumed != wanted->until_consumed)))
         report_add(&sim->report, 6, "topic d%u was altered, and is not as it was asked to be", change->topic);
+    if (answer->code == 0 && change->kind != FLEETING_DELETE && !quota_is(change, answer))
+        report_add(&sim->report, 6, "topic d%u has another quota than it was to have", change->topic);
 }
 
 static struct crier_retention retention_draw(struct sim *sim)
@@ -132,6 +144,19 @@ static struct crier_retention retention_draw(struct sim *sim)
     return retention;
 }
 
+/* Drawn beside the run's own numbers, so that a seed found without them stays what it was. */
+static void quota_draw(const struct sim *sim, struct fleeting_change *change)
+{
+    struct random random = sim->random;
+    if (!sim->plan.fleeting_quotas)
+        return;
+    uint64_t events[] = {0, CRIER_QUOTA_NONE, 200 + random_below(&random, 3000)};
+    uint64_t bytes[] = {0, CRIER_QUOTA_NONE, 50000 + random_below(&random, 500000)};
+    change->quota.events_max = events[random_below(&random, 3)];
+    change->quota.bytes_max = bytes[random_below(&random, 3)];
+    change->set |= (unsigned)random_below(&random, 4) * CRIER_SET_EVENTS_MAX;
+}
+
 static void change(struct client *client, uint32_t topic, enum fleeting_change_kind kind)
 {
     struct sim *sim = client->sim;
@@ -145,16 +170,20 @@ static void change(struct client *client, uint32_t topic, enum fleeting_change_k
     asked->partitions = 1 + (uint32_t)sim_below(sim, FLEETING_PLACES);
     asked->retention = retention_draw(sim);
     asked->set = sim_chance(sim, 500) ? 31 : (unsigned)sim_below(sim, 32);
+    quota_draw(sim, asked);
     name_make(name, topic);
     sim_trace(sim, TRACE_FLEETING_CHANGE, client->id, kind, topic);
     if (kind == FLEETING_CREATE) {
         struct crier_topic_options options = crier_topic_options_default();
         options.partitions = asked->partitions;
         options.retention = asked->retention;
+        options.quota = asked->quota;
         rc = engine_topic_create(client->engine, name, &options, on_answered, asked, sim->now_us);
     } else if (kind == FLEETING_ALTER) {
-        struct crier_topic_changes changes = {
-            .struct_size = sizeof(changes), .set = asked->set, .retention = asked->retention};
+        struct crier_topic_changes changes = {.struct_size = sizeof(changes),
+                                              .set = asked->set,
+                                              .retention = asked->retention,
+                                              .quota = asked->quota};
         rc = engine_topic_alter(client->engine, name, &changes, on_answered, asked, sim->now_us);
     } else {
         rc = engine_topic_delete(client->engine, name, on_answered, asked, sim->now_us);

@@ -38,6 +38,7 @@ struct fleeting_change {
     enum fleeting_change_kind kind;
     uint32_t topic, partitions, set;
     struct crier_retention retention;
+    struct crier_quota quota;
     bool answered;
     int code;
     uint64_t asked_at, answered_at; /* places in the order of everything */

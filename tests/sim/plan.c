@@ -115,6 +115,7 @@ static void plan_quotas(struct sim *sim, uint64_t seed)
     config->client_quota.bytes = quota_draw(&random, 50000, 500000);
     config->topic_quota.events = quota_draw(&random, 200, 3000);
     config->topic_quota.bytes = quota_draw(&random, 50000, 500000);
+    sim->plan.fleeting_quotas = random_below(&random, 2);
 }
 
 /* A restart may come with another configuration. */

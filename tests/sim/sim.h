@@ -147,6 +147,7 @@ struct plan {
     unsigned passing_permille;  /* an action is about events that nobody keeps, too */
     unsigned sharing_permille;  /* or about shared groups */
     unsigned fleeting_permille; /* or about topics that come and go */
+    bool fleeting_quotas;       /* with quotas of their own, some of them */
     unsigned later_permille;    /* or about events that come later */
 };
 

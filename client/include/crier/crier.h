@@ -441,6 +441,14 @@ struct crier_retry {
     uint32_t deliveries; /* so many have failed: the event goes to the dead-letter topic; 5; at most 1000 */
 };
 
+/* What may be emitted to a topic in a second, by all buses. 0: what the broker says for topics (topic-events-max,
+ * topic-bytes-max). Who emits more is slowed, then refused with CRIER_EQUOTA. */
+#define CRIER_QUOTA_NONE UINT64_MAX /* any number, whatever the broker says */
+struct crier_quota {
+    uint64_t events_max;
+    uint64_t bytes_max; /* of batches, as they are sent */
+};
+
 /* How a new topic is to be. From crier_topic_options_default(). */
 struct crier_topic_options {
     size_t struct_size;               /* set by crier_topic_options_default() */
@@ -451,6 +459,7 @@ struct crier_topic_options {
      * of the broker. No groups, no replay, no retention, nothing atomic; default false */
     bool ephemeral;
     struct crier_retry retry; /* default: the broker's defaults */
+    struct crier_quota quota; /* default: the same */
 };
 
 /** The defaults; see the fields. */
@@ -491,6 +500,7 @@ struct crier_topic_info {
     const struct crier_topic_listener *listeners; /* the first of them, in no order, up to 32; or NULL */
     size_t listeners_told;                        /* of listeners */
     struct crier_retry retry;                     /* 0: the broker's defaults */
+    struct crier_quota quota;                     /* its own; 0: as the broker says */
 };
 
 /** Create a topic. 0, CRIER_EEXIST, CRIER_EINVAL, ... Blocking. options: borrowed, NULL: defaults. */
