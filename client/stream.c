@@ -385,7 +385,7 @@ static bool ops_take(struct crier_stream_ops *to, const struct crier_stream_ops 
     if (!ops || !struct_take(to, sizeof(*to), ops))
         return false;
     if (type == CRIER_TRANSFORM)
-        return to->transform && !to->read && !to->write && !to->final;
+        return to->transform && !to->write && !to->final;
     return !to->transform && !to->flush && (!(type & CRIER_WRITABLE) == !to->write) &&
            ((type & CRIER_WRITABLE) || !to->final) && ((type & CRIER_READABLE) || !to->read);
 }

@@ -336,10 +336,12 @@ static void transformed(crier_stream *stream, int code, const char *text)
 
 void transform_read(crier_stream *stream)
 {
-    if (!stream->transform_waits)
-        return;
-    stream->transform_waits = false;
-    written(stream, 0, NULL);
+    if (stream->transform_waits) {
+        stream->transform_waits = false;
+        written(stream, 0, NULL);
+    } else if (stream->ops.read && (stream->w.expects_done || stream->w.final_pending)) {
+        stream->ops.read(stream, stream->r.high, stream->ctx);
+    }
 }
 
 /* ---- what the operations tell ---- */

@@ -137,6 +137,19 @@ static inline struct crier_stream_state rig_state(const struct rig *rig)
     return state;
 }
 
+/* What a read of so much gives; NULL: nothing. */
+static inline void read_text(struct rig *rig, size_t size, const char *expected)
+{
+    crier_chunk *chunk;
+    cr_assert_eq(crier_stream_read(rig->stream, size, &chunk), 0);
+    if (!expected) {
+        cr_assert_null(chunk);
+        return;
+    }
+    cr_assert(chunk && chunk->size == strlen(expected) && memcmp(chunk->data, expected, chunk->size) == 0);
+    crier_chunk_release(chunk);
+}
+
 /* What a settled future holds; it is given back. */
 static inline int rig_code(crier_future *future)
 {

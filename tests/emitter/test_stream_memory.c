@@ -2,6 +2,7 @@
 #include "stream_rig.h"
 
 #include "crier/stream_ends.h"
+#include "crier/transform.h"
 
 #include "tests/support/allocation.h"
 
@@ -202,6 +203,43 @@ static int ends(void)
     return rc;
 }
 
+/* Through a codec and back. What the libraries allocate does not fail here. */
+static int codecs(void)
+{
+    struct crier_options options = crier_options_default();
+    struct rig to = {.name = "b"};
+    crier_stream *small = NULL, *plain = NULL;
+    crier_future *future = NULL;
+    crier *local;
+    int rc;
+
+    options.polled = true;
+    got[0] = '\0';
+    if ((rc = crier_open("local:", &options, &local)) < 0)
+        return rc;
+    (void)crier_on(local, "error", quiet_error, NULL);
+    if ((rc = crier_compress(local, NULL, &small)) == 0 &&
+        (rc = crier_decompress(local, NULL, &plain)) == 0 && (rc = make(local, CRIER_WRITABLE, &to)) == 0) {
+        crier_stream *all[] = {small, plain, to.stream};
+        if ((rc = crier_pipeline(local, all, 3, &future)) == 0 &&
+            (rc = crier_stream_write(small, "text", 4)) >= 0)
+            rc = crier_stream_end(small);
+        else if (future)
+            (void)crier_stream_destroy(small, rc, NULL);
+        for (int i = 0; i < 60; i++)
+            crier_process(local);
+        rc = future ? rig_code(future) : rc;
+    }
+    cr_assert(rc == 0 || rc == CRIER_ENOMEM, "%d", rc);
+    if (rc == 0)
+        cr_assert_str_eq(got, "text");
+    crier_stream_release(small);
+    crier_stream_release(plain);
+    crier_stream_release(to.stream);
+    crier_close(local);
+    return rc;
+}
+
 static void at_every_allocation(int (*run)(void), unsigned allocations_min)
 {
     unsigned n = 0, refused = 0;
@@ -236,4 +274,9 @@ Test(memory, nor_the_ends)
     cr_assert(fd >= 0 && write(fd, "one\ntwo\nthree", 13) == 13 && close(fd) == 0);
     at_every_allocation(ends, 40);
     unlink(path);
+}
+
+Test(memory, nor_the_codecs)
+{
+    at_every_allocation(codecs, 20);
 }

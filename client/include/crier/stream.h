@@ -119,11 +119,13 @@ enum crier_stream_type {
     CRIER_TRANSFORM = 7 /* both, one from the other */
 };
 
-/** What it does. Called on the loop, one at a time and never inside each other but for destroy; each pointer may be NULL. `write`, `transform`,
+/** What it does. Called on the loop, one at a time and never inside each other but for destroy and a transform's read; each pointer may be NULL. `write`, `transform`,
  *  `final` and `flush` end with one crier_stream_done(), inside the call or later, also when the stream was destroyed meanwhile. */
 struct crier_stream_ops {
     size_t struct_size; /* sizeof(struct crier_stream_ops) */
-    /* more is wanted: crier_stream_push(), now or later; not called again before one. size: the high-water mark */
+    /* more is wanted: crier_stream_push(), now or later; not called again before one. size: the high-water mark. Of a
+     * transform: only while `transform` or `flush` is under way: one that makes much of little stops when a push returns 0,
+     * and goes on here. Inside that push, too */
     void (*read)(crier_stream *stream, size_t size, void *ctx);
     void (*write)(crier_stream *stream, crier_chunk *chunk, void *ctx); /* chunk: borrowed until it is done */
     void (*final)(crier_stream *stream, void *ctx);                     /* all was written: before FINISH */
