@@ -13,9 +13,8 @@
 #include "tests/sim/checker.h"
 #include "tests/sim/trace.h"
 
-#define DISK_PARTITIONS_MAX 8192 /* ids: more than a run uses up, with those of refused creations */
-#define DISK_PLACES_MAX     8    /* partitions of a topic */
-#define DISK_INSPECTS_MAX   64   /* more than there are connections */
+#define DISK_PLACES_MAX   8  /* partitions of a topic */
+#define DISK_INSPECTS_MAX 64 /* more than there are connections */
 
 struct disk_entry {
     uint8_t *bytes;
@@ -49,9 +48,9 @@ struct disk {
     size_t inspect_count;
     struct disk_entry *entries; /* entry i has index i + 1 */
     size_t entry_count, entry_capacity;
-    uint64_t replay_next;                                  /* while a replay runs */
-    struct disk_partition partitions[DISK_PARTITIONS_MAX]; /* by id */
-    uint64_t ids[HISTORY_TOPICS_MAX][DISK_PLACES_MAX];     /* by topic and place */
+    uint64_t replay_next;                                    /* while a replay runs */
+    struct disk_partition partitions[HISTORY_PARTITION_IDS]; /* by id */
+    uint64_t ids[HISTORY_TOPICS_MAX][DISK_PLACES_MAX];       /* by topic and place */
 };
 
 void disk_init(struct disk *disk, struct trace *trace, struct history *history, struct report *report);

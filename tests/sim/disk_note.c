@@ -34,7 +34,7 @@ static void note_topic(struct disk *disk, const struct entry_part *part)
     if (topic != HISTORY_NONE)
         disk->history->partitions[topic] = (uint32_t)command->n_partitions;
     for (size_t i = 0; i < command->n_partitions; i++) {
-        CHECK(command->partitions[i] < DISK_PARTITIONS_MAX);
+        CHECK(command->partitions[i] < HISTORY_PARTITION_IDS);
         CHECK(topic == HISTORY_NONE || i < DISK_PLACES_MAX);
         if (topic != HISTORY_NONE)
             disk->ids[topic][i] = command->partitions[i];
@@ -59,7 +59,7 @@ static void note_moved(struct disk *disk, enum history_moved moved, State__Commi
                        size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        CHECK(positions[i]->partition < DISK_PARTITIONS_MAX);
+        CHECK(positions[i]->partition < HISTORY_PARTITION_IDS);
         const struct disk_partition *partition = &disk->partitions[positions[i]->partition];
         if (partition->topic == HISTORY_NONE)
             continue;
@@ -108,7 +108,7 @@ static void note_trim(struct disk *disk, const struct entry_part *part)
     CHECK(command);
     for (size_t i = 0; i < command->n_moves; i++) {
         const State__MoveLogStart *move = command->moves[i];
-        CHECK(move->partition < DISK_PARTITIONS_MAX);
+        CHECK(move->partition < HISTORY_PARTITION_IDS);
         struct disk_partition *partition = &disk->partitions[move->partition];
         trace_add(disk->trace, TRACE_TRIMMED, move->partition, move->offset, 0);
         if (move->offset <= partition->log_start || move->offset > partition->next)
@@ -153,7 +153,7 @@ static void note_events(struct disk *disk, const struct disk_partition *partitio
 
 static void note_batch(struct disk *disk, const struct entry_part *part, int64_t append_time_us)
 {
-    CHECK(part->partition < DISK_PARTITIONS_MAX);
+    CHECK(part->partition < HISTORY_PARTITION_IDS);
     struct disk_partition *partition = &disk->partitions[part->partition];
     if (!partition->known || part->base_offset != partition->next)
         report_add(disk->report, 8, "the log has a batch at %llu of partition %llu, which ends at %llu",

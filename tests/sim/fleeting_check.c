@@ -67,8 +67,8 @@ struct log_check {
     struct moment *moments;
     size_t moment_count, moment_capacity;
     struct event_place *places; /* by event */
-    uint32_t
-        partitions[DISK_PARTITIONS_MAX]; /* by id: (the incarnation + 1) * FLEETING_PLACES + place; 0: none */
+    uint32_t partitions
+        [HISTORY_PARTITION_IDS]; /* by id: (the incarnation + 1) * FLEETING_PLACES + place; 0: none */
 };
 
 static void *grow(void *array, size_t count, size_t *capacity, size_t element)
@@ -83,7 +83,7 @@ static void *grow(void *array, size_t count, size_t *capacity, size_t element)
 
 static struct incarnation *incarnation_of(struct log_check *check, uint64_t partition, uint32_t *ret_place)
 {
-    uint32_t code = partition < DISK_PARTITIONS_MAX ? check->partitions[partition] : 0;
+    uint32_t code = partition < HISTORY_PARTITION_IDS ? check->partitions[partition] : 0;
     *ret_place = code % FLEETING_PLACES;
     return code ? &check->incarnations[code / FLEETING_PLACES - 1] : NULL;
 }

@@ -16,6 +16,8 @@
 #define HISTORY_NO_OFFSET  UINT64_MAX
 #define VALUE_SIZE_MIN     16
 #define HISTORY_TOPICS_MAX 8
+#define HISTORY_PARTITION_IDS                                                                                \
+    8192 /* ids of partitions: more than a run uses up, with those of refused creations */
 #define HISTORY_TRANSFORMERS                                                                                 \
     7 /* the group of those who make events from others; nobody seeks or deletes it */
 

@@ -43,7 +43,7 @@ struct later_check {
     struct sim *sim;
     struct later *later;
     struct fate *fates; /* by event */
-    struct partition_role partitions[DISK_PARTITIONS_MAX];
+    struct partition_role partitions[HISTORY_PARTITION_IDS];
 };
 
 static void complain(struct later_check *check, unsigned promise, uint32_t event, const char *what)
@@ -64,7 +64,7 @@ static void created(struct later_check *check, const struct disk_part *at)
     bool scheduled = strcmp(command->name, "$scheduled") == 0;
     if (scheduled || sscanf(command->name, "l%u", &topic) == 1)
         for (size_t i = 0; i < command->n_partitions; i++) {
-            CHECK(command->partitions[i] < DISK_PARTITIONS_MAX);
+            CHECK(command->partitions[i] < HISTORY_PARTITION_IDS);
             check->partitions[command->partitions[i]] =
                 scheduled ? (struct partition_role){ROLE_SCHEDULED, (uint32_t)i}
                           : (struct partition_role){ROLE_TOPIC, topic};

@@ -41,7 +41,7 @@ struct ledger_request {
 void ledger_init(struct ledger *ledger, struct trace *trace, struct report *report)
 {
     *ledger = (struct ledger){.trace = trace, .report = report};
-    ledger->partitions = calloc(LEDGER_PARTITIONS, sizeof(*ledger->partitions));
+    ledger->partitions = calloc(HISTORY_PARTITION_IDS, sizeof(*ledger->partitions));
     CHECK(ledger->partitions);
 }
 
@@ -114,7 +114,7 @@ uint64_t ledger_value_read(const uint8_t *value, size_t size, uint32_t *ret_key)
 
 struct ledger_state *ledger_state(struct ledger *ledger, uint64_t partition, uint64_t offset, uint32_t group)
 {
-    struct ledger_partition *of = partition < LEDGER_PARTITIONS ? &ledger->partitions[partition] : NULL;
+    struct ledger_partition *of = partition < HISTORY_PARTITION_IDS ? &ledger->partitions[partition] : NULL;
     if (!of || of->kind != LEDGER_QUEUE || offset >= of->count)
         return NULL;
     return &of->events[offset].states[group];

@@ -22,13 +22,12 @@
 #include "tests/sim/checker.h"
 #include "tests/sim/trace.h"
 
-#define LEDGER_TOPICS     2
-#define LEDGER_GROUPS     3
-#define LEDGER_KEY_GROUP  1 /* the one in the order of keys */
-#define LEDGER_PARTITIONS 4096
-#define LEDGER_KEYS       6
-#define LEDGER_MAGIC      UINT64_C(0x7368617265645f71)
-#define LEDGER_VALUE_MIN  24
+#define LEDGER_TOPICS    2
+#define LEDGER_GROUPS    3
+#define LEDGER_KEY_GROUP 1 /* the one in the order of keys */
+#define LEDGER_KEYS      6
+#define LEDGER_MAGIC     UINT64_C(0x7368617265645f71)
+#define LEDGER_VALUE_MIN 24
 
 struct tap;
 struct frame;

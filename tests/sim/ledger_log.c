@@ -53,7 +53,7 @@ static void created(struct ledger *ledger, const struct entry_part *part)
     else if (sscanf(command->name, "$dead.q%u", &topic) == 1)
         kind = LEDGER_DEAD;
     for (size_t i = 0; kind != LEDGER_OTHER && i < command->n_partitions; i++) {
-        CHECK(topic < LEDGER_TOPICS && command->partitions[i] < LEDGER_PARTITIONS);
+        CHECK(topic < LEDGER_TOPICS && command->partitions[i] < HISTORY_PARTITION_IDS);
         struct ledger_partition *partition = &ledger->partitions[command->partitions[i]];
         *partition = (struct ledger_partition){.kind = kind, .topic = topic, .place = (uint32_t)i};
         if (command->partitions[i] >= ledger->partition_end)
@@ -152,7 +152,7 @@ static uint32_t partition_find(const struct ledger *ledger, uint32_t topic, uint
         if (ledger->partitions[i].kind == LEDGER_QUEUE && ledger->partitions[i].topic == topic &&
             ledger->partitions[i].place == place)
             return i;
-    return LEDGER_PARTITIONS;
+    return HISTORY_PARTITION_IDS;
 }
 
 static void died(struct ledger *ledger, struct ledger_partition *dead, const struct batch_record *record)
@@ -167,7 +167,7 @@ static void died(struct ledger *ledger, struct ledger_partition *dead, const str
                 header_read(record, "crier.dead.topic", topic, sizeof(topic)) && !strcmp(topic, name) &&
                 header_read(record, "crier.dead.reason", reason, sizeof(reason)) &&
                 sscanf(group, "h%u", &group_number) == 1 && group_number < LEDGER_GROUPS &&
-                from < LEDGER_PARTITIONS && offset < ledger->partitions[from].count &&
+                from < HISTORY_PARTITION_IDS && offset < ledger->partitions[from].count &&
                 ledger->partitions[from].events[offset].number == number &&
                 ledger->partitions[from].events[offset].timestamp_ms == record->timestamp_ms;
     const struct ledger_state *state = good ? ledger_state(ledger, from, offset, group_number) : NULL;
@@ -358,7 +358,7 @@ static bool is_command(const struct entry_part *part, unsigned command)
 
 void ledger_note(struct ledger *ledger, const struct entry_part *parts, uint32_t part_count)
 {
-    static size_t first[LEDGER_PARTITIONS]; /* scratch: nothing in it outlives the call */
+    static size_t first[HISTORY_PARTITION_IDS]; /* scratch: nothing in it outlives the call */
     for (uint32_t i = 0; i < part_count; i++)
         if (is_command(&parts[i], COMMAND_CREATE_TOPIC))
             created(ledger, &parts[i]);

@@ -35,7 +35,7 @@ struct sharer {
     uint32_t from;
     struct hand *hands;
     size_t hand_count, hand_capacity;
-    struct batch_held held[LEDGER_PARTITIONS / 64]; /* the last batch of each partition */
+    struct batch_held held[64]; /* the last batch of each partition */
     size_t held_count;
     uint8_t *input, *output;
     size_t input_size, input_capacity, output_size, output_capacity;

@@ -157,7 +157,7 @@ static int64_t emits_heal_us(const struct sim *sim)
 static int64_t ends_heal_us(const struct sim *sim)
 {
     uint64_t events = 0;
-    for (size_t id = 0; id < DISK_PARTITIONS_MAX; id++)
+    for (size_t id = 0; id < HISTORY_PARTITION_IDS; id++)
         events += sim->disk.partitions[id].next;
     return SIM_ENDS_HEAL_US + (int64_t)events * sim->node.store_options.read.us_max;
 }
