@@ -219,10 +219,11 @@ static struct emit_batch *lane_open(struct stage *stage, struct emit_lane *lane,
 {
     struct emit_batch *batch;
 
-    if (!(batch = batch_create(stage, lane, size_needed, emit_time_is_set(time), as_old_as)))
+    if (!(batch = batch_create(stage, lane, size_needed, time != NULL, as_old_as)))
         return NULL;
     batch->route = route;
-    batch->time = *time;
+    if (time)
+        batch->time = *time;
     stage_close_open(lane);
     lane->open = batch;
     return batch;
@@ -245,13 +246,13 @@ int stage_event_append(struct stage *stage, struct emit_lane *lane, const struct
     size_t size_before;
 
     *ret_fresh = false;
-    if (batch && (emit_time_is_set(&event->time) || emit_time_is_set(&batch->time) || batch->route != route ||
-                  batch->heard != event->heard || batch->builder.size >= stage->batch_size_max ||
-                  (event->done && !completion_reserve(batch))))
+    if (batch &&
+        (event->time || batch->route != route || batch->heard != event->heard ||
+         batch->builder.size >= stage->batch_size_max || (event->done && !completion_reserve(batch))))
         batch = NULL;
     for (;;) {
         if (!batch) {
-            if (!(batch = lane_open(stage, lane, event->size_max, route, &event->time, as_old_as)))
+            if (!(batch = lane_open(stage, lane, event->size_max, route, event->time, as_old_as)))
                 return CRIER_ENOMEM;
             is_new = true;
             batch->heard = event->heard;
@@ -274,7 +275,7 @@ int stage_event_append(struct stage *stage, struct emit_lane *lane, const struct
             (struct emit_completion){batch->builder.count - 1, event->done, event->ctx};
     batch->charged += batch->builder.size - size_before;
     stage->pending_bytes += batch->builder.size - size_before;
-    if (emit_time_is_set(&batch->time))
+    if (event->time)
         stage_close_open(lane); /* nothing joins it */
     return 0;
 }
@@ -397,12 +398,9 @@ static inline void event_begin(struct stage_event *event, const void *value, siz
     event->heard = false;
     event->done = NULL;
     event->ctx = NULL;
-    event->time.delay_us = 0;
-    event->time.at_us = 0;
-    event->time.done = NULL;
-    event->time.ctx = NULL;
+    event->time = NULL;
 }
-_Static_assert(sizeof(void *) != 8 || sizeof(struct stage_event) == 120,
+_Static_assert(sizeof(void *) != 8 || sizeof(struct stage_event) == 96,
                "a field that is new is set in event_begin() too");
 
 /* Of an event without options: in line, as most are. */
@@ -466,16 +464,18 @@ void stage_drain_want(struct stage *stage, size_t pending_max)
 }
 
 /* What crier_emit_later() adds to an event. 0 is a delay too, and the wire's word for none. */
-static int event_time_set(struct stage_event *event, const struct crier_emit_options *options,
-                          const struct crier_later_options *later)
+static int emit_time_make(const struct stage_event *event, const struct crier_emit_options *options,
+                          const struct crier_later_options *later, struct emit_time *ret_time)
 {
     if (later->delay_us < 0 || later->at_us < 0 || event->done ||
         (options && options->durability == CRIER_MEMORY))
         return CRIER_EINVAL;
-    event->time.at_us = later->at_us;
-    event->time.delay_us = later->at_us ? 0 : later->delay_us ? (uint64_t)later->delay_us : 1;
-    event->time.done = later->done;
-    event->time.ctx = later->ctx;
+    *ret_time = (struct emit_time){.at_us = later->at_us,
+                                   .delay_us = later->at_us      ? 0
+                                               : later->delay_us ? (uint64_t)later->delay_us
+                                                                 : 1,
+                                   .done = later->done,
+                                   .ctx = later->ctx};
     return 0;
 }
 
@@ -487,6 +487,7 @@ int stage_emit(struct stage *stage, const char *name, const void *value, size_t 
     struct emit_topic *topic;
     struct emit_lane *lane;
     struct stage_event event;
+    struct emit_time time;
     bool memory, fresh;
     int rc;
 
@@ -499,8 +500,11 @@ int stage_emit(struct stage *stage, const char *name, const void *value, size_t 
                  : event_make_plain(stage, value, value_size, timestamp_ms, &event);
     if (rc < 0)
         return rc;
-    if (later && (rc = event_time_set(&event, options, later)) < 0)
-        return rc;
+    if (later) {
+        if ((rc = emit_time_make(&event, options, later, &time)) < 0)
+            return rc;
+        event.time = &time;
+    }
     if (event.size_max > stage->buffer_size_max)
         return CRIER_ETOOBIG;
     if (stage->pending_bytes > stage->buffer_size_max - event.size_max) {

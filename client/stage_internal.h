@@ -15,7 +15,7 @@ struct stage_event {
     bool heard;
     crier_emitted *done;
     void *ctx;
-    struct emit_time time; /* it gets a batch of its own */
+    const struct emit_time *time; /* it gets a batch of its own; NULL: at once, as nearly all */
 };
 
 /* ---- stage.c ---- */

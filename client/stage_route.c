@@ -49,7 +49,7 @@ static int record_deal(struct stage *stage, struct emit_topic *topic, struct emi
                                 .headers = headers,
                                 .header_count = (size_t)record->header_count,
                                 .heard = from->heard,
-                                .time = from->time,
+                                .time = emit_time_is_set(&from->time) ? &from->time : NULL,
                                 .done = completion ? completion->done : NULL,
                                 .ctx = completion ? completion->ctx : NULL};
     int rc = CRIER_ENOMEM;

@@ -41,9 +41,11 @@ static inline size_t string_size(const void *data, size_t size)
 
 static inline uint8_t *string_put(uint8_t *to, const void *data, size_t size)
 {
-    if (!data)
-        return varint32_put_inline(to, -1);
-    to = varint32_put_inline(to, (int32_t)size);
+    if (!data) {
+        *to = 1; /* -1 */
+        return to + 1;
+    }
+    to = varint_size_put_inline(to, (int32_t)size);
     memcpy(to, data, size);
     return to + size;
 }
@@ -93,7 +95,7 @@ static void record_put(struct batch_builder *builder, size_t length_size, int64_
 
     *at++ = 0; /* attributes: unused */
     at = varint64_put_inline(at, timestamp_delta);
-    at = varint32_put_inline(at, builder->count);
+    at = varint_size_put_inline(at, builder->count);
     at = string_put(at, key, key_size);
     at = string_put(at, value, value_size);
     *at++ = 0; /* headers */
@@ -146,13 +148,13 @@ int batch_builder_append(struct batch_builder *builder, int64_t timestamp_ms, co
         return WIRE_CRIER_EAGAIN;
 
     uint8_t *at = builder->data + builder->size;
-    at = varint32_put_inline(at, (int32_t)body);
+    at = varint_size_put_inline(at, (int32_t)body);
     *at++ = 0; /* attributes: unused */
     at = varint64_put_inline(at, timestamp_delta);
-    at = varint32_put_inline(at, builder->count);
+    at = varint_size_put_inline(at, builder->count);
     at = string_put(at, key, key_size);
     at = string_put(at, value, value_size);
-    at = varint32_put_inline(at, (int32_t)header_count);
+    at = varint_size_put_inline(at, (int32_t)header_count);
     at = headers_put(at, headers, header_count);
 
     builder->size = (size_t)(at - builder->data);

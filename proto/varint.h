@@ -38,15 +38,16 @@ static inline size_t varint_unsigned_size(uint64_t bits)
     return (width * 9 + 64) / 64;
 }
 
-static inline uint8_t *varint32_put_inline(uint8_t *to, int32_t value)
+/* A size or a count: not negative, so that its zig-zag is a shift. */
+static inline uint8_t *varint_size_put_inline(uint8_t *to, int32_t size)
 {
-    uint32_t bits = varint32_zigzag(value);
+    uint32_t bits = (uint32_t)size << 1;
     if (bits < 0x80) {
         *to = (uint8_t)bits;
         return to + 1;
     }
     if (__builtin_expect(bits >= 0x4000, 0))
-        return varint32_put(to, value);
+        return varint32_put(to, size);
     to[0] = (uint8_t)(bits | 0x80);
     to[1] = (uint8_t)(bits >> 7);
     return to + 2;
