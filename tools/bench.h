@@ -3,13 +3,16 @@
  *   parent  prepares the topic, forks the workers, says go, shows progress, reports.     bench_run.c, bench_workers.c
  *   producers, one process each, emit their share of the events and wait for the acks.   bench_producer.c, bench_closed.c
  *   listeners, one process each, get every event and check that history.                 bench_listener.c, bench_check.c
+ *   members, the same, share the events of a shared group and check what comes to all.   bench_listener.c, bench_group.c
  *
  * A workload says which of these there are: `bench e2e`, `bench emit`, `bench replay` are one table row and a few lines
  * each. Nothing in bench_run.c, _check.c, _report.c and _workers.c knows crier, so that bench/peers/ measures other
  * products by the same clock and the same judge.
  *
  * Results lie in one anonymous shared mapping: a worker writes its own part only, the parent reads the counters while
- * it runs, and everything once it has ended. An event's first 16 bytes say whose it is and when it left:
+ * it runs, and everything once it has ended. The members of a shared group write one history together: bench_group.c.
+ *
+ * An event's first 16 bytes say whose it is and when it left:
  *
  *   | offset | size | meaning (little-endian)                                        |
  *   |--------|------|----------------------------------------------------------------|
@@ -36,13 +39,16 @@
 #define BENCH_LISTENERS_MAX  64  /* each has 300 KB of results */
 #define BENCH_EVENTS_MAX     (UINT64_C(1) << 40)
 #define BENCH_EVENT_SIZE_MIN 16
+#define BENCH_KEYS_MAX       (UINT64_C(1) << 20) /* of a producer */
 #define BENCH_TOPIC_SIZE     (CRIER_TOPIC_NAME_MAX + 1)
 
 struct bench_options {
     const char *url, *topic, *folder;
     uint64_t event_size, events, producers, listeners, batch_size;
     uint64_t connections, in_flight; /* of each producer, in a closed loop */
-    uint64_t rate; /* events per second of all producers together; 0: as fast as they are taken */
+    uint64_t rate;    /* events per second of all producers together; 0: as fast as they are taken */
+    bool key_ordered; /* a shared group: events have keys, and one of a key is out at a time */
+    uint64_t keys;    /* then: so many of each producer, in turn */
     enum crier_durability durability;
     int64_t patience_us;
     bool ephemeral;
@@ -70,12 +76,24 @@ struct bench_results {
     struct bench_listener listeners[BENCH_LISTENERS_MAX]; /* untouched ones cost no memory */
 };
 
+/* What comes to all members of a shared group together: each event is for one of them. All of them write it. */
+struct bench_group {
+    atomic_uint_least64_t received; /* each event once */
+    atomic_uint_least64_t duplicated, reordered;
+    atomic_int_least64_t finished_us; /* the last one had come; 0: it never did */
+    atomic_uint_least64_t
+        *highest;               /* of a producer and a key: one above the highest sequence that has come */
+    atomic_uint_least8_t *seen; /* a bit per event, by sequence and producer */
+    size_t size;                /* of the mapping */
+};
+
 /* A run. Plain data that the workers inherit. */
 struct bench {
     const struct bench_options *options;
     int64_t started_us;     /* the workers were told to go */
     uint64_t stored_before; /* events in the topic before it */
     struct bench_results *results;
+    struct bench_group *group; /* NULL: every listener gets every event */
     char topic[BENCH_TOPIC_SIZE];
     uint16_t run;             /* random: tells this run's events from an earlier one's in the same topic */
     uint64_t sample_interval; /* every so many events carry a time; 0: none does */
@@ -99,18 +117,29 @@ static inline void bench_event_put(uint8_t *value, uint16_t run, uint64_t produc
 bool bench_listener_note(const struct bench *bench, struct bench_listener *result, const void *value,
                          size_t size, int64_t (*now_us)(void));
 
+/* Makes the history of a shared group, which the workers inherit. 0 or -errno. bench_group_finish: NULL is fine. */
+int bench_group_init(struct bench *bench);
+void bench_group_finish(struct bench *bench);
+/* Notes an event of this run, that came at about now_us() to one of the members. True if no member had it before. */
+bool bench_group_note(const struct bench *bench, uint64_t producer, uint64_t sequence,
+                      int64_t (*now_us)(void));
+/* Has every event come to some member? */
+bool bench_group_finished(const struct bench *bench);
+
 /* What all of it comes to. */
 struct bench_summary {
     double elapsed_s; /* first emit -> last event received and last ack */
     double events_per_s, deliveries_per_s, mb_per_s;
     uint64_t acked;                                            /* of all producers; in a closed loop */
     uint64_t received, lost, duplicated, reordered, strangers; /* of all listeners together */
+    uint64_t unsettled; /* of a shared group: the broker knows of no acknowledgement */
     struct histogram latency_us;
 };
 
 /* end_us: when the run was given up, if it was; it counts where a worker has not told its own end. */
 void bench_sum(const struct bench *bench, int64_t end_us, struct bench_summary *ret_summary);
-/* Every event came to every listener, once, in order; without listeners: was acked and is stored, once. */
+/* Every event came to every listener, once, in order; without listeners: was acked and is stored, once; of a shared group: came
+ * to one member, once, and is settled; key-ordered: in the order of its key. */
 bool bench_summary_ok(const struct bench_summary *summary);
 
 /* ---- a workload, and its run ---- */
@@ -122,6 +151,7 @@ typedef int bench_worker(const struct bench *bench, uint64_t number, struct work
 struct bench_workload {
     const char *name; /* "e2e"; also in the JSON object and in the name of the topic */
     bool ephemeral;   /* its topic is */
+    bool group;       /* its listeners are members of a shared group */
     bool backlog;     /* the even producers' share is there before the clock runs; the odd ones emit then */
     bench_worker *producer; /* NULL: nobody emits while the clock runs */
     bench_worker *listener; /* NULL: nobody listens, and what was acked is what counts */
@@ -129,6 +159,8 @@ struct bench_workload {
     int (*prepare)(struct bench *bench);
     /* After all: how many events of this run the broker holds; NULL: not asked. An enum exit_status. */
     int (*stored)(struct bench *bench, uint64_t *ret_count);
+    /* After all: for how many events of the topic the broker has no acknowledgement; NULL: not asked. Likewise. */
+    int (*unsettled)(struct bench *bench, uint64_t *ret_count);
 };
 
 /* Fills in what is not an option (run, topic, samples), runs it, reports. Returns an enum exit_status. */
@@ -221,6 +253,7 @@ void bench_report_text(const struct bench_report *report);
 bench_worker bench_producer_run; /* as fast as the broker takes it, or at a rate */
 bench_worker bench_closed_run;   /* so many connections, each with so many events in flight */
 bench_worker bench_listener_run; /* from now on */
+bench_worker bench_member_run;   /* from now on, and settles each event */
 bench_worker bench_replay_run;   /* from the earliest event */
 bench_worker bench_asker_run;    /* as bench_closed_run, of requests */
 bench_worker bench_replier_run;  /* as bench_listener_run, and replies with what it got */

@@ -18,13 +18,16 @@ bool bench_listener_note(const struct bench *bench, struct bench_listener *resul
         result->strangers++;
         return false;
     }
-    if (!history_note(&result->histories[producer], sequence))
+    if (bench->group != NULL ? !bench_group_note(bench, producer, sequence, now_us)
+                             : !history_note(&result->histories[producer], sequence))
         return false;
     if (sent_us != 0)
         histogram_add(&result->latency_us, (uint64_t)now_us() - sent_us);
 
     uint64_t received = atomic_load_explicit(&result->received, memory_order_relaxed) + 1;
     atomic_store_explicit(&result->received, received, memory_order_relaxed);
+    if (bench->group != NULL)
+        return bench_group_finished(bench);
     if (received != bench->options->events)
         return false;
     result->finished_us = now_us();
@@ -37,7 +40,7 @@ static void sum_listener(const struct bench *bench, const struct bench_listener 
     sum->received += atomic_load(&listener->received);
     sum->strangers += listener->strangers;
     histogram_merge(&sum->latency_us, &listener->latency_us);
-    for (uint64_t producer = 0; producer < bench->options->producers; producer++) {
+    for (uint64_t producer = 0; bench->group == NULL && producer < bench->options->producers; producer++) {
         const struct history *history = &listener->histories[producer];
         sum->lost += history_lost(history, bench_share(bench->options, producer));
         sum->duplicated += history->duplicated;
@@ -61,7 +64,8 @@ static int64_t elapsed_us(const struct bench *bench, int64_t end_us)
     if (first_us == INT64_MAX)
         first_us = bench->started_us;
     for (uint64_t i = 0; i < bench->options->listeners; i++) {
-        int64_t finished_us = bench->results->listeners[i].finished_us;
+        int64_t finished_us = bench->group != NULL ? atomic_load(&bench->group->finished_us)
+                                                   : bench->results->listeners[i].finished_us;
         finished_us = finished_us != 0 ? finished_us : end_us;
         last_us = finished_us > last_us ? finished_us : last_us;
     }
@@ -79,6 +83,14 @@ static void sum_acks(const struct bench *bench, struct bench_summary *sum)
     sum->events_per_s = (double)sum->acked / sum->elapsed_s;
 }
 
+static void sum_group(const struct bench *bench, struct bench_summary *sum)
+{
+    sum->lost = bench->options->events - atomic_load(&bench->group->received);
+    sum->duplicated = atomic_load(&bench->group->duplicated);
+    sum->reordered = atomic_load(&bench->group->reordered);
+    sum->events_per_s = sum->deliveries_per_s; /* one each */
+}
+
 static void sum_deliveries(const struct bench *bench, struct bench_summary *sum)
 {
     for (uint64_t i = 0; i < bench->options->listeners; i++)
@@ -87,6 +99,8 @@ static void sum_deliveries(const struct bench *bench, struct bench_summary *sum)
         histogram_merge(&sum->latency_us, &bench->results->producers[i].latency_us);
     sum->deliveries_per_s = (double)sum->received / sum->elapsed_s;
     sum->events_per_s = sum->deliveries_per_s / (double)bench->options->listeners;
+    if (bench->group != NULL)
+        sum_group(bench, sum);
 }
 
 void bench_sum(const struct bench *bench, int64_t end_us, struct bench_summary *ret_summary)
@@ -103,5 +117,6 @@ void bench_sum(const struct bench *bench, int64_t end_us, struct bench_summary *
 
 bool bench_summary_ok(const struct bench_summary *summary)
 {
-    return summary->lost == 0 && summary->duplicated == 0 && summary->reordered == 0;
+    return summary->lost == 0 && summary->duplicated == 0 && summary->reordered == 0 &&
+           summary->unsettled == 0;
 }

@@ -1,9 +1,11 @@
-/* bench_listener.c: a listener of `crier bench e2e` and `replay`: receives every event and checks the history.
+/* bench_listener.c: a listener of `crier bench e2e`, `replay` and `shared`: receives every event, or its part, and checks the
+ * history.
  *
  * Thread:      libcrier's I/O thread runs the handler, which alone writes the result; main waits for it.
  * Happy path:  open -> listen -> ready -> on_event notes each -> after the last one a ping, so that whatever the broker
  *              had sent beyond it (a duplicate) has been noted too -> close.
  *              Per event: one comparison. The clock is read for sampled events only.
+ *              A member of a shared group succeeds with each event, which acknowledges it, until all have come to some member.
  * Failures:    the listener ends: said, exit 1. An event that never comes: the parent's patience ends the run. */
 #include "tools/bench.h"
 #include "tools/bench_workers.h"
@@ -11,8 +13,12 @@
 
 #include "base/clock.h"
 
+#include <crier/shared.h>
 #include <inttypes.h>
 #include <semaphore.h>
+#include <time.h>
+
+#define LOOK_NS 10000000 /* between two looks at whether all has come */
 
 struct receiver {
     const struct bench *bench;
@@ -64,10 +70,33 @@ static bool wait_for(struct receiver *receiver, const atomic_bool *flag)
     return true;
 }
 
+/* The last event comes to one member; the others look. */
+static bool wait_for_all(struct receiver *receiver)
+{
+    while (!bench_group_finished(receiver->bench)) {
+        struct timespec until;
+        if (atomic_load(&receiver->ended))
+            return false;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += LOOK_NS;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        sem_timedwait(&receiver->changed, &until);
+    }
+    return true;
+}
+
 static int listen_from(struct receiver *receiver, crier *bus, enum crier_from from)
 {
     struct crier_listen_options options = crier_listen_options_default();
+    struct crier_shared_options shared = crier_shared_options_default();
 
+    if (receiver->bench->group != NULL) {
+        shared.key_ordered = receiver->bench->options->key_ordered;
+        shared.max_in_flight = (uint32_t)receiver->bench->options->in_flight;
+        options.group = receiver->bench->topic;
+        options.shared = &shared;
+    }
     options.from = from;
     options.queue_size = receiver->bench->options->ephemeral ? 64u << 20 : 0;
     options.listening = on_listening;
@@ -82,7 +111,7 @@ static int receive_all(struct receiver *receiver, crier *bus)
 {
     int64_t round_trip_us;
 
-    if (!wait_for(receiver, &receiver->finished))
+    if (receiver->bench->group != NULL ? !wait_for_all(receiver) : !wait_for(receiver, &receiver->finished))
         return STATUS_FAILED;
     int rc = crier_ping(bus, &round_trip_us);
     return rc < 0 ? command_failed("no answer after the last event: %s", crier_strerror(rc)) : STATUS_DONE;
@@ -122,6 +151,11 @@ static int listener_run(const struct bench *bench, uint64_t number, struct worke
 }
 
 int bench_listener_run(const struct bench *bench, uint64_t number, struct worker *worker)
+{
+    return listener_run(bench, number, worker, CRIER_LIVE, false);
+}
+
+int bench_member_run(const struct bench *bench, uint64_t number, struct worker *worker)
 {
     return listener_run(bench, number, worker, CRIER_LIVE, false);
 }

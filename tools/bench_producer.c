@@ -54,7 +54,13 @@ static int emit_all(const struct bench *bench, uint64_t number, crier *bus, uint
     /* The next sequence that carries a time. */
     uint64_t sample = bench->sample_interval > 0 ? 0 : UINT64_MAX;
 
+    uint8_t key[8];
+
     emit.durability = bench->options->durability;
+    if (bench->options->key_ordered) {
+        emit.key = key;
+        emit.key_size = sizeof(key);
+    }
     result->started_us = clock_monotonic_us();
     for (uint64_t sequence = 0; sequence < share; sequence++) {
         int64_t time_us = 0;
@@ -70,6 +76,8 @@ static int emit_all(const struct bench *bench, uint64_t number, crier *bus, uint
         else
             time_us = 0;
         bench_event_put(value, bench->run, number, sequence, time_us);
+        if (bench->options->key_ordered)
+            le64_put(key, number << 40 | sequence % bench->options->keys);
         int rc = crier_emit_with(bus, bench->topic, value, bench->options->event_size, &emit);
         if (rc < 0)
             return command_failed("producer %" PRIu64 ": event %" PRIu64 ": %s", number, sequence,

@@ -37,6 +37,10 @@ int bench_report_json(const struct bench_report *report)
         "lost", (json_int_t)sum->lost, "duplicated", (json_int_t)sum->duplicated, "reordered",
         (json_int_t)sum->reordered, "strangers", (json_int_t)sum->strangers);
 
+    if (json != NULL && report->bench->group != NULL)
+        json_object_update_new(json,
+                               json_pack("{s:b,s:I,s:I}", "key_ordered", options->key_ordered, "keys",
+                                         (json_int_t)options->keys, "unsettled", (json_int_t)sum->unsettled));
     if (json == NULL)
         return command_failed("out of memory");
     json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
@@ -79,6 +83,8 @@ void bench_report_text(const struct bench_report *report)
            text_duration(report->fdatasync.p99_us, text[1]), options->folder);
     printf("  history     %s lost, %s duplicated, %s reordered\n", text_count(sum->lost, text[0]),
            text_count(sum->duplicated, text[1]), text_count(sum->reordered, text[2]));
+    if (sum->unsettled > 0)
+        printf("              %s without an acknowledgement\n", text_count(sum->unsettled, text[0]));
     if (sum->strangers > 0)
         printf("              %s events of others on the topic\n", text_count(sum->strangers, text[0]));
 }

@@ -57,7 +57,9 @@ static bool watch_tick(void *ctx)
         watch->moved_us = now_us;
     }
     if (watch->progress && now_us - watch->shown_us >= PROGRESS_INTERVAL_US) {
-        uint64_t done = options->listeners > 0 ? received / options->listeners : emitted;
+        uint64_t each =
+            watch->bench->group != NULL ? 1 : options->listeners; /* listeners that get an event */
+        uint64_t done = options->listeners > 0 ? received / each : emitted;
         watch->shown_us = now_us;
         fprintf(stderr, "\r%s of %s events %s\033[K", text_count(done, counts[0]),
                 text_count(options->events, counts[1]), options->listeners > 0 ? "received" : "emitted");
@@ -195,6 +197,15 @@ static int count_stored(struct run *run, struct bench_summary *sum)
     return STATUS_DONE;
 }
 
+static int ask_broker(struct run *run, struct bench_summary *sum)
+{
+    int status = count_stored(run, sum);
+
+    if (status == STATUS_DONE && run->workload->unsettled != NULL)
+        status = run->workload->unsettled(run->bench, &sum->unsettled);
+    return status;
+}
+
 static int measure(struct run *run)
 {
     struct bench *bench = run->bench;
@@ -219,7 +230,7 @@ static int measure(struct run *run)
     report.cpu_s = children_cpu_s();
     bench_sum(bench, end_us, &report.summary);
     if (status == STATUS_DONE)
-        status = count_stored(run, &report.summary);
+        status = ask_broker(run, &report.summary);
     if (options->json && bench_report_json(&report) != STATUS_DONE)
         return STATUS_FAILED;
     if (!options->json)
@@ -237,6 +248,8 @@ const char *bench_complaint(const struct bench_options *options)
         return "--listeners: from 1 to 64";
     if (options->events < options->producers || options->events >= BENCH_EVENTS_MAX)
         return "--events: at least one for each producer, and below a trillion";
+    if (options->key_ordered && (options->keys < 1 || options->keys > BENCH_KEYS_MAX))
+        return "--keys: from 1 to 1048576";
     if (options->batch_size < 1024 || options->batch_size > 8u * 1024 * 1024)
         return "--batch: from 1K to 8M";
     if (options->topic != NULL && strlen(options->topic) >= BENCH_TOPIC_SIZE)
@@ -266,7 +279,9 @@ int bench_run(struct bench_options *options, const struct bench_workload *worklo
         mmap(NULL, sizeof(*bench.results), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (bench.results == MAP_FAILED)
         return command_failed("out of memory");
-    int status = measure(&run);
+    rc = workload->group ? bench_group_init(&bench) : 0;
+    int status = rc == 0 ? measure(&run) : command_failed("no memory for the history: %s", strerror(-rc));
+    bench_group_finish(&bench);
     munmap(bench.results, sizeof(*bench.results));
     return status;
 }

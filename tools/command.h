@@ -39,7 +39,7 @@ extern const struct command group_list_command, group_describe_command, group_se
     group_redrive_command, group_delete_command;
 extern const struct command scheduled_list_command, scheduled_cancel_command;
 extern const struct command ping_command, bench_e2e_command, bench_emit_command, bench_replay_command,
-    bench_request_command, bench_drain_command;
+    bench_request_command, bench_drain_command, bench_shared_command;
 
 extern const struct command verify_command, backup_command, restore_command;
 

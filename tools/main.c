@@ -22,8 +22,8 @@ static const struct command *const commands[] = {
     &topic_confirm_command, &group_list_command,   &group_describe_command, &group_seek_command,
     &group_redrive_command, &group_delete_command, &scheduled_list_command, &scheduled_cancel_command,
     &ping_command,          &bench_e2e_command,    &bench_emit_command,     &bench_replay_command,
-    &bench_request_command, &bench_drain_command,  &verify_command,         &backup_command,
-    &restore_command,
+    &bench_request_command, &bench_drain_command,  &bench_shared_command,   &verify_command,
+    &backup_command,        &restore_command,
 };
 
 struct global_options {

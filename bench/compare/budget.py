@@ -75,6 +75,10 @@ BUDGET = (
     ("ephemeral, 16 B", "small-16", [("NATS core", ratio("small-16", "NATS core", "crier, ephemeral"), "≥", 2, "×")]),
     ("ephemeral, fan-out 1:8, 128 B", "fan-out-8", [
         ("NATS core", ratio("fan-out-8", "NATS core", "crier, ephemeral"), "≥", 2, "×")]),
+    ("shared group of 8, an ack for each event", "shared-8", [
+        ("RabbitMQ", ratio("shared-8", "RabbitMQ quorum queue"), "≥", 5, "×"),
+        ("key-ordered: RabbitMQ, which has no such thing", ratio("shared-8", "RabbitMQ quorum queue", "crier, key-ordered"),
+         "≥", 3, "×")]),
     ("request and reply", "request, request-50", [
         ("p50, NATS core's over ours", ratio("request", "NATS core"), "≥", 1, "×"),
         ("50 clients, NATS core", ratio("request-50", "NATS core"), "≥", 2, "×")]),

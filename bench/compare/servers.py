@@ -248,7 +248,7 @@ class Mosquitto(Server):
 
 class RabbitMQ(Server):
     program = "rabbitmq-server"
-    settings = "quorum queue, publisher confirms, prefetch 2000, no plugins"
+    settings = "quorum queue, publisher confirms, prefetch 2000 (shared group: 256 for each of 8 consumers), no plugins"
 
     def environment(self):
         self.epmd_port, config = free_port(), os.path.join(self.folder, "rabbitmq.conf")

@@ -17,6 +17,7 @@ class Product:
 CRIER = Product("crier", servers.Crier, None, "fsync")
 CRIER_EPHEMERAL = Product("crier, ephemeral", servers.Crier, None, "none", ("--ephemeral",))
 CRIER_MEMORY = Product("crier, memory", servers.Crier, None, "memory", ("--durability", "memory"))
+CRIER_KEYS = Product("crier, key-ordered", servers.Crier, None, "fsync", ("--key-ordered",))
 LIMIT = Product("bare pipeline", None, None, "fsync")
 REDIS = Product("Redis Streams, always", servers.Redis, "redis", "fsync")
 REDIS_EVERYSEC = Product("Redis Streams, everysec", servers.RedisEverysec, "redis", "page cache")
@@ -35,7 +36,7 @@ MOSQUITTO = Product("Mosquitto, QoS 1", servers.Mosquitto, "mosquitto", "memory"
 class Workload:
     name: str
     title: str
-    kind: str                                   # of `crier bench` and `bench_peer`: e2e, emit, request, replay, drain
+    kind: str                                   # of `crier bench` and `bench_peer`: e2e, emit, shared, request, replay, drain
     options: tuple
     events: dict                                # product -> how many
     metric: str = "events_per_s"                # or "p50", "memory_mb"
@@ -78,6 +79,9 @@ WORKLOADS = (
              {CRIER_EPHEMERAL: 8_000_000, CRIER: 6_000_000, NATS: 1_500_000, NATS_NEWER: 1_500_000}, wanted={NATS: 2}, own=CRIER_EPHEMERAL),
     Workload("fan-out-8", "Ephemeral, one producer, 8 listeners, 128 B", "e2e", ("--size", "128", "--listeners", "8"),
              {CRIER_EPHEMERAL: 1_000_000, CRIER: 600_000, NATS: 250_000, NATS_NEWER: 250_000}, wanted={NATS: 2}, own=CRIER_EPHEMERAL),
+    Workload("shared-8", "A shared group of 8 members, each event acknowledged by itself, 100 B", "shared",
+             ("--size", "100", "--listeners", "8", "--in-flight", "256"),
+             {CRIER: 1_000_000, CRIER_KEYS: 600_000, RABBITMQ: 40_000}, wanted={RABBITMQ: 5}),
     Workload("request", "Request and reply, one at a time, p50", "request", ("--size", "100"),
              {CRIER: 10_000, NATS: 10_000, NATS_NEWER: 10_000}, metric="p50", wanted={NATS: 1}),
     Workload("request-50", "Requests of 50 clients, one in flight each", "request",

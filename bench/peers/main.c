@@ -25,8 +25,8 @@ static const struct option_row rows[] = {
     BENCH_LISTENERS_ROW,
     {"connections", 'c', NULL, "N", "1", "Connections of each producer (emit).", options_uint64,
      offsetof(struct bench_options, connections)},
-    {"in-flight", 'i', NULL, "N", "1", "Events in flight on each (emit).", options_uint64,
-     offsetof(struct bench_options, in_flight)},
+    {"in-flight", 'i', NULL, "N", "1", "Events in flight on each (emit); at a member (shared).",
+     options_uint64, offsetof(struct bench_options, in_flight)},
     {"rate", 'r', NULL, "N", "0", "Emit so many a second, on time; 0: as fast as they are taken (e2e).",
      options_uint64, offsetof(struct bench_options, rate)},
 };

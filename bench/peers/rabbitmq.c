@@ -3,7 +3,8 @@
  * Thread:      main of each worker.
  * Happy path:  prepare declares the queue; publish, at most WINDOW unconfirmed, reading confirms as they come; consume
  *              with a prefetch of WINDOW, acknowledging many at once.
- * Failures:    a lost connection, a nack: said, exit 1. One listener: a queue's consumers would share its messages. */
+ *              Members (`shared`): so many consumers of the queue, which share its messages, and acknowledge each by itself.
+ * Failures:    a lost connection, a nack: said, exit 1. `e2e` has one listener: those of a queue share its messages. */
 #include "bench/peers/peer.h"
 #include "tools/bench_workers.h"
 #include "tools/command.h"
@@ -20,6 +21,9 @@
 #define WINDOW    2000 /* messages published and not confirmed; more did not help */
 #define PREFETCH  2000
 #define ACK_EVERY 500
+#define LOOK_US   10000 /* between two looks at whether all has come */
+#define SETTLE_US                                                                                            \
+    500000 /* off the clock: an acknowledgement is answered by nothing, and lost if its channel ends too soon */
 
 static int fail(const char *what)
 {
@@ -77,7 +81,7 @@ static int declare(const struct bench *bench, bool passive, uint64_t *ret_count)
 
 static int prepare(struct bench *bench)
 {
-    if (bench->options->listeners > 1)
+    if (bench->options->listeners > 1 && bench->group == NULL)
         return command_failed("rabbitmq: one listener: those of a queue share its messages");
     return declare(bench, false, NULL);
 }
@@ -220,29 +224,71 @@ static int consume(const struct bench *bench, uint64_t number, amqp_connection_s
     return STATUS_DONE;
 }
 
-static int listener(const struct bench *bench, uint64_t number, struct worker *worker)
+/* Until all have come to some member, and the queue has had time to take the acknowledgements; one for each. */
+static int consume_shared(const struct bench *bench, uint64_t number, amqp_connection_state_t rabbit)
+{
+    for (int64_t until_us = INT64_MAX; clock_monotonic_us() < until_us;) {
+        if (until_us == INT64_MAX && bench_group_finished(bench))
+            until_us = clock_monotonic_us() + SETTLE_US;
+        struct timeval look = {0, LOOK_US};
+        amqp_envelope_t envelope;
+        amqp_maybe_release_buffers(rabbit);
+        amqp_rpc_reply_t reply = amqp_consume_message(rabbit, &envelope, &look, 0);
+        if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION && reply.library_error == AMQP_STATUS_TIMEOUT)
+            continue;
+        if (reply.reply_type != AMQP_RESPONSE_NORMAL)
+            return fail("consuming");
+        uint64_t tag = envelope.delivery_tag;
+        peer_note(bench, number, envelope.message.body.bytes, envelope.message.body.len);
+        amqp_destroy_envelope(&envelope);
+        if (amqp_basic_ack(rabbit, CHANNEL, tag, false) != AMQP_STATUS_OK)
+            return fail("acknowledging");
+    }
+    return STATUS_DONE;
+}
+
+static int work_consumer(const struct bench *bench, uint64_t number, struct worker *worker, uint16_t prefetch,
+                         int (*consumer)(const struct bench *, uint64_t, amqp_connection_state_t))
 {
     amqp_connection_state_t rabbit = open_rabbit(bench);
     int status = STATUS_DONE;
 
     if (rabbit == NULL)
         return STATUS_FAILED;
-    amqp_basic_qos(rabbit, CHANNEL, 0, PREFETCH, false);
+    amqp_basic_qos(rabbit, CHANNEL, 0, prefetch, false);
     amqp_basic_consume(rabbit, CHANNEL, amqp_cstring_bytes(bench->topic), amqp_empty_bytes, false, false,
                        false, amqp_empty_table);
     if (!rpc_ok(rabbit))
         status = fail("basic.consume");
     else if (worker_ready(worker))
-        status = consume(bench, number, rabbit);
+        status = consumer(bench, number, rabbit);
     close_rabbit(rabbit);
     return status;
+}
+
+static int listener(const struct bench *bench, uint64_t number, struct worker *worker)
+{
+    return work_consumer(bench, number, worker, PREFETCH, consume);
+}
+
+static int member(const struct bench *bench, uint64_t number, struct worker *worker)
+{
+    if (bench->options->in_flight > UINT16_MAX)
+        return command_failed("rabbitmq: a prefetch is 65535 at most");
+    return work_consumer(bench, number, worker, (uint16_t)bench->options->in_flight, consume_shared);
 }
 
 static const struct bench_workload e2e = {
     .name = "e2e", .prepare = prepare, .producer = producer, .listener = listener};
 static const struct bench_workload emit = {
     .name = "emit", .prepare = prepare, .producer = lone_producer, .stored = stored};
-static const struct bench_workload *const workloads[] = {&e2e, &emit, NULL};
+static const struct bench_workload shared = {.name = "shared",
+                                             .group = true,
+                                             .prepare = prepare,
+                                             .producer = producer,
+                                             .listener = member,
+                                             .unsettled = stored};
+static const struct bench_workload *const workloads[] = {&e2e, &emit, &shared, NULL};
 
 const struct peer rabbitmq_peer = {
     .name = "rabbitmq", .about = "RabbitMQ quorum queue (librabbitmq)", .workloads = workloads};

@@ -192,6 +192,31 @@ Test(bench, requests_get_their_replies_over_several_connections)
     json_decref(json);
 }
 
+Test(bench, a_shared_group_settles_each_event_once)
+{
+    json_t *json = result(crier_start(url, "bench", "shared", "--events", "20001", "--producers", "2",
+                                      "--listeners", "3", "--dir", "/tmp", "--json", NULL),
+                          0);
+
+    expect_clean(json);
+    cr_assert(eq(llong, integer(json, "unsettled"), 0));
+    cr_assert(eq(llong, integer(json, "listeners"), 3));
+    expect_positive(json, "events_per_s");
+    json_decref(json);
+}
+
+Test(bench, a_key_ordered_group_keeps_the_order_of_each_key)
+{
+    json_t *json = result(crier_start(url, "bench", "shared", "--key-ordered", "--keys", "7", "--events",
+                                      "5000", "--listeners", "3", "--dir", "/tmp", "--json", NULL),
+                          0);
+
+    expect_clean(json);
+    cr_assert(eq(llong, integer(json, "unsettled"), 0));
+    cr_assert(eq(llong, integer(json, "keys"), 7));
+    json_decref(json);
+}
+
 Test(bench, an_ephemeral_topic_brings_everything_when_nobody_is_too_slow)
 {
     json_t *json = result(
@@ -222,5 +247,9 @@ Test(bench, wrong_use_is_told)
     bench = crier_start(url, "bench", "replay", "--listeners", "0", NULL);
     cr_assert(eq(int, process_wait(bench), 2));
     cr_assert(strstr(process_errors(bench), "--listeners") != NULL);
+    process_destroy(bench);
+    bench = crier_start(url, "bench", "shared", "--key-ordered", "--keys", "0", NULL);
+    cr_assert(eq(int, process_wait(bench), 2));
+    cr_assert(strstr(process_errors(bench), "--keys: from 1 to 1048576") != NULL);
     process_destroy(bench);
 }

@@ -34,7 +34,7 @@ flags() { # COMMAND... -> the long flags of its help; -V stands in each, and is 
 
 expect "crierd" "$(flags crierd)" "$(offered _crierd crierd --)"
 expect "crierd --log-level" "$(printf 'debug\nerror\ninfo\nwarn')" "$(offered _crierd crierd --log-level "")"
-for command in emit on once peek "topic create" "topic list" "topic describe" ping "bench e2e" "bench emit" "bench replay" "bench drain"; do
+for command in emit on once peek "topic create" "topic list" "topic describe" ping "bench e2e" "bench emit" "bench replay" "bench drain" "bench shared"; do
     read -r -a words <<<"$command"
     expect "crier $command" "$(flags crier "${words[@]}" | grep -v -- --version)" \
         "$(offered _crier crier "${words[@]}" --)"

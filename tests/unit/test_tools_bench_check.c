@@ -181,3 +181,77 @@ Test(bench_check, an_emit_that_was_not_acked_is_lost)
     cr_assert(eq(u64, sum.lost, 1));
     cr_assert(not(bench_summary_ok(&sum)));
 }
+
+/* ---- a shared group ---- */
+
+static void group_setup(void)
+{
+    setup();
+    options.listeners = 2;
+    options.key_ordered = true;
+    options.keys = 2; /* of each producer: its even and its odd numbers */
+    cr_assert(eq(int, bench_group_init(&bench), 0));
+}
+
+static void group_teardown(void)
+{
+    bench_group_finish(&bench);
+    teardown();
+}
+
+TestSuite(bench_group, .init = group_setup, .fini = group_teardown);
+
+static bool member_receive(uint64_t member, uint64_t producer, uint64_t sequence)
+{
+    uint8_t value[100] = {0};
+    bench_event_put(value, RUN, producer, sequence, 100);
+    return bench_listener_note(&bench, &bench.results->listeners[member], value, sizeof(value), at_250_us);
+}
+
+Test(bench_group, each_event_at_some_member_is_right_and_the_last_one_is_told)
+{
+    for (uint64_t i = 0; i < 5; i++)
+        cr_assert(not(member_receive(i % 2, 0, i)));
+    for (uint64_t i = 0; i < 4; i++)
+        cr_assert(not(member_receive(i / 2, 1, i)));
+    cr_assert(not(bench_group_finished(&bench)));
+    cr_assert(member_receive(1, 1, 4));
+    struct bench_summary sum = summary();
+    cr_assert(bench_summary_ok(&sum));
+    cr_assert(eq(u64, sum.received, 10));
+    cr_assert(eq(dbl, sum.events_per_s, sum.deliveries_per_s));
+}
+
+Test(bench_group, one_that_comes_to_two_members_is_found_and_does_not_stand_for_another)
+{
+    for (uint64_t i = 0; i < 5; i++)
+        member_receive(0, 0, i);
+    for (uint64_t i = 0; i < 4; i++)
+        member_receive(0, 1, i);
+    cr_assert(not(member_receive(1, 0, 4)));
+    struct bench_summary sum = summary();
+    cr_assert(eq(u64, sum.duplicated, 1));
+    cr_assert(eq(u64, sum.lost, 1));
+}
+
+Test(bench_group, one_before_an_earlier_one_of_its_key_is_found)
+{
+    member_receive(0, 0, 1);
+    member_receive(1, 0, 0); /* another key: any order */
+    cr_assert(eq(u64, summary().reordered, 0));
+    member_receive(0, 0, 4);
+    member_receive(1, 0, 2);
+    cr_assert(eq(u64, summary().reordered, 1));
+}
+
+Test(bench_group, what_the_broker_knows_no_acknowledgement_for_is_wrong)
+{
+    for (uint64_t i = 0; i < 5; i++) {
+        member_receive(0, 0, i);
+        member_receive(1, 1, i);
+    }
+    struct bench_summary sum = summary();
+    cr_assert(bench_summary_ok(&sum));
+    sum.unsettled = 1;
+    cr_assert(not(bench_summary_ok(&sum)));
+}
