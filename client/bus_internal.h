@@ -34,6 +34,11 @@ struct local_event;
 /* What poll.c waits for. */
 enum bus_watch { WATCH_WAKE, WATCH_SOCKET, WATCH_RESOLVE, WATCHES };
 
+/* And for others. ready: in a turn, before it has begun: it may add to the agenda, and call nobody. */
+struct poll_watcher {
+    void (*ready)(struct poll_watcher *watcher);
+};
+
 /* The connection's socket. I/O thread only. */
 struct bus_socket {
     int fd;              /* -1: none */
@@ -184,6 +189,10 @@ void poll_close(crier *bus);                              /* after the last turn
 int poll_watch(crier *bus, int fd, enum bus_watch watch); /* for input. 0, or -1 and errno */
 void poll_watch_output(crier *bus, int fd, bool output);  /* the socket, also for output */
 void poll_unwatch(crier *bus, int fd);
+/* Waits once until the descriptor, which is not the bus's, is ready for one of these; then `ready`. Armed again it is as asked last.
+ * 0, or -1 and errno. I/O thread. The watcher is the caller's, and stays until it is disarmed, before the descriptor is closed. */
+int poll_arm_watcher(crier *bus, int fd, struct poll_watcher *watcher, bool input, bool output);
+void poll_disarm_watcher(crier *bus, int fd);
 int64_t poll_timeout_us(crier *bus);            /* until loop_due() */
 void poll_step(crier *bus, int64_t timeout_us); /* waits so long at most, and takes a turn */
 void poll_run(crier *bus);                      /* own thread: until stop */

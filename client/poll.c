@@ -1,6 +1,7 @@
 /* poll.c: what a bus waits for, and the three ways somebody waits for it.
  *
- * Role:     one epoll descriptor holds everything a bus waits for: the wake-up, the socket or the look-up of a name. With it
+ * Role:     one epoll descriptor holds everything a bus waits for: the wake-up, the socket or the look-up of a name, descriptors at the
+ *           ends of streams. With it
  *           and poll_timeout_us() a bus can live on any loop: its own thread (epoll_wait), a caller's libevent base (two
  *           events and one timer), or whatever the caller has (crier_fd, crier_timeout_ms, crier_process). A caller's base
  *           watches the socket itself: through a descriptor of ours every answer would cost a system call more.
@@ -21,6 +22,8 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+#define EVENTS_MAX 16 /* what is ready beyond that is ready in the next turn */
 
 /* ---- the socket, on a caller's base ---- */
 
@@ -53,7 +56,7 @@ static void base_unwatch(crier *bus)
 
 int poll_watch(crier *bus, int fd, enum bus_watch watch)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.u32 = watch};
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = watch};
 
     if (watch == WATCH_SOCKET && bus->options.base)
         return base_watch(bus, fd, EV_READ);
@@ -62,7 +65,7 @@ int poll_watch(crier *bus, int fd, enum bus_watch watch)
 
 void poll_watch_output(crier *bus, int fd, bool output)
 {
-    struct epoll_event event = {.events = EPOLLIN | (output ? EPOLLOUT : 0), .data.u32 = WATCH_SOCKET};
+    struct epoll_event event = {.events = EPOLLIN | (output ? EPOLLOUT : 0), .data.u64 = WATCH_SOCKET};
 
     if (bus->base_socket) {
         (void)event_del(bus->base_socket);
@@ -80,6 +83,23 @@ void poll_unwatch(crier *bus, int fd)
         base_unwatch(bus);
     else
         (void)epoll_ctl(bus->poll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+/* ---- descriptors of streams ---- */
+
+int poll_arm_watcher(crier *bus, int fd, struct poll_watcher *watcher, bool input, bool output)
+{
+    struct epoll_event event = {.events = (input ? EPOLLIN : 0) | (output ? EPOLLOUT : 0) | EPOLLONESHOT,
+                                .data.ptr = watcher};
+
+    if (epoll_ctl(bus->poll_fd, EPOLL_CTL_MOD, fd, &event) == 0)
+        return 0;
+    return errno == ENOENT ? epoll_ctl(bus->poll_fd, EPOLL_CTL_ADD, fd, &event) : -1;
+}
+
+void poll_disarm_watcher(crier *bus, int fd)
+{
+    (void)epoll_ctl(bus->poll_fd, EPOLL_CTL_DEL, fd, NULL); /* perhaps it never waited */
 }
 
 static void wake_up_taken(crier *bus)
@@ -113,15 +133,17 @@ static int timeout_ms(int64_t timeout_us)
 
 void poll_step(crier *bus, int64_t timeout_us)
 {
-    struct epoll_event events[WATCHES];
-    int count = epoll_wait(bus->poll_fd, events, WATCHES, timeout_ms(timeout_us));
+    struct epoll_event events[EVENTS_MAX];
+    int count = epoll_wait(bus->poll_fd, events, EVENTS_MAX, timeout_ms(timeout_us));
 
     loop_enter(bus); /* callbacks run from here on */
     for (int i = 0; i < count; i++) {
-        if (events[i].data.u32 == WATCH_WAKE)
+        if (events[i].data.u64 == WATCH_WAKE)
             wake_up_taken(bus);
+        else if (events[i].data.u64 >= WATCHES) /* an address */
+            ((struct poll_watcher *)events[i].data.ptr)->ready(events[i].data.ptr);
         else
-            socket_ready(bus, (enum bus_watch)events[i].data.u32, events[i].events & (uint32_t)~EPOLLOUT,
+            socket_ready(bus, (enum bus_watch)events[i].data.u64, events[i].events & (uint32_t)~EPOLLOUT,
                          events[i].events & (uint32_t)(EPOLLOUT | EPOLLERR | EPOLLHUP));
     }
     loop_turn(bus);

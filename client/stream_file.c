@@ -202,7 +202,8 @@ static void file_release(void *ctx)
     free(file);
 }
 
-static int file_open(crier *bus, crier_pool *pool, const char *path, bool writes, crier_stream **ret_stream)
+int file_stream(crier *bus, crier_pool *pool, const char *path, int fd, bool writes,
+                crier_stream **ret_stream)
 {
     static const struct crier_stream_ops reading = {
         .struct_size = sizeof(reading), .read = file_read, .destroy = file_destroy, .release = file_release};
@@ -220,7 +221,7 @@ static int file_open(crier *bus, crier_pool *pool, const char *path, bool writes
     size = strlen(path) + 1;
     if (!(file = malloc(sizeof(*file) + size)))
         return CRIER_ENOMEM;
-    *file = (struct file){.pool = pool, .writes = writes, .fd = -1, .task.run = job_done};
+    *file = (struct file){.pool = pool, .writes = writes, .fd = fd, .task.run = job_done};
     file->work.run = job_run;
     list_init(&file->work.link);
     list_init(&file->task.link);
@@ -236,10 +237,10 @@ static int file_open(crier *bus, crier_pool *pool, const char *path, bool writes
 
 int crier_file_readable(crier *bus, crier_pool *pool, const char *path, crier_stream **ret_stream)
 {
-    return file_open(bus, pool, path, false, ret_stream);
+    return file_stream(bus, pool, path, -1, false, ret_stream);
 }
 
 int crier_file_writable(crier *bus, crier_pool *pool, const char *path, crier_stream **ret_stream)
 {
-    return file_open(bus, pool, path, true, ret_stream);
+    return file_stream(bus, pool, path, -1, true, ret_stream);
 }

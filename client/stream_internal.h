@@ -211,6 +211,12 @@ void transform_read(crier_stream *stream);         /* its `read` */
 void pipe_awaits_clear(crier_stream *from);
 void pipes_drop(crier_stream *from); /* it is let go: what it was piped into is not told */
 
+/* ---- stream_file.c, any thread ---- */
+
+/* fd: taken on success; -1: path is opened. As crier_file_readable. */
+int file_stream(crier *bus, crier_pool *pool, const char *path, int fd, bool writes,
+                crier_stream **ret_stream);
+
 /* ---- stream_end.c ---- */
 
 /* Node's end-of-stream: callback(ctx, code, text) once. *slot: a handle for as long as it is not NULL. 0 or CRIER_ENOMEM. */

@@ -6,7 +6,9 @@
 
 #include "tests/support/allocation.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const char *const words[] = {"one ", "two ", "three ", "four", NULL};
@@ -240,6 +242,48 @@ static int codecs(void)
     return rc;
 }
 
+/* A file's descriptor into one of a socket, of which both ends are streams. */
+static int descriptors(void)
+{
+    struct crier_pool_options pool_options = crier_pool_options_default();
+    struct crier_options options = crier_options_default();
+    crier_stream *all[2] = {NULL}, *peer = NULL;
+    crier_future *future = NULL;
+    crier_pool *pool;
+    crier *local;
+    crier_result result;
+    int rc, fds[3] = {open(path, O_RDONLY), -1, -1};
+
+    options.polled = true;
+    pool_options.threads = 1;
+    cr_assert(fds[0] >= 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, fds + 1) == 0);
+    if (crier_pool_create(&pool_options, &pool) < 0) {
+        pool = NULL;
+        rc = CRIER_ENOMEM;
+    } else if ((rc = crier_open("local:", &options, &local)) == 0) {
+        (void)crier_on(local, "error", quiet_error, NULL);
+        if ((rc = crier_fd_readable(local, pool, fds[0], &all[0])) == 0 &&
+            (rc = crier_fd_writable(local, NULL, fds[1], &all[1])) == 0 &&
+            (rc = crier_fd_duplex(local, fds[2], &peer)) == 0 &&
+            (rc = crier_pipeline(local, all, 2, &future)) == 0) {
+            (void)crier_stream_resume(peer);
+            for (int i = 0; i < 200000 && crier_future_result(future, &result) == CRIER_EAGAIN; i++)
+                crier_process(local);
+            rc = rig_code(future);
+        }
+        crier_stream_release(all[0]);
+        crier_stream_release(all[1]);
+        crier_stream_release(peer);
+        crier_close(local);
+    }
+    cr_assert(rc == 0 || rc == CRIER_ENOMEM, "%d", rc);
+    for (int i = 0; i < 3; i++) /* what no stream took */
+        (void)close(fds[i]);
+    if (pool)
+        cr_assert_eq(crier_pool_destroy(pool), 0);
+    return rc;
+}
+
 static void at_every_allocation(int (*run)(void), unsigned allocations_min)
 {
     unsigned n = 0, refused = 0;
@@ -273,6 +317,7 @@ Test(memory, nor_the_ends)
     int fd = mkstemp(path);
     cr_assert(fd >= 0 && write(fd, "one\ntwo\nthree", 13) == 13 && close(fd) == 0);
     at_every_allocation(ends, 40);
+    at_every_allocation(descriptors, 20);
     unlink(path);
 }
 

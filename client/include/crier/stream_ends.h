@@ -1,4 +1,4 @@
-/* crier/stream_ends.h: where streams begin and end, and what is in between: topics, files, lines.
+/* crier/stream_ends.h: where streams begin and end, and what is in between: topics, files, descriptors, lines.
  *
  *     crier_file_readable(bus, pool, "orders.txt", &file);
  *     crier_lines(bus, 0, &lines);
@@ -40,6 +40,17 @@ CRIER_API int crier_file_readable(crier *bus, crier_pool *pool, const char *path
 /** The same for writing: the file is made, or emptied, with the first chunk or the end; FINISH comes after fsync. Who fails leaves
  *  what was written. Else as above. */
 CRIER_API int crier_file_writable(crier *bus, crier_pool *pool, const char *path, crier_stream **ret_stream);
+/** What comes through a descriptor: a pipe, a socket, a terminal; it ends where that does. fd: taken on success: made non-blocking,
+ *  which all who share the open file see, and closed before CLOSE; who needs it longer, or for another stream, gives dup(fd). pool:
+ *  for what cannot be waited for, a file on a disk above all: as crier_file_readable(), from where it stands; else NULL will do.
+ *  A failure is CRIER_EIO, with what the system says. 0, CRIER_EINVAL (no descriptor, or not one for reading; it needs a pool),
+ *  CRIER_ENOMEM, CRIER_ECLOSED. */
+CRIER_API int crier_fd_readable(crier *bus, crier_pool *pool, int fd, crier_stream **ret_stream);
+/** The same for writing. FINISH comes when the system has taken everything (a file: after fsync); the end of a socket is told to its peer,
+ *  also while others have the socket. That nobody reads is a failure like others, without SIGPIPE. */
+CRIER_API int crier_fd_writable(crier *bus, crier_pool *pool, int fd, crier_stream **ret_stream);
+/** Both sides of one: a connected socket, a terminal. The end of one side leaves the other as it is. Else as above. */
+CRIER_API int crier_fd_duplex(crier *bus, int fd, crier_stream **ret_stream);
 
 #ifdef __cplusplus
 }
