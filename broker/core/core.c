@@ -15,6 +15,7 @@ struct core {
 static const struct shard_output to_session = {.reply = session_reply,
                                                .emitted = session_emitted,
                                                .durable = session_durable,
+                                               .known = session_known,
                                                .topic = session_topic,
                                                .log_start = session_log_start,
                                                .deleted = session_deleted,

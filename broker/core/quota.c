@@ -60,11 +60,6 @@ static void meter_charge(struct quota_meter *meter, const struct quota *quota, c
     meter_move(&meter->bytes_due_ns, quota->bytes, part->batch.size, now_ns);
 }
 
-static bool quota_any(const struct quota *quota)
-{
-    return quota->events || quota->bytes;
-}
-
 /* What one topic may get: its own quota, and the broker's for what that leaves open. */
 static struct quota quota_of(const struct session *session, const struct topic_view *topic)
 {
@@ -78,7 +73,7 @@ static struct quota quota_of(const struct session *session, const struct topic_v
 }
 
 /* The topic whose quota counts; NULL: none. An inbox has none: who asked gets the answer. */
-static struct topic_view *topic_metered(const struct session *session, const struct emit_part *part)
+static struct topic_view *topic_metered(struct session *session, const struct emit_part *part)
 {
     if ((!quota_any(&session->config.topic_quota) && session->topic_quotas == 0) || part->partition >> 63)
         return NULL;
@@ -90,7 +85,7 @@ static struct topic_view *topic_metered(const struct session *session, const str
 static const char *part_over(const struct core_connection *connection, const struct emit_part *part,
                              int64_t now_ns)
 {
-    const struct session *session = connection->session;
+    struct session *session = connection->session;
     const struct topic_view *topic = topic_metered(session, part);
     if (meter_ahead_ns(&connection->meter, &session->config.client_quota, now_ns) > PATIENCE_NS)
         return client_why;

@@ -32,6 +32,7 @@ void session_stats(const struct session *session, struct core_stats *stats);
 void session_reply(void *session, const struct shard_reply *reply);
 void session_emitted(void *session, const struct emit *emit);
 void session_durable(void *session, const struct durable_part *part);
+void session_known(void *session, const struct topic_info *info);
 void session_topic(void *session, const struct topic_info *info);
 void session_log_start(void *session, const struct partition_info *info);
 void session_deleted(void *session, const struct topic_info *info);

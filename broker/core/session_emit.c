@@ -31,7 +31,7 @@ static const char *part_problem(const struct emit *emit, const struct emit_part 
 }
 
 /* Of an emit that somebody has to hear. A durable one may come again when it is stored, whoever listens then. */
-static int heard_code(const struct session *session, const struct emit *emit, uint64_t partition)
+static int heard_code(struct session *session, const struct emit *emit, uint64_t partition)
 {
     const struct view *view = view_find(session, partition);
     if (!emit->memory)
@@ -40,7 +40,7 @@ static int heard_code(const struct session *session, const struct emit *emit, ui
 }
 
 /* Sets the part's code if the batch cannot be taken. */
-static void part_check(const struct session *session, struct emit *emit, struct emit_part *part, bool heard)
+static void part_check(struct session *session, struct emit *emit, struct emit_part *part, bool heard)
 {
     const struct batch_limits limits = {.batch_size_max = FRAME_BATCH_SIZE_MAX,
                                         .event_size_max = session->config.event_size_max,

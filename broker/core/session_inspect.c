@@ -26,7 +26,7 @@ static void answer_code(struct core_connection *connection, uint64_t request, in
     connection_send(connection, FRAME_INSPECTED, &answer.base, NULL, 0);
 }
 
-static void pack_fault(const struct session *session, Wire__InspectFault *to, const struct store_fault *fault)
+static void pack_fault(struct session *session, Wire__InspectFault *to, const struct store_fault *fault)
 {
     const struct view *view = fault->partition ? view_find(session, fault->partition) : NULL;
     wire__inspect_fault__init(to);

@@ -16,6 +16,7 @@
 #include "broker/core/memory.h"
 #include "broker/core/session.h"
 #include "broker/core/shard.h"
+#include "broker/core/slab.h"
 #include "broker/core/tail_cache.h"
 #include "broker/core/trie.h"
 #include "proto/arena.h"
@@ -184,6 +185,12 @@ struct topic_view {
     struct view views[];
 };
 
+/* Where a partition's view is, or what it will be made of; both NULL: there is none. */
+struct view_place {
+    struct view *view;
+    struct known_topic *known;
+};
+
 /* See inbox.c. */
 struct inbox {
     UT_hash_handle hh;
@@ -205,9 +212,12 @@ struct session {
     struct topic_view *unnamed; /* the first of them that is not in `names` yet, and with it all behind it */
     struct trie names;          /* of topics: filled when the first pattern is looked up (names_complete) */
     struct trie patterns;       /* listeners to a pattern */
-    struct view **views;        /* by partition id */
-    struct inbox *inboxes;      /* hash: those whose id has the top bit */
-    size_t view_capacity;
+    struct view_place *places;  /* by partition id */
+    size_t place_capacity;
+    struct slab known_topics; /* view.c: those that were there at the start */
+    struct known_topic *known_first,
+        *known_last;       /* in a row; no first one: all have views (names_complete) */
+    struct inbox *inboxes; /* hash: those whose id has the top bit */
     struct tail_cache cache;
     struct core_connection *pump, *pump_last;
     struct delivery_read *reads_free, *reads_active;
@@ -278,6 +288,10 @@ void grant_orphan(struct session *session, size_t bytes); /* answered, but its c
 void quota_charge(struct core_connection *connection, struct emit *emit);
 void quota_release(struct session *session); /* those whose time has come */
 void quota_forget(struct core_connection *connection);
+static inline bool quota_any(const struct quota *quota)
+{
+    return quota->events || quota->bytes;
+}
 /* The topic's own quota is this from now on; {0} before it goes. */
 void quota_topic(struct session *session, struct topic_view *topic, struct quota quota);
 void quota_reconfigure(struct session *session,
@@ -363,7 +377,7 @@ void lookups_destroy(struct session *session);
 void listener_destroy(struct listener *listener); /* leaves its group; says nothing */
 
 /* ---- view.c ---- */
-struct view *view_find(const struct session *session, uint64_t partition); /* NULL: none */
+struct view *view_find(struct session *session, uint64_t partition); /* NULL: none */
 void names_complete(struct session *session); /* session->names holds all of them afterwards */
 void views_destroy(struct session *session);
 

@@ -233,7 +233,7 @@ static void who_add(struct who *who, const struct listener *listener)
 
 /* Who listens to it just now, each listener once, patterns too; a group's members that have some of it. A listener's cursors
  * in one topic follow each other: the first one counts. */
-static uint32_t listeners_find(const struct session *session, const struct topic_info *topic, struct who *who)
+static uint32_t listeners_find(struct session *session, const struct topic_info *topic, struct who *who)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < topic->partition_count; i++) {

@@ -25,6 +25,7 @@ struct shard_output {
     void (*reply)(void *ctx, const struct shard_reply *reply);
     void (*emitted)(void *ctx, const struct emit *emit); /* borrowed */
     void (*durable)(void *ctx, const struct durable_part *part);
+    void (*known)(void *ctx, const struct topic_info *info);         /* it was there when recovery was over */
     void (*topic)(void *ctx, const struct topic_info *info);         /* it exists from now on */
     void (*log_start)(void *ctx, const struct partition_info *info); /* what is below is gone */
     void (*deleted)(void *ctx, const struct topic_info *info);

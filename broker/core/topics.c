@@ -159,7 +159,7 @@ void topic_announce_quota(struct shard *shard, const struct topic *topic)
 void topics_announce_all(struct shard *shard)
 {
     for (size_t i = 0; i < shard->topics_sorted_count; i++)
-        topic_announce(shard, shard->topics_sorted[i], shard->output->topic);
+        topic_announce(shard, shard->topics_sorted[i], shard->output->known);
 }
 
 void topic_applied(struct shard *shard, struct topic *topic)

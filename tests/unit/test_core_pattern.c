@@ -265,6 +265,34 @@ Test(pattern, topics_that_came_and_went_before_the_first_pattern_and_after_it_ar
     fixture_destroy(s.f);
 }
 
+/* Of what was there at the start, some was used, some is gone and most was never asked for when a pattern comes. */
+Test(pattern, what_was_there_at_the_start_is_heard_whether_somebody_used_it_or_not)
+{
+    struct stage s = stage_make();
+    uint64_t used = peer_topic(s.p, "a", 2), unused = peer_topic(s.p, "b", 2);
+    (void)peer_topic(s.p, "c", 1);
+    emit_one(&s, used + 1, 0);
+    emit_one(&s, unused + 1, 0);
+    fixture_restart(s.f);
+    s.p = peer_welcome(s.f);
+    s.l = peer_welcome(s.f);
+    emit_one(&s, used + 1, 1);
+    delete_topic(&s, "c", 100);
+    listen_to(&s, (struct listen_spec){.topic = "*", .from = WIRE__FROM__LIVE});
+    const Wire__Listening *listening = peer_expect(s.l, FRAME_LISTENING);
+    cr_assert_eq(listening->n_partitions, 4);
+    for (size_t i = 0; i < 4; i++) {
+        const Wire__ListenPartition *at = listening->partitions[i];
+        cr_assert_str_eq(at->topic, at->partition < unused ? "a" : "b");
+        cr_assert_eq(at->next, at->partition == used + 1 ? 2 : at->partition == unused + 1);
+    }
+    emit_one(&s, unused + 1, 1);
+    expect_deliver(&s, unused + 1, 1, 2);
+    (void)peer_topic(s.p, "d", 1);
+    cr_assert_str_eq(((const Wire__Assign *)peer_expect(s.l, FRAME_ASSIGN))->added[0]->topic, "d");
+    fixture_destroy(s.f);
+}
+
 /* The credit that a read was promised is for the others again when its topic goes. */
 Test(pattern, a_topic_that_goes_while_it_is_read_holds_up_no_other)
 {
