@@ -10,7 +10,7 @@
  *   atomic.c     atomic emits                   sources.c    named producers' positions in their source
  *   positions.c  groups' durable positions     group_admin.c  list, describe, seek, delete
  *   schedules.h  events that wait for their time
- *   rows.c       state rows: loading and flushing
+ *   rows.c       state rows: flushing         rows_load.c  and loading
  *
  * `x_prepared` is what the state will be once everything submitted is durable; `x` is what it is. */
 #ifndef CRIER_BROKER_CORE_SHARD_INTERNAL_H
@@ -584,7 +584,7 @@ void group_admin_request(struct shard *shard, const struct shard_request *reques
 /* ---- shared groups ---- */
 #include "broker/core/shared.h"
 
-/* ---- rows.c ---- */
+/* ---- rows_load.c, rows.c ---- */
 int rows_load(struct shard *shard, const struct store_row *row);
 /* A flush begins: everything dirty is frozen. */
 void rows_freeze(struct shard *shard);

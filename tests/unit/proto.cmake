@@ -10,6 +10,7 @@ crier_test(test_crc32c ${CMAKE_CURRENT_LIST_DIR}/test_crc32c.c LIBS proto LABELS
 crier_test(test_error ${CMAKE_CURRENT_LIST_DIR}/test_error.c LIBS proto LABELS unit)
 crier_test(test_frame ${CMAKE_CURRENT_LIST_DIR}/test_frame.c LIBS proto LABELS unit)
 crier_test(test_murmur2 ${CMAKE_CURRENT_LIST_DIR}/test_murmur2.c LIBS proto LABELS unit)
+crier_test(test_state_rows ${CMAKE_CURRENT_LIST_DIR}/test_state_rows.c LIBS proto LABELS unit)
 crier_test(test_varint ${CMAKE_CURRENT_LIST_DIR}/test_varint.c LIBS proto LABELS unit)
 crier_test(test_protocol_example ${CMAKE_CURRENT_LIST_DIR}/test_protocol_example.c LIBS proto LABELS unit)
 target_compile_definitions(test_protocol_example PRIVATE PROTOCOL_DOCUMENT="${CMAKE_SOURCE_DIR}/docs/protocol.md")
