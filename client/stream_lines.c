@@ -6,38 +6,22 @@
  *
  * Happy path:  transform: each '\n' ends a line: pushed; what is left is kept -> flush: the last one
  * Failures:    a line above its limit: CRIER_ETOOBIG; no memory to keep it: CRIER_ENOMEM. */
+#include "client/grown.h"
 #include "client/stream_internal.h"
 #include "crier/stream_ends.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define LINE_SIZE_MAX (1u << 20)
 
 struct lines {
     size_t max;
-    char *begun;
-    size_t size, capacity;
+    struct grown begun;
 };
 
 static int keep(struct lines *lines, const char *data, size_t size)
 {
-    size_t capacity = lines->capacity ? lines->capacity : 256;
-    char *grown;
-
-    if (size > lines->max - lines->size)
-        return CRIER_ETOOBIG;
-    while (capacity < lines->size + size)
-        capacity *= 2;
-    if (capacity > lines->capacity) {
-        if (!(grown = realloc(lines->begun, capacity)))
-            return CRIER_ENOMEM;
-        lines->begun = grown;
-        lines->capacity = capacity;
-    }
-    memcpy(lines->begun + lines->size, data, size);
-    lines->size += size;
-    return 0;
+    return size > lines->max - lines->begun.size ? CRIER_ETOOBIG : grown_add(&lines->begun, data, size);
 }
 
 static void lines_transform(crier_stream *stream, crier_chunk *chunk, void *ctx)
@@ -47,11 +31,11 @@ static void lines_transform(crier_stream *stream, crier_chunk *chunk, void *ctx)
     int rc = 0;
 
     while (rc == 0 && (newline = memchr(at, '\n', (size_t)(end - at)))) {
-        if (lines->size > 0) {
+        if (lines->begun.size > 0) {
             if ((rc = keep(lines, at, (size_t)(newline - at))) < 0)
                 break;
-            rc = crier_stream_push(stream, lines->begun, lines->size);
-            lines->size = 0;
+            rc = crier_stream_push(stream, lines->begun.data, lines->begun.size);
+            lines->begun.size = 0;
         } else if ((size_t)(newline - at) > lines->max) {
             rc = CRIER_ETOOBIG;
         } else {
@@ -68,14 +52,14 @@ static void lines_transform(crier_stream *stream, crier_chunk *chunk, void *ctx)
 static void lines_flush(crier_stream *stream, void *ctx)
 {
     struct lines *lines = ctx;
-    int rc = lines->size > 0 ? crier_stream_push(stream, lines->begun, lines->size) : 0;
+    int rc = lines->begun.size > 0 ? crier_stream_push(stream, lines->begun.data, lines->begun.size) : 0;
 
     (void)crier_stream_done(stream, rc < 0 ? rc : 0, NULL);
 }
 
 static void lines_release(void *ctx)
 {
-    free(((struct lines *)ctx)->begun);
+    grown_finish(&((struct lines *)ctx)->begun);
     free(ctx);
 }
 

@@ -31,6 +31,7 @@ crier_test(test_stream_memory ${CMAKE_CURRENT_LIST_DIR}/test_stream_memory.c
 target_link_options(test_stream_memory PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free)
 crier_test(test_stream_ends ${CMAKE_CURRENT_LIST_DIR}/test_stream_ends.c LIBS client LABELS unit emitter)
 crier_test(test_stream_ends_fd ${CMAKE_CURRENT_LIST_DIR}/test_stream_ends_fd.c LIBS client LABELS unit emitter)
+crier_test(test_stream_csv ${CMAKE_CURRENT_LIST_DIR}/test_stream_csv.c LIBS client LABELS unit emitter)
 crier_test(test_stream_codec ${CMAKE_CURRENT_LIST_DIR}/test_stream_codec.c LIBS client LABELS unit emitter)
 crier_test(test_stream_threads ${CMAKE_CURRENT_LIST_DIR}/test_stream_threads.c PLAIN
            LIBS client LABELS unit emitter tsan)

@@ -242,6 +242,48 @@ static int codecs(void)
     return rc;
 }
 
+/* A table to rows and back. */
+static int tables(void)
+{
+    struct crier_options options = crier_options_default();
+    struct crier_csv_options table = crier_csv_options_default();
+    const char *text = "a,b\r\n1,\"2,3\"\r\n4,";
+    struct rig to = {.name = "b"};
+    crier_stream *reader = NULL, *writer = NULL;
+    crier_future *future = NULL;
+    crier *local;
+    int rc;
+
+    options.polled = true;
+    table.key_column = "b";
+    table.lf = true;
+    got[0] = '\0';
+    if ((rc = crier_open("local:", &options, &local)) < 0)
+        return rc;
+    (void)crier_on(local, "error", quiet_error, NULL);
+    if ((rc = crier_csv_reader(local, &table, &reader)) == 0 &&
+        (rc = crier_csv_writer(local, &table, &writer)) == 0 &&
+        (rc = make(local, CRIER_WRITABLE, &to)) == 0) {
+        crier_stream *all[] = {reader, writer, to.stream};
+        if ((rc = crier_pipeline(local, all, 3, &future)) == 0 &&
+            (rc = crier_stream_write(reader, text, strlen(text))) >= 0)
+            rc = crier_stream_end(reader);
+        else if (future)
+            (void)crier_stream_destroy(reader, rc, NULL);
+        for (int i = 0; i < 60; i++)
+            crier_process(local);
+        rc = future ? rig_code(future) : rc;
+    }
+    cr_assert(rc == 0 || rc == CRIER_ENOMEM, "%d", rc);
+    if (rc == 0)
+        cr_assert_str_eq(got, "a,b\n1,\"2,3\"\n4,\n");
+    crier_stream_release(reader);
+    crier_stream_release(writer);
+    crier_stream_release(to.stream);
+    crier_close(local);
+    return rc;
+}
+
 /* A file's descriptor into one of a socket, of which both ends are streams. */
 static int descriptors(void)
 {
@@ -324,4 +366,9 @@ Test(memory, nor_the_ends)
 Test(memory, nor_the_codecs)
 {
     at_every_allocation(codecs, 20);
+}
+
+Test(memory, nor_the_tables)
+{
+    at_every_allocation(tables, 40);
 }

@@ -1,10 +1,10 @@
-/* crier/transform.h: what stands between the ends of streams: compressing and decompressing.
+/* crier/transform.h: what stands between the ends of streams: compressing and decompressing, tables of comma-separated values.
  *
  *     crier_file_readable(bus, pool, "orders.csv.zst", &file);
  *     crier_decompress(bus, NULL, &plain);
- *     crier_lines(bus, 0, &lines);
+ *     crier_csv_reader(bus, NULL, &rows);
  *     crier_topic_writable(bus, "orders", NULL, &topic);
- *     crier_stream *all[] = {file, plain, lines, topic};
+ *     crier_stream *all[] = {file, plain, rows, topic};
  *     crier_pipeline(bus, all, 4, &done);                   fulfilled when the last event is acknowledged; or why not
  *
  * Made on any thread, and returned with one reference, as all of <crier/stream_ends.h>. They compute on the bus's loop, 64 KiB at a
@@ -70,6 +70,44 @@ static inline struct crier_decompress_options crier_decompress_options_default(v
  *  by then, but no end follows it. Frames of `lz4 -l` and those that need a dictionary are not read.
  *  options: borrowed, NULL: the defaults. 0, CRIER_EINVAL, CRIER_ENOMEM, CRIER_ECLOSED. */
 CRIER_API int crier_decompress(crier *bus, const struct crier_decompress_options *options,
+                               crier_stream **ret_stream);
+
+/* ---- comma-separated values (RFC 4180) ---- */
+
+/* What a table looks like. From crier_csv_options_default(). */
+struct crier_csv_options {
+    size_t struct_size; /* set by crier_csv_options_default() */
+    char delimiter;     /* between fields; default ','; no quote, line end or NUL */
+    bool names; /* the first row names the columns, and is no event; default true. false: "1", "2", ... */
+    const char *
+        key_column; /* reader: the field of this column is the event's key, too; copied; default NULL: no keys */
+    size_t row_size_max; /* reader: bytes of a row, line ends in it included; default 0: 1 MiB */
+    bool lf;             /* writer: rows end in LF alone; default false: in CRLF, as the RFC has it */
+};
+
+/** The defaults; see the fields. */
+static inline struct crier_csv_options crier_csv_options_default(void)
+{
+    struct crier_csv_options options;
+    memset(&options, 0, sizeof(options));
+    options.struct_size = sizeof(options);
+    options.delimiter = ',';
+    options.names = true;
+    return options;
+}
+
+/** Bytes to items, one for each row. An item's headers are the fields, by their columns' names, without quotes, in order; its value is
+ *  the row as it stands, without its line end. Rows end in CRLF or LF; a quoted field may hold delimiters, line ends and doubled
+ *  quotes; a byte order mark is skipped; an empty line is no row. Everything else is CRIER_ECORRUPT, and the text says in which
+ *  line: a quote in a field without quotes, bytes behind a closing one, one that is not closed, a carriage return by itself, and a
+ *  row with more or fewer fields than the first. Rows above the limit are CRIER_ETOOBIG, no such key_column is CRIER_EINVAL.
+ *  options: borrowed, NULL: the defaults. 0, CRIER_EINVAL, CRIER_ENOMEM, CRIER_ECLOSED. */
+CRIER_API int crier_csv_reader(crier *bus, const struct crier_csv_options *options,
+                               crier_stream **ret_stream);
+/** Items to rows: an item's headers are its fields, those of the first name the columns. A field is quoted if it has to be. An item with
+ *  other headers than the first fails the stream with CRIER_EINVAL; without any, its value is its only field, "value".
+ *  options: borrowed, NULL: the defaults. 0, CRIER_EINVAL, CRIER_ENOMEM, CRIER_ECLOSED. */
+CRIER_API int crier_csv_writer(crier *bus, const struct crier_csv_options *options,
                                crier_stream **ret_stream);
 
 #ifdef __cplusplus
