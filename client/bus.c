@@ -347,11 +347,13 @@ static bool has_progress(crier *bus, const void *ctx)
     return bus->progress.pending_bytes != SIZE_MAX || bus->closing;
 }
 
-/* Waits for the I/O thread's next turn, which may have made room. */
-static int room_wait(crier *bus)
+/* Waits for the I/O thread's next turn, which may have made room, if emits block: true: try again. */
+static bool room_wait(crier *bus)
 {
+    if (!bus->options.emit_blocks)
+        return false;
     bus->progress.pending_bytes = SIZE_MAX; /* until it tells */
-    return bus_wait(bus, has_progress, NULL, ENGINE_NEVER);
+    return bus_wait(bus, has_progress, NULL, ENGINE_NEVER) == 0;
 }
 
 int bus_emit(crier *bus, const char *topic, const void *value, size_t value_size,
@@ -364,9 +366,9 @@ int bus_emit(crier *bus, const char *topic, const void *value, size_t value_size
     if (options && options->ret_had_listeners)
         return CRIER_ENOTSUP;
     pthread_mutex_lock(&bus->lock);
-    rc = engine_emit(bus->engine, topic, value, value_size, options, now_ms, &wake);
-    while (rc == CRIER_EAGAIN && bus->options.emit_blocks && room_wait(bus) == 0)
+    do
         rc = engine_emit(bus->engine, topic, value, value_size, options, now_ms, &wake);
+    while (rc == CRIER_EAGAIN && room_wait(bus));
     pthread_mutex_unlock(&bus->lock);
     if (wake)
         bus_wake(bus);
@@ -390,9 +392,9 @@ int crier_emit_later(crier *bus, const char *topic, const void *value, size_t va
         return CRIER_ENOTSUP;
     copy.emit = &emit;
     pthread_mutex_lock(&bus->lock);
-    rc = engine_emit_later(bus->engine, topic, value, value_size, &copy, timestamp_ms(), &wake);
-    while (rc == CRIER_EAGAIN && bus->options.emit_blocks && room_wait(bus) == 0)
+    do
         rc = engine_emit_later(bus->engine, topic, value, value_size, &copy, timestamp_ms(), &wake);
+    while (rc == CRIER_EAGAIN && room_wait(bus));
     pthread_mutex_unlock(&bus->lock);
     if (wake)
         bus_wake(bus);
@@ -436,9 +438,9 @@ static int bus_emit_atomic(crier *bus, const struct crier_atomic_event *events, 
     int rc;
 
     pthread_mutex_lock(&bus->lock);
-    rc = engine_emit_atomic(bus->engine, events, count, options, timestamp_ms(), &wake);
-    while (rc == CRIER_EAGAIN && bus->options.emit_blocks && room_wait(bus) == 0)
+    do
         rc = engine_emit_atomic(bus->engine, events, count, options, timestamp_ms(), &wake);
+    while (rc == CRIER_EAGAIN && room_wait(bus));
     pthread_mutex_unlock(&bus->lock);
     if (wake)
         bus_wake(bus);
