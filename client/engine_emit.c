@@ -23,7 +23,6 @@
 #define PART_HEADER_SIZE_MAX 46 /* an EmitPart: four tags, three u64, a u32, and its own tag and length */
 #define EMIT_HEADER_SIZE_MAX 32 /* the rest of Emit */
 #define GRANT_IDLE_US        (2 * INT64_C(1000000)) /* without an EMIT: the grant goes back */
-#define GRANT_KEPT           (8u * 1024)            /* but for so much: a lone emit needs no asking */
 #define MEMORY_IN_FLIGHT_MAX                                                                                 \
     1 /* without sequences the broker cannot keep the order of two when it refuses the first */
 
@@ -552,7 +551,8 @@ int64_t emit_due(const struct engine *engine)
     return due;
 }
 
-/* Nothing was sent for a while: what the broker keeps ready for a busy sender, others can use. */
+/* Nothing was sent for a while: what the broker keeps ready for a busy sender, others can use. It answers with what it can lend
+ * for a lone emit. */
 static void grant_give_back(struct engine *engine)
 {
     Wire__CreditReturn message = WIRE__CREDIT_RETURN__INIT;
@@ -561,10 +561,10 @@ static void grant_give_back(struct engine *engine)
     engine->grant_due = ENGINE_NEVER;
     if (engine->unanswered_count > 0)
         engine->grant_due = engine->now + GRANT_IDLE_US;
-    if (engine->unanswered_count > 0 || engine->grant_wanted > engine->grant || unused <= GRANT_KEPT)
+    if (engine->unanswered_count > 0 || engine->grant_wanted > engine->grant || unused == 0)
         return;
-    message.bytes = unused - GRANT_KEPT;
-    engine->grant_used += message.bytes;
+    message.bytes = unused;
+    engine->grant_used += unused;
     engine_send(engine, FRAME_CREDIT_RETURN, &message.base);
 }
 

@@ -2,8 +2,11 @@
  *
  * A grant is cumulative. What is outstanding (granted, and not yet answered with the answer in the kernel's hands) is
  * steered to a window: small for a newcomer, doubled each time an active sender runs through half of it. The sum over
- * all connections stays within the ingest budget, which is what bounds the memory that emits can hold. Newcomers take
- * half of it at the most; who has been idle gives back what it does not need (CREDIT_RETURN).
+ * all connections stays within the ingest budget, which is what bounds the memory that emits can hold.
+ *
+ * Those that do not emit (newcomers, and who has been idle and gave all back: CREDIT_RETURN) are lent a small window each, so that
+ * a lone emit need not ask; it is smaller the more connections there are, and all of these are half of the budget at the
+ * most (idle_granted). Those that emit share the rest.
  *
  * Whoever holds a frame larger than its grant asks with CREDIT_WANT and is served in turn. When the budget is used up the
  * head of that line gets its one frame all the same, one head at a time, so the line always moves; a head that does not
@@ -14,6 +17,11 @@
 
 #define LINE_PATIENCE_US (2 * INT64_C(1000000))
 
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 static void grant_tell(struct core_connection *connection)
 {
     struct grant *grant = &connection->grant;
@@ -22,12 +30,32 @@ static void grant_tell(struct core_connection *connection)
     connection_send(connection, FRAME_CREDIT, &credit.base, NULL, 0);
 }
 
+/* What may be lent to all that do not emit. */
+static size_t idle_max(const struct session *session)
+{
+    return session->config.ingest_bytes_max / 2;
+}
+
+/* The window of one that does not emit. */
+static size_t window_idle(const struct session *session)
+{
+    return least(idle_max(session) / HASH_COUNT(session->connections), GRANT_INITIAL);
+}
+
 static size_t window_max(const struct session *session)
 {
-    size_t share = session->config.ingest_bytes_max / (session->producing ? session->producing : 1);
-    if (share > session->config.producer_window_max)
-        share = session->config.producer_window_max;
-    return share < GRANT_INITIAL ? GRANT_INITIAL : share;
+    size_t rest = session->config.ingest_bytes_max - session->idle_granted;
+    size_t share = rest / (session->producing ? session->producing : 1);
+    return least(share, session->config.producer_window_max);
+}
+
+/* What the budget has left for it. */
+static size_t budget_left(const struct core_connection *connection)
+{
+    const struct session *session = connection->session;
+    size_t granted = session->ingest_granted, max = session->config.ingest_bytes_max;
+    size_t left = granted < max ? max - granted : 0;
+    return connection->grant.producing ? left : least(left, idle_max(session) - session->idle_granted);
 }
 
 /* Gives as much of the window as the budget has left. */
@@ -35,16 +63,16 @@ static void grant_fill(struct core_connection *connection)
 {
     struct session *session = connection->session;
     struct grant *grant = &connection->grant;
-    size_t outstanding = grant->granted - grant->returned;
-    if (connection->slowed || outstanding >= grant->window ||
-        session->ingest_granted >= session->config.ingest_bytes_max || connection->session->grant_waiting)
+    size_t outstanding = grant->granted - grant->returned, left = budget_left(connection);
+    if (connection->slowed || outstanding >= grant->window || left == 0 || session->grant_waiting)
         return;
-    size_t more = grant->window - outstanding;
-    size_t left = session->config.ingest_bytes_max - session->ingest_granted;
-    if (more > left)
-        more = left;
+    size_t more = least(grant->window - outstanding, left);
     grant->granted += more;
     session->ingest_granted += more;
+    if (!grant->producing) {
+        grant->idle += more;
+        session->idle_granted += more;
+    }
     if (connection->state == CONNECTION_READY && grant->granted - grant->told >= grant->window / 4)
         grant_tell(connection);
 }
@@ -100,11 +128,16 @@ void grant_tick(struct session *session)
 
 void grant_open(struct core_connection *connection)
 {
-    const struct session *session = connection->session;
-    connection->grant.window = GRANT_INITIAL;
-    if (session->ingest_granted + GRANT_INITIAL <= session->config.ingest_bytes_max / 2)
-        grant_fill(connection);
+    connection->grant.window = window_idle(connection->session);
+    grant_fill(connection);
     connection->grant.told = connection->grant.granted;
+}
+
+/* It emits, or goes: what was lent to it is not counted as such any more. */
+static void idle_end(struct core_connection *connection)
+{
+    connection->session->idle_granted -= connection->grant.idle;
+    connection->grant.idle = 0;
 }
 
 bool grant_use(struct core_connection *connection, size_t bytes)
@@ -112,8 +145,10 @@ bool grant_use(struct core_connection *connection, size_t bytes)
     struct grant *grant = &connection->grant;
     if (bytes > grant->granted - grant->used)
         return false;
-    if (!grant->producing)
+    if (!grant->producing) {
+        idle_end(connection);
         connection->session->producing++;
+    }
     grant->producing = true;
     grant->used += bytes;
     if (connection->session->line_holder == connection && !grant->line_returned)
@@ -159,11 +194,13 @@ void grant_give_back(struct core_connection *connection, uint64_t bytes)
     grant->used += bytes;
     grant->answered += bytes;
     grant_returned(connection, bytes);
-    grant->window = GRANT_INITIAL;
+    idle_end(connection); /* what it keeps is its own affair */
     if (grant->producing)
         connection->session->producing--;
     grant->producing = false;
+    grant->window = window_idle(connection->session);
     grant_serve(connection->session);
+    grant_fill(connection);
 }
 
 void grant_answered(struct core_connection *connection, size_t bytes)
@@ -233,6 +270,7 @@ void grant_close(struct core_connection *connection)
         DL_DELETE2(session->grant_waiting, connection, grant.prev, grant.next);
     if (grant->producing)
         session->producing--;
+    idle_end(connection);
     if (session->line_holder == connection)
         session->line_holder = NULL;
     /* what is in flight stays counted until its answer: grant_orphan */

@@ -58,10 +58,11 @@ struct grant {
     uint64_t answered;      /* their EMITTED is queued */
     uint64_t returned;      /* their EMITTED has reached the kernel */
     size_t window;          /* granted - returned is steered to this */
+    size_t idle;            /* of what is granted: lent while it does not emit */
     struct {
         uint64_t output, bytes;
     } mark[2];       /* when output_sent reaches .output, .bytes are returned; [1] gathers while [0] waits */
-    bool producing;  /* has emitted */
+    bool producing;  /* has emitted, since its start or since it gave back what it had */
     uint64_t wanted; /* CREDIT_WANT's frame size; 0: none */
     bool in_line;    /* for that; not while a quota slows it */
     uint64_t
@@ -228,8 +229,9 @@ struct session {
     unsigned reads_in_flight;
     struct cursor *read_waiting;
     size_t ingest_granted; /* sum over connections, and what gone ones have in flight */
+    size_t idle_granted;   /* of it: lent to those that do not emit; at most half of the budget */
     struct core_connection *grant_waiting;
-    uint32_t producing;                  /* connections that have emitted */
+    uint32_t producing;                  /* connections that emit: see struct grant */
     struct core_connection *line_holder; /* the one whose frame was allowed beyond the budget; NULL: none */
     int64_t line_since_us;
     size_t topic_quotas;            /* topics that have one of their own */

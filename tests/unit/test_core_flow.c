@@ -216,6 +216,57 @@ Test(flow, producers_live_beside_idle_ones_that_hold_the_whole_budget)
     fixture_destroy(f);
 }
 
+/* What a client does that has not emitted for a while: all that is unused goes back. */
+static void idle(struct peer *p)
+{
+    Wire__CreditReturn message = WIRE__CREDIT_RETURN__INIT;
+    granted_more(p);
+    message.bytes = p->grant - p->emitted_bytes;
+    p->emitted_bytes += message.bytes;
+    peer_send(p, FRAME_CREDIT_RETURN, &message.base);
+}
+
+Test(flow, thousands_that_have_emitted_and_are_idle_leave_half_of_the_budget_to_those_who_emit)
+{
+    enum { IDLE = 4000 };
+    static struct peer *quiet[IDLE];
+    struct fixture *f = fixture_create();
+    fixture_start(f);
+    struct peer *busy = peer_welcome(f);
+    uint64_t partition = peer_topic(busy, "t", 1);
+    struct batch_spec lone = {.partition = partition}, large = {.partition = partition, .value_size = 60000};
+    for (size_t i = 0; i < IDLE; i++) {
+        quiet[i] = peer_welcome(f);
+        want(quiet[i], emit_frame_size(quiet[i], &lone, 1));
+        fixture_turn(f);
+        granted_more(quiet[i]);
+        cr_assert_eq(peer_emit_one(quiet[i], lone).outcome, WIRE__OUTCOME__OK);
+        idle(quiet[i]);
+    }
+    for (size_t i = 0; i < IDLE; i++) /* those that came first have more than their share by now */
+        idle(quiet[i]);
+    fixture_turn(f);
+    cr_assert_leq(fixture_stats(f).ingest_bytes_granted, f->config.ingest_bytes_max / 2 + busy->grant);
+    for (size_t i = 0; i < IDLE; i++) {
+        granted_more(quiet[i]);
+        cr_assert_geq(quiet[i]->grant - quiet[i]->emitted_bytes, emit_frame_size(quiet[i], &lone, 1),
+                      "%zu has to ask for a lone emit", i);
+    }
+    size_t size = emit_frame_size(busy, &large, 1), frames = 0;
+    want(busy, size);
+    for (size_t trip = 0; trip < 10; trip++) {
+        fixture_turn(f);
+        granted_more(busy);
+        for (frames = 0; busy->grant - busy->emitted_bytes >= size; frames++)
+            peer_emit(busy, &large, 1);
+        fixture_settle(f);
+        for (size_t i = 0; i < frames; i++)
+            cr_assert_eq(peer_outcome(busy).outcome, WIRE__OUTCOME__OK);
+    }
+    cr_assert_geq(frames, 16, "%zu frames a round trip", frames);
+    fixture_destroy(f);
+}
+
 Test(flow, who_leaves_the_line_does_not_hold_it_up)
 {
     struct fixture *f = fixture_with_budget(40000);
