@@ -80,9 +80,7 @@ static int make_lock_file(const struct env *env)
 
 static int open_mdb(struct env *env, uint64_t map_size)
 {
-    int rc = pages_check(env->path, env->role == ENV_TABLE);
-    if (rc == 0 && env->role == ENV_ACTIVE)
-        rc = make_lock_file(env);
+    int rc = env->role == ENV_ACTIVE ? make_lock_file(env) : 0;
     if (rc != 0 || (rc = mdb_env_create(&env->mdb)) != 0)
         return rc;
     if ((rc = mdb_env_set_mapsize(env->mdb, map_size)) != 0)
@@ -122,6 +120,12 @@ static void env_close(struct env *env)
 }
 
 int env_open(const char *path, enum env_role role, uint64_t map_size, struct env **ret_env)
+{
+    int rc = role == ENV_SEALED ? 0 : pages_check(path, role == ENV_TABLE);
+    return rc == 0 ? env_open_checked(path, role, map_size, ret_env) : rc;
+}
+
+int env_open_checked(const char *path, enum env_role role, uint64_t map_size, struct env **ret_env)
 {
     struct env *env = calloc(1, sizeof(*env));
     if (!env)

@@ -44,6 +44,8 @@ struct env {
 /* Opens, creating the file if the role writes. What LMDB will look at is checked first, page by page (pages.h); a sealed
  * file's pages are checked when they are read. Returns 0 with one reference, or an LMDB code (see env_code, env_text). */
 int env_open(const char *path, enum env_role role, uint64_t map_size, struct env **ret_env);
+/* The same for a file whose pages the caller has just checked, and whose rows it has seen. */
+int env_open_checked(const char *path, enum env_role role, uint64_t map_size, struct env **ret_env);
 struct env *env_ref(struct env *env);
 /* The last one closes, and removes the lock file if there is one. Accepts NULL. */
 void env_unref(struct env *env);

@@ -25,6 +25,8 @@ struct check {
     uint8_t *used;  /* a bit for each */
     struct window windows[PAGE_DEPTH_MAX];
     bool values;
+    pages_row_fn *row; /* NULL: nobody wants them */
+    void *row_ctx;
     bool free_tree;                 /* which of the two is walked */
     uint8_t key[PAGE_KEY_SIZE_MAX]; /* the last key seen: the next one is greater */
     size_t key_size;
@@ -166,6 +168,23 @@ static int check_value(struct check *check, const uint8_t *data, const uint8_t *
     }
 }
 
+/* Of a node whose value was found good. */
+static int hand_row(const struct check *check, const uint8_t *node)
+{
+    size_t size = page_u32(node), key_size = page_u16(node + 6);
+    const uint8_t *key = node + PAGE_NODE_SIZE, *value = key + key_size;
+    if (page_u16(node + 4) != PAGE_NODE_LARGE)
+        return check->row(check->row_ctx, key, key_size, value, size);
+    uint8_t *bytes = malloc(size ? size : 1);
+    if (!bytes)
+        return ENOMEM;
+    int rc = page_read(check->fd, bytes, size, page_u64(value) * check->page_size + PAGE_HEADER_SIZE);
+    if (rc == 0)
+        rc = check->row(check->row_ctx, key, key_size, bytes, size);
+    free(bytes);
+    return rc;
+}
+
 /* ---- trees ---- */
 
 static int check_leaf(struct check *check, const uint8_t *data)
@@ -177,6 +196,8 @@ static int check_leaf(struct check *check, const uint8_t *data)
             return MDB_CORRUPTED;
         if ((rc = next_key(check, node, false)) == 0)
             rc = check_value(check, data, node);
+        if (rc == 0 && check->row && !check->free_tree)
+            rc = hand_row(check, node);
     }
     return rc;
 }
@@ -242,19 +263,31 @@ static int check_file(struct check *check)
     return rc;
 }
 
-int pages_check(const char *path, bool values)
+static int check_path(struct check *check, const char *path)
 {
-    struct check check = {.values = values, .page_size = (size_t)sysconf(_SC_PAGESIZE)};
-    check.fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (check.fd < 0)
+    check->page_size = (size_t)sysconf(_SC_PAGESIZE);
+    check->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (check->fd < 0)
         return errno == ENOENT ? 0 : errno;
-    off_t size = lseek(check.fd, 0, SEEK_END);
+    off_t size = lseek(check->fd, 0, SEEK_END);
     int rc = size < 0 ? errno : 0;
     if (rc == 0 && size > 0)
-        rc = check_file(&check);
+        rc = check_file(check);
     for (unsigned i = 0; i < PAGE_DEPTH_MAX; i++)
-        free(check.windows[i].data);
-    free(check.used);
-    close(check.fd);
+        free(check->windows[i].data);
+    free(check->used);
+    close(check->fd);
     return rc;
+}
+
+int pages_check(const char *path, bool values)
+{
+    struct check check = {.values = values};
+    return check_path(&check, path);
+}
+
+int pages_check_rows(const char *path, pages_row_fn *fn, void *ctx)
+{
+    struct check check = {.values = true, .row = fn, .row_ctx = ctx};
+    return check_path(&check, path);
 }

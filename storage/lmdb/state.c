@@ -8,8 +8,6 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/log.h"
-#include "proto/crc32c.h"
-#include "storage/lmdb/pages.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,108 +18,38 @@
 #include <unistd.h>
 
 #define STATE_MAP_SIZE   ((uint64_t)4 << 30) /* address space only */
-#define STATE_VERSION    1
 #define COPY_STEP        (256u << 10)
 #define STATE_COPIES_MAX 16 /* more than this in the folder: the oldest are not looked at */
 
-enum { CUT_SIZE = 20, CRC_SIZE = 4 };
-
-static const uint8_t key_cut[1] = {0};
-
 /* ---- rows ---- */
-
-static uint32_t row_crc(const void *key, size_t key_size, const void *value, size_t value_size)
-{
-    return crc32c(crc32c(0, key, key_size), value, value_size);
-}
-
-static bool row_good(const MDB_val *key, const MDB_val *value)
-{
-    if (value->mv_size < CRC_SIZE || key->mv_size == 0)
-        return false;
-    size_t size = value->mv_size - CRC_SIZE;
-    const uint8_t *bytes = value->mv_data;
-    return le32_get(bytes + size) == row_crc(key->mv_data, key->mv_size, bytes, size);
-}
-
-static bool is_cut(const MDB_val *key)
-{
-    return key->mv_size == sizeof(key_cut) && *(const uint8_t *)key->mv_data == key_cut[0];
-}
 
 static int put_row(MDB_txn *txn, MDB_dbi table, const void *key, size_t key_size, const void *value,
                    size_t value_size)
 {
-    MDB_val k = {key_size, (void *)(uintptr_t)key}, v = {value_size + CRC_SIZE, NULL};
+    MDB_val k = {key_size, (void *)(uintptr_t)key}, v = {value_size + STATE_CRC_SIZE, NULL};
     int rc = mdb_put(txn, table, &k, &v, MDB_RESERVE);
     if (rc != 0)
         return rc;
     if (value_size)
         memcpy(v.mv_data, value, value_size);
-    le32_put((uint8_t *)v.mv_data + value_size, row_crc(key, key_size, value, value_size));
+    le32_put((uint8_t *)v.mv_data + value_size, state_row_crc(key, key_size, value, value_size));
     return 0;
 }
 
 static int put_cut(MDB_txn *txn, MDB_dbi table, uint64_t flushed_index)
 {
-    uint8_t value[CUT_SIZE - CRC_SIZE];
+    uint8_t value[STATE_CUT_SIZE - STATE_CRC_SIZE];
     le32_put(value, STATE_VERSION);
     le32_put(value + 4, 0);
     le64_put(value + 8, flushed_index);
-    return put_row(txn, table, key_cut, sizeof(key_cut), value, sizeof(value));
-}
-
-/* Checks every row and finds F. 0 or an LMDB code. */
-static int check_rows(struct env *env, uint64_t *ret_flushed_index)
-{
-    struct env_cursor cursor;
-    int rc = env_cursor_begin(&cursor, env);
-    if (rc != 0)
-        return rc;
-    bool found = false;
-    MDB_val key, value;
-    for (rc = env_row_first(&cursor, &key, &value); rc == 0; rc = env_row_next(&cursor, &key, &value)) {
-        if (!row_good(&key, &value)) {
-            rc = MDB_CORRUPTED;
-            break;
-        }
-        if (is_cut(&key) && value.mv_size == CUT_SIZE) {
-            found = le32_get(value.mv_data) == STATE_VERSION;
-            *ret_flushed_index = le64_get((const uint8_t *)value.mv_data + 8);
-        }
-    }
-    env_cursor_end(&cursor);
-    if (rc == MDB_NOTFOUND)
-        rc = found ? 0 : MDB_CORRUPTED;
-    return rc;
+    return put_row(txn, table, (uint8_t[]){STATE_KEY_CUT}, 1, value, sizeof(value));
 }
 
 /* ---- files ---- */
 
-static int open_checked(const char *path, enum env_role role, struct env **ret_env,
-                        uint64_t *ret_flushed_index)
-{
-    struct env *env;
-    int rc = env_open(path, role, STATE_MAP_SIZE, &env);
-    if (rc != 0)
-        return rc;
-    if ((rc = check_rows(env, ret_flushed_index)) != 0) {
-        env_unref(env);
-        return rc;
-    }
-    *ret_env = env;
-    return 0;
-}
-
 int state_check(const struct path *path, uint64_t *ret_flushed_index)
 {
-    struct env *env;
-    int rc = path_exists(path) ? pages_check(path->text, true) : ENOENT;
-    if (rc == 0)
-        rc = open_checked(path->text, ENV_SEALED, &env, ret_flushed_index);
-    if (rc == 0)
-        env_unref(env);
-    return rc;
+    return path_exists(path) ? state_read(path->text, NULL, ret_flushed_index) : ENOENT;
 }
 
 /* Gives a complete, synced draft its name. */
@@ -243,7 +171,9 @@ static int restore(const struct folder *folder, const struct path *path)
     for (size_t i = 0; i < count; i++) {
         struct path from = state_copy_path(folder, copies[i]);
         struct env *env;
-        int rc = open_checked(from.text, ENV_SEALED, &env, &flushed_index);
+        int rc = state_read(from.text, NULL, &flushed_index);
+        if (rc == 0)
+            rc = env_open(from.text, ENV_SEALED, STATE_MAP_SIZE, &env);
         if (rc != 0) {
             LOG_ERROR(folder->log, "STORE-STATE", "%s is damaged too: %s", from.text, env_text(rc));
             continue;
@@ -266,6 +196,12 @@ static int replace_damaged(const struct folder *folder, const struct path *path,
     return rc == 0 ? restore(folder, path) : rc;
 }
 
+static int open_checked(struct state *state, const struct path *path)
+{
+    int rc = state_read(path->text, &state->rows, &state->flushed_index);
+    return rc == 0 ? env_open_checked(path->text, ENV_TABLE, STATE_MAP_SIZE, &state->env) : rc;
+}
+
 int state_open(struct state *state, const struct folder *folder, bool log_is_empty, char *error,
                size_t error_size)
 {
@@ -281,11 +217,11 @@ int state_open(struct state *state, const struct folder *folder, bool log_is_emp
         rc = restore(folder, &path);
     }
     if (rc == 0)
-        rc = open_checked(path.text, ENV_TABLE, &state->env, &state->flushed_index);
+        rc = open_checked(state, &path);
     if (env_code(rc) == STORE_ECORRUPT) {
         rc = replace_damaged(folder, &path, rc);
         if (rc == 0)
-            rc = open_checked(path.text, ENV_TABLE, &state->env, &state->flushed_index);
+            rc = open_checked(state, &path);
     }
     if (rc != 0)
         (void)snprintf(error, error_size, "cannot open %s: %s", path.text, env_text(rc));
@@ -296,41 +232,22 @@ int state_open(struct state *state, const struct folder *folder, bool log_is_emp
 
 void state_close(struct state *state)
 {
+    state_rows_free(&state->rows);
     env_unref(state->env);
     state->env = NULL;
 }
 
-/* The row after this one, or the first one of the tables behind its own. */
-static int row_after(struct env_cursor *cursor, MDB_val *key, MDB_val *value, int code)
+int state_load(struct state *state, store_row_fn *fn, void *ctx)
 {
-    uint8_t next = (uint8_t)(*(const uint8_t *)key->mv_data + 1);
-    if (code != STORE_NEXT_TABLE)
-        return env_row_next(cursor, key, value);
-    return next ? env_row_seek(cursor, &next, 1, key, value) : MDB_NOTFOUND;
-}
-
-int state_load(const struct state *state, store_row_fn *fn, void *ctx)
-{
-    struct env_cursor cursor;
-    int rc = env_cursor_begin(&cursor, state->env);
+    uint64_t flushed_index;
+    int rc = state->rows.bytes ? 0 : state_read(state->env->path, &state->rows, &flushed_index);
     if (rc != 0) {
         LOG_ERROR(state->folder->log, "STORE-STATE", "cannot read %s: %s", state->env->path, env_text(rc));
         return env_code(rc);
     }
-    MDB_val key, value;
-    int code = 0;
-    for (rc = env_row_first(&cursor, &key, &value); rc == 0; rc = row_after(&cursor, &key, &value, code)) {
-        struct store_row row = {key.mv_data, key.mv_size, value.mv_data, value.mv_size - CRC_SIZE};
-        code = is_cut(&key) ? 0 : fn(ctx, &row);
-        if (code < 0)
-            break;
-    }
-    env_cursor_end(&cursor);
-    if (code >= 0 && rc != MDB_NOTFOUND) {
-        LOG_ERROR(state->folder->log, "STORE-STATE", "cannot read %s: %s", state->env->path, env_text(rc));
-        code = env_code(rc);
-    }
-    return code < 0 ? code : 0;
+    rc = state_rows_each(&state->rows, fn, ctx);
+    state_rows_free(&state->rows);
+    return rc;
 }
 
 /* ---- a range of rows ---- */
@@ -358,7 +275,7 @@ static bool range_reserve(struct range_rows *out, const struct store_range *rang
 static bool range_add(struct range_rows *out, struct store_range *range, const MDB_val *key,
                       const MDB_val *value)
 {
-    size_t value_size = value->mv_size - CRC_SIZE;
+    size_t value_size = value->mv_size - STATE_CRC_SIZE;
     if (!range_reserve(out, range, key->mv_size + value_size))
         return false;
     uint8_t *bytes = (uint8_t *)(out->rows + range->count_max) + out->size;
@@ -393,7 +310,7 @@ int state_range(const struct state *state, struct store_range *range)
     for (rc = env_row_seek(&cursor, range->from, range->from_size, &key, &value);
          rc == 0 && range->count < range->count_max && *(const uint8_t *)key.mv_data == range->from[0];
          rc = env_row_next(&cursor, &key, &value)) {
-        if (!row_good(&key, &value))
+        if (!state_row_good(&key, &value))
             rc = MDB_CORRUPTED;
         else if (!range_add(&out, range, &key, &value))
             rc = ENOMEM;
@@ -434,7 +351,7 @@ static uint64_t worst_case(const struct state *state, const struct store_flush *
 
 static int write_row(MDB_txn *txn, MDB_dbi table, const struct store_row *row)
 {
-    CHECK(row->key_size > 0 && row->key_size <= STORE_KEY_SIZE_MAX && row->key[0] != key_cut[0]);
+    CHECK(row->key_size > 0 && row->key_size <= STORE_KEY_SIZE_MAX && row->key[0] != STATE_KEY_CUT);
     if (row->value)
         return put_row(txn, table, row->key, row->key_size, row->value, row->value_size);
     MDB_val key = {row->key_size, (void *)(uintptr_t)row->key};

@@ -6,11 +6,13 @@
 
 #include "storage/lmdb/env.h"
 #include "storage/lmdb/folder.h"
+#include "storage/lmdb/state_read.h"
 
 #define STATE_COPIES_KEPT 2
 
 struct state {
     struct env *env;
+    struct state_rows rows; /* from state_open() to state_load() */
     const struct folder *folder;
     uint64_t flushed_index; /* F */
     uint64_t copied_index;  /* F of the oldest kept copy: a start may go back to there. 0: there is none */
@@ -24,10 +26,11 @@ int state_open(struct state *state, const struct folder *folder, bool log_is_emp
 int state_check(const struct path *path, uint64_t *ret_flushed_index);
 bool state_owns(const char *name); /* is this file of shard-0 one of ours? */
 void state_close(struct state *state);
-int state_load(const struct state *state, store_row_fn *fn, void *ctx);
-/* Rows and F in one synced transaction. 0 or an LMDB code (see env_code). */
+/* Hands out the rows that state_open() has read, and forgets them; asked again, it reads them again. 0, or a store code. */
+int state_load(struct state *state, store_row_fn *fn, void *ctx);
 /* Fills the range's rows. 0 or an LMDB code. Where state_flush runs. */
 int state_range(const struct state *state, struct store_range *range);
+/* Rows and F in one synced transaction. 0 or an LMDB code (see env_code). */
 int state_flush(struct state *state, const struct store_flush *flush);
 /* Keeps a copy of the file as it is, and only the newest STATE_COPIES_KEPT. 0 or an LMDB code. */
 int state_copy(struct state *state);
