@@ -49,7 +49,7 @@ static int listen_check(crier *bus, const char *topic, const struct crier_listen
     if (!topic || !options_are_valid(options))
         return CRIER_EINVAL;
     if (!topic_name_is_local(topic) && !topic_name_is_valid(topic))
-        return topic_pattern_is_valid(topic) ? CRIER_ENOTSUP : CRIER_EINVAL;
+        return topic_pattern_is_valid(topic) || topic_name_is_presence(topic) ? CRIER_ENOTSUP : CRIER_EINVAL;
     if (options->shared)
         return options->group ? CRIER_ENOTSUP
                               : CRIER_EINVAL; /* there is nothing that an event could come again from */

@@ -62,7 +62,8 @@ int engine_listener_create(const struct engine *engine, const char *topic,
     if (!handler || !struct_take(&copy, sizeof(copy), options) || !options_are_valid(&copy))
         return CRIER_EINVAL;
     if (!local && !(pattern ? topic_pattern_is_valid(topic)
-                            : topic_name_is_readable(topic) || topic_name_is_inbox(topic)))
+                            : topic_name_is_readable(topic) || topic_name_is_inbox(topic) ||
+                                  topic_name_is_presence(topic)))
         return CRIER_EINVAL;
     if ((local && copy.group) || (pattern && (copy.group || copy.from == CRIER_OFFSET)))
         return CRIER_EINVAL;

@@ -62,7 +62,7 @@ static bool levels_are_valid(const char *name)
 
 bool topic_is_pattern(const char *text)
 {
-    return strchr(text, '*') != NULL;
+    return text[0] != '$' && strchr(text, '*') != NULL;
 }
 
 bool topic_pattern_is_valid(const char *pattern)
@@ -111,6 +111,18 @@ bool topic_name_is_readable(const char *name)
     if (!name || strncmp(name, DEAD_PREFIX, prefix) != 0)
         return topic_name_is_valid(name);
     return levels_are_valid(name) && topic_name_is_valid(name + prefix);
+}
+
+#define PRESENCE_PREFIX "$presence."
+
+bool topic_name_is_presence(const char *name)
+{
+    size_t prefix = sizeof(PRESENCE_PREFIX) - 1;
+
+    if (!name || strncmp(name, PRESENCE_PREFIX, prefix) != 0 || strlen(name) > CRIER_TOPIC_NAME_MAX)
+        return false;
+    name += prefix;
+    return topic_is_pattern(name) ? topic_pattern_is_valid(name) : topic_name_is_readable(name);
 }
 
 #define INBOX_PREFIX "$inbox."

@@ -20,6 +20,8 @@ bool topic_is_pattern(const char *text);
 bool topic_pattern_is_valid(const char *pattern);
 /* For a group or the bus itself: 1..size_max bytes of UTF-8 without control characters. */
 bool text_is_valid(const char *text, unsigned size_max);
+/* "$presence." and a topic's name, or a pattern: who listens. No pattern itself. */
+bool topic_name_is_presence(const char *name);
 /* Where replies go: "$inbox." and fifteen hexadecimal digits; and its partition. */
 #define INBOX_NAME_SIZE 23 /* with the NUL */
 bool topic_name_is_inbox(const char *name);

@@ -37,6 +37,7 @@ extern const struct command topic_alter_command, topic_delete_command, topic_tri
     topic_purge_command, topic_confirm_command;
 extern const struct command group_list_command, group_describe_command, group_seek_command,
     group_redrive_command, group_delete_command;
+extern const struct command listeners_command;
 extern const struct command scheduled_list_command, scheduled_cancel_command;
 extern const struct command ping_command, bench_e2e_command, bench_emit_command, bench_replay_command,
     bench_request_command, bench_drain_command, bench_shared_command;

@@ -74,7 +74,7 @@ void core_destroy(struct core *core)
 
 int core_recover(struct core *core, int64_t mono_us, int64_t wall_us, char *error, size_t error_size)
 {
-    session_turn_begin(core->session, mono_us);
+    session_turn_begin(core->session, mono_us, wall_us);
     return shard_recover(core->shard, mono_us, wall_us, error, error_size);
 }
 
@@ -90,7 +90,7 @@ bool core_read_only(const struct core *core)
 
 void core_turn_begin(struct core *core, int64_t mono_us, int64_t wall_us)
 {
-    session_turn_begin(core->session, mono_us);
+    session_turn_begin(core->session, mono_us, wall_us);
     shard_turn_begin(core->shard, mono_us, wall_us);
 }
 

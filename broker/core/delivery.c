@@ -91,6 +91,7 @@ struct cursor *cursor_create(struct listener *listener, uint64_t partition, uint
         backlog_create(cursor);
     DL_APPEND2(listener->cursors, cursor, prev, next_own);
     DL_APPEND2(cursor->view->cursors, cursor, view_prev, view_next);
+    presence_joined(cursor);
     return cursor;
 }
 
@@ -104,6 +105,7 @@ void cursor_destroy(struct cursor *cursor)
     cursor_sleep(cursor);
     if (listener->queued && !listener->ready)
         listener_sleep(listener);
+    presence_left(cursor);
     DL_DELETE2(cursor->view->cursors, cursor, view_prev, view_next);
     DL_DELETE2(listener->cursors, cursor, prev, next_own);
     backlog_destroy(cursor);

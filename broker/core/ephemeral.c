@@ -96,8 +96,7 @@ static void backlog_push(struct cursor *cursor, uint64_t base_offset, uint32_t s
     cursor_wake(cursor);
 }
 
-/* True: the listener gets it. It may have ended. */
-static bool cursor_hand(struct cursor *cursor, uint64_t base_offset, uint32_t span, struct slice batch)
+bool backlog_hand(struct cursor *cursor, uint64_t base_offset, uint32_t span, struct slice batch)
 {
     struct listener *listener = cursor->listener;
     while (!backlog_has_room(cursor, batch.size)) {
@@ -122,7 +121,7 @@ static void part_hand(struct session *session, struct emit *emit, struct view *v
 {
     part->handed = true;
     part->base_offset = -1;
-    if (!part->code && !emit->memory)
+    if (!part->code && (!emit->memory || view->topic->presence)) /* that is the broker's to say */
         part->code = WIRE_CRIER_EINVAL;
     if (!part->code && part->over) {
         part->code = WIRE_CRIER_EQUOTA;
@@ -139,7 +138,7 @@ static void part_hand(struct session *session, struct emit *emit, struct view *v
     session->count_handed += span;
     for (struct cursor *cursor = view->cursors, *next; cursor; cursor = next) {
         next = cursor->view_next;
-        part->listeners += cursor_hand(cursor, base_offset, span, part->batch);
+        part->listeners += backlog_hand(cursor, base_offset, span, part->batch);
     }
 }
 
@@ -152,7 +151,8 @@ bool ephemeral_emit(struct session *session, struct emit *emit)
             continue;
         part_hand(session, emit, view, &emit->parts[i]);
         if (emit->parts[i].code && !emit->why)
-            emit->why = "an ephemeral topic takes memory emits";
+            emit->why = view->topic->presence ? "who listens is the broker's to tell"
+                                              : "an ephemeral topic takes memory emits";
         handed++;
     }
     if (handed < emit->part_count || emit->atomic) /* that may have no parts */

@@ -4,6 +4,8 @@
  * guess; whoever is to reply is told that name with the request. The digits are the partition's number too, with the top bit
  * set, so nobody has to ask for it. Nothing of it is in the log, and patterns do not see it.
  *
+ * The topics of presence.c live here by number too: with one more bit, so that no digits name them.
+ *
  * Owns:        one topic_view per inbox, in session.inboxes, from the first LISTEN to the last listener's end.
  * Happy path:  LISTEN → inbox_open → a listener of an ephemeral topic like any other (ephemeral.c) → inbox_leave
  * Failures:    a name that is none: ENDED with CRIER_EINVAL. An EMIT to an inbox that is gone: REFUSED with CRIER_ENOTOPIC. */
@@ -38,7 +40,7 @@ struct view *inbox_view(const struct session *session, uint64_t partition)
     return inbox ? &inbox->topic->views[0] : NULL;
 }
 
-static struct inbox *inbox_create(struct session *session, const char *name, uint64_t id)
+struct inbox *inbox_create(struct session *session, const char *name, uint64_t id)
 {
     struct inbox *inbox = core_alloc(sizeof(*inbox));
     size_t name_size = strlen(name) + 1;
@@ -52,6 +54,13 @@ static struct inbox *inbox_create(struct session *session, const char *name, uin
     inbox->topic = topic;
     HASH_ADD(hh, session->inboxes, id, sizeof(inbox->id), inbox);
     return inbox;
+}
+
+void inbox_destroy(struct session *session, struct inbox *inbox)
+{
+    HASH_DEL(session->inboxes, inbox);
+    free(inbox->topic);
+    free(inbox);
 }
 
 const struct topic_view *inbox_open(struct session *session, const char *name)
@@ -68,9 +77,6 @@ void inbox_leave(struct session *session, const char *name)
     uint64_t id = inbox_id(name);
     struct inbox *inbox = NULL;
     HASH_FIND(hh, session->inboxes, &id, sizeof(id), inbox);
-    if (!inbox || inbox->topic->views[0].cursors)
-        return;
-    HASH_DEL(session->inboxes, inbox);
-    free(inbox->topic);
-    free(inbox);
+    if (inbox && !inbox->topic->views[0].cursors)
+        inbox_destroy(session, inbox);
 }

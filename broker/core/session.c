@@ -415,9 +415,10 @@ void core_connection_close(struct core_connection *connection, const char *reaso
 
 /* ---- turns ---- */
 
-void session_turn_begin(struct session *session, int64_t mono_us)
+void session_turn_begin(struct session *session, int64_t mono_us, int64_t wall_us)
 {
     session->mono_us = mono_us;
+    session->wall_us = wall_us;
 }
 
 static void connection_tick(struct core_connection *connection)
@@ -456,7 +457,10 @@ int64_t session_turn_end(struct session *session)
         }
     }
     quota_release(session);
+    presence_turn_end(session);
     session_deliver(session);
+    if (session->presences_dirty) /* it has ended some */
+        return session->mono_us;
     int64_t due_us = session->connections ? session->ticked_us + TICK_US : INT64_MAX;
     return session->quota_due_us < due_us ? session->quota_due_us : due_us;
 }
@@ -562,6 +566,7 @@ void session_destroy(struct session *session)
         return;
     while (session->connections)
         core_connection_close(session->connections, "the broker stops");
+    presences_destroy(session);
     lookups_destroy(session);
     inspections_destroy(session);
     delivery_destroy(session);

@@ -19,7 +19,7 @@ void session_destroy(struct session *session);                                  
 void session_reconfigure(struct session *session, const struct core_config *config); /* core_reconfigure() */
 void session_set_shard(struct session *session, struct shard *shard);
 
-void session_turn_begin(struct session *session, int64_t mono_us);
+void session_turn_begin(struct session *session, int64_t mono_us, int64_t wall_us);
 int64_t
 session_turn_end(struct session *session); /* delivers; returns when the next turn is due at the latest */
 

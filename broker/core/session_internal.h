@@ -9,7 +9,8 @@
  *   session_pattern.c LISTEN to a pattern                                           view.c     topics and partitions
  *   ephemeral.c       topics of which nothing is kept                              inbox.c    where replies come in
  *   session_shared.c  members of shared groups: what they get                       session_settle.c ACK, NACK, EXTEND, REDRIVE
- *   session_text.c    text from peers                                               quota.c    who emits too much is slowed */
+ *   session_text.c    text from peers                                               quota.c    who emits too much is slowed
+ *   presence.c        who listens, as events */
 #ifndef CRIER_BROKER_CORE_SESSION_INTERNAL_H
 #define CRIER_BROKER_CORE_SESSION_INTERNAL_H
 
@@ -126,6 +127,7 @@ struct listener {
     Wire__Slow slow;                        /* of ephemeral topics: what becomes of what is over queue_max */
     size_t queue_max;                       /* bytes of a backlog */
     uint64_t dropped;                       /* events */
+    bool told;                              /* of who listens, if that is what it listens to: presence.c */
     struct cursor *ready;                   /* round-robin */
     bool queued; /* in its connection's list of listeners with something to deliver */
     struct listener *queue_prev, *queue_next;
@@ -179,8 +181,9 @@ struct topic_view {
     struct trie_item item; /* in session.names */
     struct topic_view *prev, *next;
     char *name;
-    bool ephemeral;
-    struct quota quota; /* its own */
+    bool ephemeral, presence;
+    uint32_t listener_count; /* who has a cursor in it */
+    struct quota quota;      /* its own */
     struct quota_meter meter;
     uint32_t view_count;
     struct view views[];
@@ -205,7 +208,7 @@ struct session {
     void *ops_ctx;
     struct store *store;
     struct shard *shard;
-    int64_t mono_us, ticked_us;
+    int64_t mono_us, wall_us, ticked_us;
     struct core_connection *connections; /* hash */
     struct core_connection *producers;   /* the same by producer id */
     uint64_t connection_last;
@@ -217,8 +220,12 @@ struct session {
     size_t place_capacity;
     struct slab known_topics; /* view.c: those that were there at the start */
     struct known_topic *known_first,
-        *known_last;       /* in a row; no first one: all have views (names_complete) */
-    struct inbox *inboxes; /* hash: those whose id has the top bit */
+        *known_last;            /* in a row; no first one: all have views (names_complete) */
+    struct inbox *inboxes;      /* hash: those whose id has the top bit */
+    struct presence *presences; /* hash by name; those with something to do at the turn's end; by topic */
+    struct presence *presences_dirty;
+    struct trie presence_names;
+    uint64_t presence_last; /* number */
     struct tail_cache cache;
     struct core_connection *pump, *pump_last;
     struct delivery_read *reads_free, *reads_active;
@@ -399,6 +406,8 @@ const char *
 ephemeral_problem(const struct listener *listener); /* why it cannot listen to such a topic; NULL: it can */
 void backlog_create(struct cursor *cursor);
 void backlog_destroy(struct cursor *cursor);
+/* True: the listener gets it. It may have ended. */
+bool backlog_hand(struct cursor *cursor, uint64_t base_offset, uint32_t span, struct slice batch);
 void backlog_deliver(struct cursor *cursor); /* one DELIVER of it, as far as the credit goes */
 
 /* ---- inbox.c ---- */
@@ -407,6 +416,20 @@ bool inbox_is_one(const char *name); /* or pretends to be */
 const struct topic_view *inbox_open(struct session *session, const char *name);
 void inbox_leave(struct session *session, const char *name); /* it goes with its last listener */
 struct view *inbox_view(const struct session *session, uint64_t partition); /* NULL: gone */
+
+struct inbox *inbox_create(struct session *session, const char *name, uint64_t id);
+void inbox_destroy(struct session *session, struct inbox *inbox); /* nobody listens to it */
+
+/* ---- presence.c ---- */
+bool presence_is_one(const char *name); /* or pretends to be */
+/* As for an inbox. */
+const struct topic_view *presence_open(struct session *session, const char *name);
+void presence_leave(struct session *session, const char *name);
+void presence_joined(const struct cursor *cursor); /* it is there */
+void presence_left(const struct cursor *cursor);   /* it is about to go */
+bool cursor_leads(const struct cursor *cursor);    /* the first one of its listener in its topic */
+void presence_turn_end(struct session *session);
+void presences_destroy(struct session *session);
 
 /* ---- delivery.c ---- */
 /* A cursor of an active listener, from `next` on. */

@@ -57,6 +57,8 @@ void listener_destroy(struct listener *listener)
     lookup_leave_line(listener);
     if (inbox_is_one(listener->topic))
         inbox_leave(session, listener->topic);
+    else if (presence_is_one(listener->topic))
+        presence_leave(session, listener->topic);
     trie_remove(&session->patterns, &listener->pattern);
     if (listener->state != LISTENER_ACTIVE)
         connection_unanswered(connection, -1);
@@ -343,11 +345,24 @@ static void listener_topic(struct listener *listener, const struct topic_info *t
     listener_started(listener);
 }
 
-/* Replies are to come here: there is nothing to wait for. */
-static void listener_inbox(struct listener *listener)
+/* An inbox, or who listens: in no catalogue, so there is nothing to wait for. */
+static bool is_unlisted(const char *topic)
 {
-    const struct topic_view *inbox = inbox_open(listener->connection->session, listener->topic);
-    const char *problem = inbox ? ephemeral_problem(listener) : "an inbox has fifteen hexadecimal digits";
+    return inbox_is_one(topic) || presence_is_one(topic);
+}
+
+static bool is_pattern(const char *topic)
+{
+    return trie_is_pattern(topic) && !presence_is_one(topic);
+}
+
+static void listener_unlisted(struct listener *listener)
+{
+    struct session *session = listener->connection->session;
+    const struct topic_view *inbox = inbox_is_one(listener->topic) ? inbox_open(session, listener->topic)
+                                                                   : presence_open(session, listener->topic);
+    const char *problem = inbox ? ephemeral_problem(listener)
+                                : "an inbox has fifteen hexadecimal digits; $presence. a topic or a pattern";
     if (problem) {
         listener_end(listener, inbox ? WIRE_CRIER_ENOTSUP : WIRE_CRIER_EINVAL, problem);
         return;
@@ -412,7 +427,7 @@ static const char *listen_problem(struct core_connection *connection, const Wire
         return "too many listeners on one connection";
     if (sharing_problem(message))
         return sharing_problem(message);
-    return trie_is_pattern(message->topic) ? pattern_problem(message) : NULL;
+    return is_pattern(message->topic) ? pattern_problem(message) : NULL;
 }
 
 static struct listener *listener_create(struct core_connection *connection, const Wire__Listen *message)
@@ -428,7 +443,7 @@ static struct listener *listener_create(struct core_connection *connection, cons
     listener->credit = message->credit;
     listener->slow = message->slow;
     listener->queue_max = message->queue_size ? (size_t)message->queue_size : QUEUE_SIZE;
-    listener->again = message->again && trie_is_pattern(message->topic);
+    listener->again = message->again && is_pattern(message->topic);
     uint32_t timeout_ms = message->session_timeout_ms ? message->session_timeout_ms : SESSION_TIMEOUT_MS;
     listener->session_timeout_us = timeout_ms * INT64_C(1000);
     listener->resume_count = message->n_resume;
@@ -470,11 +485,11 @@ void frame_listen(struct core_connection *connection, const struct frame *frame,
         return;
     }
     struct listener *listener = listener_create(connection, message);
-    if (inbox_is_one(listener->topic)) {
-        listener_inbox(listener);
+    if (is_unlisted(listener->topic)) {
+        listener_unlisted(listener);
         return;
     }
-    if (trie_is_pattern(listener->topic)) {
+    if (is_pattern(listener->topic)) {
         if (pattern_begin(listener))
             listener_started(listener);
         return;

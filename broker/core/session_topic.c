@@ -231,21 +231,16 @@ static void who_add(struct who *who, const struct listener *listener)
         to->group = listener->group;
 }
 
-/* Who listens to it just now, each listener once, patterns too; a group's members that have some of it. A listener's cursors
- * in one topic follow each other: the first one counts. */
-static uint32_t listeners_find(struct session *session, const struct topic_info *topic, struct who *who)
+/* Who listens to it just now, each listener once, patterns too; a group's members that have some of it. */
+static uint32_t listeners_find(struct session *session, const struct topic_info *info, struct who *who)
 {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < topic->partition_count; i++) {
-        const struct view *view = view_find(session, topic->partitions[i].id);
-        for (const struct cursor *cursor = view ? view->cursors : NULL; cursor; cursor = cursor->view_next) {
-            bool first = cursor == cursor->listener->cursors || cursor->prev->view->topic != view->topic;
-            count += first;
-            if (first)
+    const struct view *first = view_find(session, info->partitions[0].id);
+    const struct topic_view *topic = first ? first->topic : NULL;
+    for (uint32_t i = 0; topic && i < topic->view_count && who->count < WHO_MAX; i++)
+        for (const struct cursor *cursor = topic->views[i].cursors; cursor; cursor = cursor->view_next)
+            if (cursor_leads(cursor))
                 who_add(who, cursor->listener);
-        }
-    }
-    return count;
+    return topic ? topic->listener_count : 0;
 }
 
 static void topics_send(struct core_connection *connection, const struct shard_reply *reply)

@@ -3,6 +3,7 @@
  *
  * Handlers may run on another thread: they write to a trace under a lock, and a test waits for what the trace should be. */
 #include "crier/crier.h"
+#include "crier/presence.h"
 #include "tests/support/broker_fixture.h"
 
 #include <criterion/criterion.h>
@@ -240,6 +241,35 @@ static void new_and_gone(void)
 Test(kinds, new_listener_and_remove_listener_tell_of_every_listener)
 {
     on_every_kind(new_and_gone);
+}
+
+static int on_presence(crier *bus, const crier_event *event, void *ctx)
+{
+    struct crier_presence presence;
+    char text[300];
+    (void)bus, (void)ctx;
+    cr_assert_eq(crier_presence_read(event, &presence), 0);
+    snprintf(text, sizeof(text), "%.*s(%s,%u)", (int)event->key_size, (const char *)event->key,
+             presence.topic, presence.listener_count);
+    note(text);
+    return 0;
+}
+
+static void presence_is_told(void)
+{
+    int rc = crier_on(world.bus, CRIER_PRESENCE "a.*", on_presence, NULL);
+    cr_assert_eq(rc, world.kind == LOCAL ? CRIER_ENOTSUP : 0);
+    if (rc < 0)
+        return;
+    expect("listeners(a.*,0)");
+    cr_assert_eq(crier_on(world.bus, "a.topic", on_event, named("a")), 0);
+    expect("newListener(a.topic,1)");
+    cr_assert_eq(crier_off(world.bus, "a.topic", on_event, named("a")), 0);
+    expect("removeListener(a.topic,0)");
+}
+Test(kinds, only_a_broker_tells_of_the_listeners_of_all_buses)
+{
+    on_every_kind(presence_is_told);
 }
 
 static void errors_are_heard(void)

@@ -153,6 +153,8 @@ static void listen_give(struct peer *peer, Wire__Listen *message, unsigned how, 
     char topic[NAME_SIZE], group[NAME_SIZE];
     message->listener = 1 + script_u8(script) % 4;
     message->topic = how & 1 ? (char *)"t*" : name(script, 't', topic);
+    if (message->ephemeral && how & 0x80) /* who listens */
+        message->topic = how & 0x40 ? (char *)"$presence.**" : (char *)"$presence.ta";
     message->group = how & 2 ? name(script, 'g', group) : (char *)"";
     message->from = (Wire__From)(how >> 2 & 3);
     message->from_value = script_u8(script);

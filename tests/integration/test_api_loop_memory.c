@@ -8,6 +8,7 @@
 #include "crier/iterator.h"
 #include "crier/monitor.h"
 #include "crier/pool.h"
+#include "crier/presence.h"
 #include "crier/request.h"
 #include "crier/shared.h"
 #include "crier/shutdown.h"
@@ -263,11 +264,19 @@ static void topics(struct life *life)
     TRY(crier_topic_delete(life->bus, "u"));
 }
 
+static int on_presence(crier *bus, const crier_event *event, void *ctx)
+{
+    struct crier_presence presence;
+    (void)bus, (void)ctx;
+    return crier_presence_read(event, &presence);
+}
+
 static void listeners(struct life *life)
 {
     crier_header header;
     crier_future *answer = NULL;
     struct crier_request_options options = crier_request_options_default();
+    TRY(crier_on(life->bus, CRIER_PRESENCE "e", on_presence, NULL));
     TRY(crier_on(life->bus, "e", on_event, NULL));
     TRY(crier_once(life->bus, "e", on_event, NULL));
     TRY(crier_prepend(life->bus, "t", on_event, NULL));

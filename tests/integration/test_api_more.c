@@ -4,6 +4,7 @@
 #include "crier/iterator.h"
 #include "crier/monitor.h"
 #include "crier/pool.h"
+#include "crier/presence.h"
 #include "crier/shared.h"
 #include "crier/shutdown.h"
 
@@ -214,6 +215,8 @@ ParameterizedTest(bool *local, api_more, listeners_topics_and_sources, .timeout 
     EXPECT_EINVAL(crier_raw_listeners(bus, NULL, on_listener, NULL));
     EXPECT_EINVAL(crier_raw_listeners(bus, "t", NULL, NULL));
     EXPECT_EINVAL(crier_listener_count(NULL, "t", NULL, NULL));
+    EXPECT_EINVAL(crier_presence_read(NULL, &(struct crier_presence){0}));
+    EXPECT_EINVAL(crier_presence_read(&(crier_event){.topic = "t"}, &(struct crier_presence){0}));
     EXPECT_EINVAL(crier_set_max_listeners(bus, -1));
     EXPECT_EINVAL(crier_get_max_listeners(NULL));
     EXPECT_EINVAL(crier_emit_error(NULL, -1, NULL));

@@ -1,6 +1,6 @@
 # The real `crier` against the real crierd.
 if(TARGET crier AND TARGET crierd) # with crierd comes broker_fixture
-  foreach(subject bench embed emit_on failures file folder groups request retention scheduled shared topics usage)
+  foreach(subject bench embed emit_on failures file folder groups listeners request retention scheduled shared topics usage)
     crier_test(test_tools_${subject} integration/test_tools_${subject}.c integration/tools_process.c
                LIBS broker_fixture PkgConfig::JANSSON LABELS integration tools)
     target_compile_definitions(test_tools_${subject} PRIVATE CRIER_PATH="$<TARGET_FILE:crier>")

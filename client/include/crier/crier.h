@@ -441,12 +441,13 @@ struct crier_retry {
     uint32_t deliveries; /* so many have failed: the event goes to the dead-letter topic; 5; at most 1000 */
 };
 
+#define CRIER_QUOTA_NONE UINT64_MAX /* any number, whatever the broker says */
+
 /* What may be emitted to a topic in a second, by all buses. 0: what the broker says for topics (topic-events-max,
  * topic-bytes-max). Who emits more is slowed, then refused with CRIER_EQUOTA. */
-#define CRIER_QUOTA_NONE UINT64_MAX /* any number, whatever the broker says */
 struct crier_quota {
-    uint64_t events_max;
-    uint64_t bytes_max; /* of batches, as they are sent */
+    uint64_t events_max; /* events */
+    uint64_t bytes_max;  /* of batches, as they are sent */
 };
 
 /* How a new topic is to be. From crier_topic_options_default(). */

@@ -1,6 +1,7 @@
 // uses_everything.cc: the public header in C++: every options struct, a handler, a bus. Built with -Wall -Wextra -pedantic
 // -Werror by each C++ compiler there is; run on an embed: bus.
 #include <crier/crier.h>
+#include <crier/presence.h>
 #include <crier/schedule.h>
 
 #include <cstdio>
