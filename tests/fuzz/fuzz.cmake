@@ -13,6 +13,7 @@ set_target_properties(fuzz_make_corpus PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMA
 
 # What belongs to a target beyond fuzz_NAME.c, and what it is linked with; it starts from corpus/NAME, and NAME.dict helps the search.
 set(FUZZ_MORE_session ${CMAKE_CURRENT_LIST_DIR}/session_frames.c)
+set(FUZZ_MORE_engine ${CMAKE_CURRENT_LIST_DIR}/engine_frames.c)
 set(FUZZ_LIBS_frame proto)
 set(FUZZ_LIBS_batch proto)
 set(FUZZ_LIBS_session broker_core storage proto base)

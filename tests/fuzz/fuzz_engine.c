@@ -1,7 +1,8 @@
 /* fuzz_engine.c: the client's engine against a broker that sends anything.
  *
- * A script says what the application does (emit, listen, ask, close) and what the broker does: a proper WELCOME or TOPICS, any
- * frame with any header and attachment, bytes that are no frame, silence, the end of the connection.
+ * A script says what the application does (emit, now, later or several as one; listen, by itself or in a group of any kind; settle;
+ * ask; close) and what the broker does (engine_frames.c): each kind of frame well formed, any frame with any header and attachment,
+ * bytes that are no frame, silence, the end of the connection.
  *
  * Promises: nothing crashes or leaks; every emit and every question has one outcome by the time the engine is dropped; what
  * the engine sends is whole frames. */
@@ -9,33 +10,38 @@
 
 #include "base/check.h"
 #include "client/engine.h"
-#include "proto/batch.h"
-#include "proto/crier.pb-c.h"
+#include "client/leased.h"
+#include "crier/atomic.h"
+#include "crier/inspect.h"
+#include "crier/schedule.h"
+#include "crier/topic.h"
 #include "proto/frame.h"
+#include "tests/fuzz/engine_frames.h"
 #include "tests/fuzz/script.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define STEPS_MAX 200
 
+#define LEASES_MAX 16
+
 struct world {
-    struct engine *engine;
-    int64_t now_us;
-    bool wants, connected;
+    struct far_end far;
     uint64_t emits, outcomes, questions, answers;
-    uint64_t next_offset;
+    struct crier_lease leases[LEASES_MAX]; /* the last ones that were seen */
+    struct crier_consumed consumed;        /* the same, of a member that commits atomically */
+    unsigned lease_count;
 };
 
 static void on_connect(void *ctx, unsigned endpoint)
 {
     (void)endpoint;
-    ((struct world *)ctx)->wants = true;
+    ((struct world *)ctx)->far.wants = true;
 }
 
 static void on_disconnect(void *ctx)
 {
-    ((struct world *)ctx)->wants = ((struct world *)ctx)->connected = false;
+    ((struct world *)ctx)->far.wants = ((struct world *)ctx)->far.connected = false;
 }
 
 static void on_connection(void *ctx, bool connected, int code, const char *text)
@@ -67,12 +73,26 @@ static void on_done(crier *bus, int code, uint64_t offset, void *ctx)
     ((struct world *)ctx)->outcomes++;
 }
 
+static void on_scheduled(crier *bus, int code, const crier_schedule *schedule, void *ctx)
+{
+    (void)bus;
+    CHECK(code < 0 || schedule);
+    ((struct world *)ctx)->outcomes++;
+}
+
 static int on_event(crier *bus, const crier_event *event, void *ctx)
 {
+    struct world *world = ctx;
     size_t size = 0;
-    (void)bus, (void)ctx;
+    (void)bus;
     for (size_t i = 0; i < event->value_size; i++) /* every byte is there */
         size += ((const uint8_t *)event->value)[i];
+    if (event->attempt > 0)
+        world->leases[world->lease_count++ % LEASES_MAX] = crier_lease_of(event);
+    else if (event->assignment > 0)
+        world->consumed = crier_consumed_by(event);
+    if (event->attempt > 0 && size % 3 == 1)
+        return CRIER_LATER;
     return size % 7 == 3 ? -1 : 0;
 }
 
@@ -88,213 +108,14 @@ static void output_take(struct world *world)
 {
     struct iovec pieces[8];
     size_t count;
-    for (int i = 0; i < 16 && world->connected; i++) {
+    for (int i = 0; i < 16 && world->far.connected; i++) {
         size_t size = 0;
-        count = engine_output(world->engine, pieces, 8, world->now_us);
+        count = engine_output(world->far.engine, pieces, 8, world->far.now_us);
         for (size_t p = 0; p < count; p++)
             size += pieces[p].iov_len;
-        if (count == 0 || !world->connected)
+        if (count == 0 || !world->far.connected)
             break;
-        engine_output_consumed(world->engine, size);
-    }
-}
-
-static void bytes_give(struct world *world, const uint8_t *bytes, size_t size)
-{
-    while (size > 0 && world->connected) {
-        struct iovec space;
-        int rc = engine_input(world->engine, &space);
-        CHECK(rc == 0 && space.iov_len > 0);
-        size_t part = size < space.iov_len ? size : space.iov_len;
-        memcpy(space.iov_base, bytes, part);
-        engine_received(world->engine, part, world->now_us);
-        bytes += part;
-        size -= part;
-    }
-}
-
-static void frame_give(struct world *world, uint8_t kind, const uint8_t *header, size_t header_size,
-                       const uint8_t *attachment, size_t attachment_size)
-{
-    uint8_t frame[FRAME_PREFIX_SIZE + 1024 + 2048];
-    CHECK(header_size <= 1024 && attachment_size <= 2048);
-    frame_prefix_encode(frame, (enum frame_kind)kind, header_size, attachment_size);
-    if (header_size)
-        memcpy(frame + FRAME_PREFIX_SIZE, header, header_size);
-    if (attachment_size)
-        memcpy(frame + FRAME_PREFIX_SIZE + header_size, attachment, attachment_size);
-    bytes_give(world, frame, FRAME_PREFIX_SIZE + header_size + attachment_size);
-}
-
-static void message_give(struct world *world, uint8_t kind, const ProtobufCMessage *message,
-                         const uint8_t *attachment, size_t attachment_size)
-{
-    uint8_t header[1024];
-    CHECK(protobuf_c_message_get_packed_size(message) <= sizeof(header));
-    frame_give(world, kind, header, protobuf_c_message_pack(message, header), attachment, attachment_size);
-}
-
-static void connect_now(struct world *world)
-{
-    Wire__Welcome welcome = WIRE__WELCOME__INIT;
-    if (!world->wants)
-        return;
-    world->wants = false;
-    world->connected = true;
-    engine_connected(world->engine, world->now_us);
-    welcome.version = 1;
-    welcome.producer_id = 1;
-    welcome.frame_size_max = 1 << 20;
-    welcome.event_size_max = 1 << 16;
-    welcome.grant = 1 << 16;
-    welcome.ping_interval_ms = 1000;
-    welcome.idle_timeout_ms = 3000;
-    message_give(world, FRAME_WELCOME, &welcome.base, NULL, 0);
-}
-
-/* ---- a broker that mostly means well ---- */
-
-static void topics_give(struct world *world, struct script *script)
-{
-    Wire__PartitionInfo infos[3], *pointers[3];
-    Wire__TopicInfo topic = WIRE__TOPIC_INFO__INIT, *topics[] = {&topic};
-    Wire__Topics message = WIRE__TOPICS__INIT;
-    uint8_t id[16] = {1};
-    for (size_t i = 0; i < 3; i++) {
-        wire__partition_info__init(&infos[i]);
-        infos[i].id = 1 + i;
-        pointers[i] = &infos[i];
-    }
-    topic.name = (char *)(script_u8(script) & 1 ? "ta" : "tb");
-    topic.id = (ProtobufCBinaryData){sizeof(id), id};
-    topic.partitions = pointers;
-    topic.n_partitions = 1 + script_u8(script) % 3;
-    message.request = script_u8(script) % 16;
-    message.code = script_u8(script) % 8 == 7 ? -3 : 0;
-    message.topics = topics;
-    message.n_topics = message.code ? 0 : 1;
-    message.more = script_u8(script) % 8 == 7;
-    message_give(world, FRAME_TOPICS, &message.base, NULL, 0);
-}
-
-static void emitted_give(struct world *world, struct script *script)
-{
-    Wire__EmittedPart parts[2], *pointers[2] = {&parts[0], &parts[1]};
-    Wire__Emitted message = WIRE__EMITTED__INIT;
-    message.request = 1 + script_u8(script) % 8;
-    message.n_parts = 1 + script_u8(script) % 2;
-    message.parts = pointers;
-    for (size_t i = 0; i < 2; i++) {
-        wire__emitted_part__init(&parts[i]);
-        parts[i].outcome = (Wire__Outcome)(script_u8(script) % 4);
-        parts[i].code = parts[i].outcome ? -(int32_t)(script_u8(script) % 30) : 0;
-        parts[i].base_offset = (int64_t)script_u8(script) - 1;
-        parts[i].duplicate = script_u8(script) & 1;
-    }
-    message_give(world, FRAME_EMITTED, &message.base, NULL, 0);
-}
-
-static void listening_give(struct world *world, struct script *script)
-{
-    Wire__ListenPartition partitions[2], *pointers[2] = {&partitions[0], &partitions[1]};
-    uint32_t listener = 1 + script_u8(script) % 4;
-    uint64_t generation = script_u8(script) % 4;
-    size_t count = script_u8(script) % 3;
-    for (size_t i = 0; i < 2; i++) {
-        wire__listen_partition__init(&partitions[i]);
-        partitions[i].partition = 1 + (uint64_t)script_u8(script) % 3;
-        partitions[i].next = script_u8(script) % 8;
-        partitions[i].index = (uint32_t)i;
-        if (script_u8(script) % 8 == 7)
-            partitions[i].topic = (char *)"ta";
-    }
-    if (script_u8(script) & 1) {
-        Wire__Listening message = WIRE__LISTENING__INIT;
-        message.listener = listener;
-        message.generation = generation;
-        message.partitions = pointers;
-        message.n_partitions = count;
-        message_give(world, FRAME_LISTENING, &message.base, NULL, 0);
-    } else {
-        Wire__Assign message = WIRE__ASSIGN__INIT;
-        uint64_t revoked[] = {1 + (uint64_t)script_u8(script) % 3};
-        message.listener = listener;
-        message.generation = generation;
-        message.added = pointers;
-        message.n_added = count;
-        message.revoked = revoked;
-        message.n_revoked = script_u8(script) & 1;
-        message_give(world, FRAME_ASSIGN, &message.base, NULL, 0);
-    }
-}
-
-static void deliver_give(struct world *world, struct script *script)
-{
-    uint8_t batch[2048];
-    struct batch_builder builder;
-    Wire__Deliver message = WIRE__DELIVER__INIT;
-    size_t value_size;
-    batch_builder_init(&builder, batch, sizeof(batch));
-    unsigned count = 1 + script_u8(script) % 4;
-    const uint8_t *value = script_bytes(script, script_u8(script) % 64, &value_size);
-    for (unsigned i = 0; i < count; i++)
-        batch_builder_append(&builder, 1700000000000, value, value_size / 2, value, value_size, NULL, 0);
-    size_t size = batch_builder_finish(&builder, 1, 0, 0);
-    batch_patch(batch, (int64_t)(script_u8(script) & 1 ? world->next_offset : script_u8(script)), 0);
-    world->next_offset += count;
-    if (script_u8(script) % 16 == 15) /* a bit that the disk or the line has turned */
-        batch[script_u16(script) % size] ^= 1;
-    message.listener = 1 + script_u8(script) % 4;
-    message.partition = 1 + (uint64_t)script_u8(script) % 3;
-    message.high_watermark = 1000;
-    message_give(world, FRAME_DELIVER, &message.base, batch, size);
-}
-
-static void any_frame(struct world *world, struct script *script)
-{
-    size_t header_size, attachment_size;
-    uint8_t kind = script_u8(script) % 64;
-    const uint8_t *header = script_bytes(script, script_u8(script), &header_size);
-    const uint8_t *attachment = script_bytes(script, script_u8(script), &attachment_size);
-    frame_give(world, kind, header, header_size, attachment, attachment_size);
-}
-
-static void broker_step(struct world *world, unsigned what, struct script *script)
-{
-    size_t size;
-    connect_now(world);
-    switch (what) {
-    case 0: {
-        const uint8_t *bytes = script_bytes(script, script_u8(script), &size);
-        bytes_give(world, bytes, size);
-        break;
-    }
-    case 1:
-        if (world->connected) {
-            world->connected = false;
-            engine_disconnected(world->engine, world->now_us, CRIER_ECONNECT, "gone");
-        }
-        break;
-    case 2:
-    case 3:
-        topics_give(world, script);
-        break;
-    case 4:
-    case 5:
-        emitted_give(world, script);
-        break;
-    case 6:
-    case 7:
-        listening_give(world, script);
-        break;
-    case 8:
-    case 9:
-    case 10:
-        deliver_give(world, script);
-        break;
-    default:
-        any_frame(world, script);
-        break;
+        engine_output_consumed(world->far.engine, size);
     }
 }
 
@@ -311,99 +132,190 @@ static void emit(struct world *world, struct script *script)
     options.ctx = world;
     options.durability = script_u8(script) & 1 ? CRIER_MEMORY : CRIER_DURABLE;
     options.partition = (int32_t)(script_u8(script) % 4) - 1;
-    if (engine_emit(world->engine, topic, value, size, &options, 1700000000000, &wake) == 0)
+    if (engine_emit(world->far.engine, topic, value, size, &options, 1700000000000, &wake) == 0)
+        world->emits++;
+}
+
+static void emit_later(struct world *world, struct script *script)
+{
+    struct crier_later_options later = crier_later_options_default();
+    size_t size;
+    bool wake;
+    const char *topic = (char *)(script_u8(script) & 1 ? "ta" : "tb");
+    const uint8_t *value = script_bytes(script, script_u8(script) % 64, &size);
+    later.delay_us = script_u8(script);
+    later.at_us = script_u8(script) & 1 ? script_u8(script) : 0;
+    later.done = on_scheduled;
+    later.ctx = world;
+    if (engine_emit_later(world->far.engine, topic, value, size, &later, 1700000000000, &wake) == 0)
+        world->emits++;
+}
+
+static void emit_atomic(struct world *world, struct script *script)
+{
+    struct crier_atomic_options options = crier_atomic_options_default();
+    struct crier_emit_options expecting = crier_emit_options_default();
+    struct crier_atomic_event events[3] = {{.topic = "ta"}, {.topic = "tb"}, {.topic = "ta"}};
+    bool wake;
+    for (size_t i = 0; i < 3; i++)
+        events[i].value = script_bytes(script, script_u8(script) % 64, &events[i].value_size);
+    expecting.expects = script_u8(script) % 4 == 3;
+    expecting.expected_offset = script_u8(script) % 8;
+    events[0].options = &expecting;
+    if (script_u8(script) & 1 && world->consumed.assignment > 0) {
+        options.consumed = &world->consumed;
+        options.consumed_count = 1;
+    }
+    options.done = on_done;
+    options.ctx = world;
+    if (engine_emit_atomic(world->far.engine, events, 1 + script_u8(script) % 3, &options, 1700000000000,
+                           &wake) == 0)
         world->emits++;
 }
 
 static void listen(struct world *world, struct script *script)
 {
     struct crier_listen_options options = crier_listen_options_default();
+    struct crier_shared_options shared = crier_shared_options_default();
     crier_listener *listener;
     unsigned how = script_u8(script);
     options.group = how & 1 ? "g" : NULL;
     options.from = (enum crier_from)(how >> 1 & 3);
     options.count = how & 8 ? 2 : 0;
-    if (engine_listener_create(world->engine, how & 16 && !(how & 1) ? "t*" : "ta", &options, on_event, world,
-                               &listener) == 0)
-        engine_listen(world->engine, listener);
+    options.commits_atomically = how & 1 && how & 64;
+    shared.key_ordered = how & 16;
+    if (how & 1 && how & 32 && !options.commits_atomically)
+        options.shared = &shared;
+    if (engine_listener_create(world->far.engine, how & 16 && !(how & 1) ? "t*" : "ta", &options, on_event,
+                               world, &listener) == 0)
+        engine_listen(world->far.engine, listener);
 }
 
-static void ask(struct world *world, struct script *script)
+static void settle(struct world *world, struct script *script)
 {
+    static const uint8_t kinds[] = {FRAME_ACK, FRAME_NACK, FRAME_EXTEND, FRAME_ACK};
+    struct shared_end end = {.kind = kinds[script_u8(script) % 4],
+                             .delay_ms = script_u8(script),
+                             .lease_ms = script_u8(script),
+                             .reject = script_u8(script) & 1,
+                             .reason = script_u8(script) & 1 ? "why" : NULL};
+    if (world->lease_count > 0)
+        settle_lease(world->far.engine,
+                     &world->leases[script_u8(script) %
+                                    (world->lease_count < LEASES_MAX ? world->lease_count : LEASES_MAX)],
+                     &end);
+}
+
+static int change(struct world *world, struct script *script)
+{
+    struct engine *engine = world->far.engine;
+    const struct crier_topic_options options = crier_topic_options_default();
+    const struct crier_topic_changes changes = {.struct_size = sizeof(changes), .set = CRIER_SET_DURABILITY};
+    const struct crier_inspection inspection = {.struct_size = sizeof(inspection),
+                                                .what = (enum crier_inspect_what)(script_u8(script) % 4),
+                                                .size = 64};
+    const crier_schedule schedule = {.due_us = script_u8(script), .number = script_u8(script)};
+    int64_t now_us = world->far.now_us;
+    switch (script_u8(script) % 8) {
+    case 0:
+        return engine_topic_create(engine, "tc", &options, on_answer, world, now_us);
+    case 1:
+        return engine_topic_alter(engine, "ta", &changes, on_answer, world, now_us);
+    case 2:
+        return engine_topic_delete(engine, "ta", on_answer, world, now_us);
+    case 3:
+        return engine_inspect(engine, &inspection, on_answer, world, now_us);
+    case 4:
+        return engine_schedule_cancel(engine, &schedule, on_answer, world, now_us);
+    case 5:
+        return engine_schedule_list(engine, "ta", &schedule, 4, on_answer, world, now_us);
+    case 6:
+        return engine_redrive(engine, "ta", script_u8(script), on_answer, world, now_us);
+    default:
+        return engine_group_delete(engine, "g", on_answer, world, now_us);
+    }
+}
+
+static int ask(struct world *world, struct script *script)
+{
+    struct engine *engine = world->far.engine;
     const struct crier_group_seek_options seek = crier_group_seek_options_default();
-    int rc;
+    int64_t now_us = world->far.now_us;
     switch (script_u8(script) % 6) {
     case 0:
-        rc = engine_topic_list(world->engine, on_answer, world, world->now_us);
-        break;
+        return engine_topic_list(engine, on_answer, world, now_us);
     case 1:
-        rc = engine_topic_describe(world->engine, "ta", on_answer, world, world->now_us);
-        break;
+        return engine_topic_describe(engine, "ta", on_answer, world, now_us);
     case 2:
-        rc = engine_group_describe(world->engine, "g", "ta", on_answer, world, world->now_us);
-        break;
+        return engine_group_describe(engine, "g", "ta", on_answer, world, now_us);
     case 3:
-        rc = engine_group_seek(world->engine, "g", "ta", &seek, on_answer, world, world->now_us);
-        break;
+        return engine_group_seek(engine, "g", "ta", &seek, on_answer, world, now_us);
     case 4:
-        rc = engine_group_list(world->engine, on_answer, world, world->now_us);
-        break;
+        return engine_group_list(engine, on_answer, world, now_us);
     default:
-        rc = engine_ping(world->engine, on_answer, world, world->now_us);
-        break;
+        return engine_ping(engine, on_answer, world, now_us);
     }
-    world->questions += rc == 0;
 }
 
 static void turn(struct world *world, int64_t us)
 {
-    world->now_us += us;
-    if (engine_due(world->engine) <= world->now_us)
-        engine_tick(world->engine, world->now_us);
-    engine_dispatch(world->engine, 16, world->now_us);
-    engine_collect(world->engine, world->now_us);
+    world->far.now_us += us;
+    if (engine_due(world->far.engine) <= world->far.now_us)
+        engine_tick(world->far.engine, world->far.now_us);
+    engine_dispatch(world->far.engine, 16, world->far.now_us);
+    engine_collect(world->far.engine, world->far.now_us);
     output_take(world);
 }
 
 static void application_step(struct world *world, unsigned what, struct script *script)
 {
-    if (what == 0)
+    if (what & 0x40) {
+        if ((what & 7) < 2)
+            emit_later(world, script);
+        else if ((what & 7) < 4)
+            emit_atomic(world, script);
+        else if ((what & 7) < 6)
+            settle(world, script);
+        else
+            world->questions += change(world, script) == 0;
+    } else if ((what & 7) == 0) {
         turn(world, INT64_C(100000) * script_u8(script));
-    else if (what < 4)
+    } else if ((what & 7) < 4) {
         emit(world, script);
-    else if (what < 6)
+    } else if ((what & 7) < 6) {
         listen(world, script);
-    else
-        ask(world, script);
+    } else {
+        world->questions += ask(world, script) == 0;
+    }
     turn(world, 1000);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct script script = {data, size};
-    struct world world = {.now_us = 1000000};
+    struct world world = {.far.now_us = 1000000};
     struct engine_config config = {
         .options = crier_options_default(), .instance = "0123456789abcde", .seed = 1, .endpoint_count = 1};
     config.options.batch_size_max = 2048;
     config.options.buffer_size_max = 64 * 1024;
     config.options.listen_credit = 4096;
-    world.engine = engine_create(&config, &ops, &world);
-    CHECK(world.engine);
-    engine_start(world.engine, world.now_us);
+    world.far.engine = engine_create(&config, &ops, &world);
+    CHECK(world.far.engine);
+    engine_start(world.far.engine, world.far.now_us);
     for (int step = 0; step < STEPS_MAX && !script_over(&script); step++) {
         unsigned what = script_u8(&script);
         if (what & 0x80)
-            application_step(&world, what & 7, &script);
+            application_step(&world, what & 0x7f, &script);
         else
-            broker_step(&world, what & 15, &script);
+            far_end_say(&world.far, what & 0x7f, &script);
         turn(&world, 10);
     }
-    engine_emit_close(world.engine);
-    engine_close(world.engine, world.now_us);
+    engine_emit_close(world.far.engine);
+    engine_close(world.far.engine, world.far.now_us);
     turn(&world, 1000);
-    engine_drop(world.engine, CRIER_ECLOSED);
-    engine_collect(world.engine, world.now_us);
-    engine_destroy(world.engine);
+    engine_drop(world.far.engine, CRIER_ECLOSED);
+    engine_collect(world.far.engine, world.far.now_us);
+    engine_destroy(world.far.engine);
     CHECK(world.emits == world.outcomes && world.questions == world.answers);
     return 0;
 }
