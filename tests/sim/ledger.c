@@ -351,12 +351,19 @@ static void lease(struct ledger *ledger, const struct ledger_member *member, uin
                    "group h%u: two members have attempt %u of partition %llu offset %llu, for %lld us more",
                    member->group, attempt, p, o, (long long)(state->until_us - now_us));
     check_key(ledger, partition, offset, member->group);
+    bool again =
+        state->tap == member->tap && state->listener == member->listener && state->attempt == attempt;
+    int64_t extended_until_us = again && state->extended_until_us > now_us ? state->extended_until_us : 0;
     state->tap = member->tap;
     state->listener = member->listener;
     state->attempt = attempt;
     state->since_us = now_us;
     state->lease_us = member->lease_us;
     state->until_us = now_us + member->lease_us;
+    if (extended_until_us &&
+        extended_until_us < state->until_us) /* it came when this was leased, and not sent yet */
+        state->until_us = extended_until_us;
+    state->extended_until_us = extended_until_us;
     state->failing = false;
 }
 
@@ -407,7 +414,7 @@ static void settled(struct ledger *ledger, const struct ledger_request *request,
     if (request->kind == FRAME_EXTEND && state->tap && state->attempt == event->attempt) {
         state->tap =
             request->tap; /* of an ACK that was refused nobody is left: whoever asks for more time has it */
-        state->until_us = request->extended_until_us;
+        state->until_us = state->extended_until_us = request->extended_until_us;
         state->since_us = request->extended_until_us - request->lease_us;
         state->lease_us = request->lease_us;
     }

@@ -42,7 +42,8 @@ struct ledger_state {
     uint32_t listener;
     uint32_t attempt; /* of that lease */
     int64_t since_us, lease_us, until_us;
-    bool failing; /* a NACK of it has come */
+    int64_t extended_until_us; /* what an EXTEND of this lease said that counted; 0: none */
+    bool failing;              /* a NACK of it has come */
 };
 
 struct ledger_event {
