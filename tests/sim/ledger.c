@@ -307,6 +307,16 @@ static void check_key(struct ledger *ledger, uint64_t partition, uint64_t offset
     }
 }
 
+/* Somebody else has said that it is done, when it was on its way to the member: on the disk it is not yet. */
+static bool ack_is_underway(const struct ledger *ledger, uint32_t group, uint64_t partition, uint64_t offset)
+{
+    for (const struct ledger_request *request = ledger->requests; request; request = request->next)
+        for (size_t i = 0; request->kind == FRAME_ACK && request->group == group && i < request->count; i++)
+            if (request->events[i].partition == partition && request->events[i].offset == offset)
+                return true;
+    return false;
+}
+
 static uint32_t member_has(const struct ledger *ledger, const struct ledger_member *member, int64_t now_us)
 {
     uint32_t count = 0;
@@ -314,7 +324,8 @@ static uint32_t member_has(const struct ledger *ledger, const struct ledger_memb
         for (size_t k = 0; k < ledger->partitions[i].count; k++) {
             const struct ledger_state *state = &ledger->partitions[i].events[k].states[member->group];
             count += state->tap == member->tap && state->listener == member->listener && !state->done &&
-                     !state->failing && state->until_us > now_us + UNDERWAY_US;
+                     !state->failing && state->until_us > now_us + UNDERWAY_US &&
+                     !ack_is_underway(ledger, member->group, i, k);
         }
     return count;
 }
