@@ -37,6 +37,11 @@ struct future {
     _Alignas(max_align_t) unsigned char extra[];
 };
 
+#ifdef CRIER_DEBUG
+struct handle_kind future_handles = {
+    "future", "its last reference was given back; retain one for each who uses it", {0}};
+#endif
+
 /* ---- life ---- */
 
 struct future *future_create(struct agenda *agenda, size_t extra)
@@ -46,6 +51,7 @@ struct future *future_create(struct agenda *agenda, size_t extra)
 
     if (!future)
         return NULL;
+    handle_made(&future_handles, future);
     atomic_init(&future->references, 1);
     list_init(&future->link);
     list_init(&future->task.link);
@@ -106,6 +112,7 @@ static void future_free(struct future *future)
         future->finish(future);
     if (future->destroy)
         future->destroy((void *)(uintptr_t)future->result.pointer);
+    handle_freed(&future_handles, future);
     free(future);
     future_release(keeps); /* one that keeps nothing itself: see result_share */
     agenda_release(agenda);

@@ -18,12 +18,16 @@
 #define CRIER_BASE_FUTURE_H
 
 #include "base/agenda.h"
+#include "base/handle.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct future;
+#ifdef CRIER_DEBUG
+extern struct handle_kind future_handles;
+#endif
 
 struct future_result {
     int code;            /* 0: fulfilled; < 0: rejected, and why */

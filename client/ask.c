@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "client/bus_internal.h"
 #include "client/future_internal.h"
+#include "client/handles.h"
 #include "client/reply.h"
 #include "client/struct_size.h"
 #include "client/topic_name.h"
@@ -417,6 +418,7 @@ static int64_t ask_begin(crier *bus, struct ask *ask, int64_t due_us)
 int crier_request(crier *bus, const char *topic, const void *value, size_t value_size,
                   const struct crier_request_options *options, crier_future **ret_future)
 {
+    handle_check(&bus_handles, bus);
     struct crier_request_options copy = crier_request_options_default();
     struct ask *ask;
     int rc;

@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "base/thread.h"
 #include "client/emitter.h"
+#include "client/handles.h"
 #include "client/scheme.h"
 #include "client/struct_size.h"
 #include "client/topic_name.h"
@@ -142,6 +143,7 @@ void bus_free(crier *bus)
     local_events_finish(bus);
     asks_destroy(bus->asks);
     free(bus->listeners);
+    handle_freed(&bus_handles, bus);
     free(bus);
     transport_release(&transport); /* last: it may end what the bus was connected to */
 }
@@ -154,6 +156,7 @@ crier *bus_make(const struct crier_options *options)
         free(bus);
         return NULL;
     }
+    handle_made(&bus_handles, bus);
     bus->options = *options;
     bus->options.error_text = NULL; /* borrowed for the call of crier_open() */
     bus->own_thread = !options->base && !options->polled;
@@ -309,6 +312,7 @@ static bool is_settled(crier *bus, const void *ctx)
 
 int crier_close(crier *bus)
 {
+    handle_check(&bus_handles, bus);
     int rc, error;
 
     if (!bus)
@@ -380,6 +384,7 @@ int bus_emit(crier *bus, const char *topic, const void *value, size_t value_size
 int crier_emit_later(crier *bus, const char *topic, const void *value, size_t value_size,
                      const struct crier_later_options *options)
 {
+    handle_check(&bus_handles, bus);
     struct crier_later_options copy = crier_later_options_default();
     struct crier_emit_options emit = crier_emit_options_default();
     bool wake;
@@ -450,6 +455,7 @@ static int bus_emit_atomic(crier *bus, const struct crier_atomic_event *events, 
 int crier_emit_atomic(crier *bus, const struct crier_atomic_event *events, size_t count,
                       const struct crier_atomic_options *options)
 {
+    handle_check(&bus_handles, bus);
     struct crier_atomic_options copy = crier_atomic_options_default();
     struct crier_atomic_event *copies;
     int rc;
@@ -470,6 +476,7 @@ int crier_emit_atomic(crier *bus, const struct crier_atomic_event *events, size_
 
 int crier_source_position(crier *bus, uint64_t *ret_position)
 {
+    handle_check(&bus_handles, bus);
     uint64_t position;
     int rc;
 
@@ -496,6 +503,7 @@ static bool is_flushed(crier *bus, const void *ctx)
 
 int crier_flush(crier *bus, int timeout_ms)
 {
+    handle_check(&bus_handles, bus);
     uint64_t ticket;
     int rc;
 
@@ -521,6 +529,7 @@ int crier_flush(crier *bus, int timeout_ms)
 
 void crier_stats(crier *bus, struct crier_stats *ret_stats)
 {
+    handle_check(&bus_handles, bus);
     if (!ret_stats)
         return;
     *ret_stats = (struct crier_stats){0};

@@ -10,6 +10,7 @@
  * Failures:    no memory for a queued event: the emit's code, or (nobody emitted it) the bus's unheard error. */
 #include "client/bus_internal.h"
 #include "client/emitter.h"
+#include "client/handles.h"
 #include "client/topic_name.h"
 
 #include <stdio.h>
@@ -215,6 +216,7 @@ static void stop_all(crier *bus, const char *topic)
 
 int crier_remove_all(crier *bus, const char *topic)
 {
+    handle_check(&bus_handles, bus);
     if (!bus)
         return CRIER_EINVAL;
     if (bus->emitter)
@@ -244,6 +246,7 @@ static char *names_copy_locked(const crier *bus, size_t *ret_size)
 
 int crier_event_names(crier *bus, void (*each)(void *ctx, const char *name), void *ctx)
 {
+    handle_check(&bus_handles, bus);
     size_t size = 0;
     char *names;
 
@@ -307,17 +310,20 @@ static int listeners_tell(crier *bus, const char *topic, bool raw,
 int crier_listeners(crier *bus, const char *topic, void (*each)(void *ctx, const crier_listener_info *info),
                     void *ctx)
 {
+    handle_check(&bus_handles, bus);
     return listeners_tell(bus, topic, false, each, ctx);
 }
 
 int crier_raw_listeners(crier *bus, const char *topic,
                         void (*each)(void *ctx, const crier_listener_info *info), void *ctx)
 {
+    handle_check(&bus_handles, bus);
     return listeners_tell(bus, topic, true, each, ctx);
 }
 
 int crier_listener_count(crier *bus, const char *topic, crier_handler *handler, void *ctx)
 {
+    handle_check(&bus_handles, bus);
     const struct crier_topic *record;
     int count = 0;
 
@@ -339,6 +345,7 @@ int crier_listener_count(crier *bus, const char *topic, crier_handler *handler, 
 
 int crier_set_max_listeners(crier *bus, int count)
 {
+    handle_check(&bus_handles, bus);
     if (!bus || count < 0)
         return CRIER_EINVAL;
     if (bus->emitter) {
@@ -353,6 +360,7 @@ int crier_set_max_listeners(crier *bus, int count)
 
 int crier_get_max_listeners(crier *bus)
 {
+    handle_check(&bus_handles, bus);
     int count;
 
     if (!bus)
@@ -367,6 +375,7 @@ int crier_get_max_listeners(crier *bus)
 
 int crier_emit_error(crier *bus, int code, const char *text)
 {
+    handle_check(&bus_handles, bus);
     struct crier_emit_options options = crier_emit_options_default();
 
     if (code >= 0)
@@ -379,6 +388,7 @@ int crier_emit_error(crier *bus, int code, const char *text)
 
 int crier_intern(crier *bus, const char *name, crier_topic **ret_topic)
 {
+    handle_check(&bus_handles, bus);
     struct crier_topic *topic;
     bool is_new;
 
@@ -401,5 +411,6 @@ int crier_intern(crier *bus, const char *name, crier_topic **ret_topic)
 
 const char *crier_topic_name(const crier_topic *topic)
 {
+    handle_check(&topic_handles, topic);
     return topic ? topic->name : NULL;
 }

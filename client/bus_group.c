@@ -5,6 +5,7 @@
 #include "client/bus_request.h"
 
 #include "client/emitter.h"
+#include "client/handles.h"
 #include "client/struct_size.h"
 #include "client/topic_name.h"
 
@@ -124,6 +125,7 @@ static int groups_tell(crier *bus, struct bus_request *request,
 
 int crier_group_list(crier *bus, void (*each)(void *ctx, const struct crier_group_info *info), void *ctx)
 {
+    handle_check(&bus_handles, bus);
     struct bus_request *request;
 
     if (!bus || !each)
@@ -149,6 +151,7 @@ static struct bus_request *topic_request_make(crier *bus, enum bus_request_kind 
 int crier_group_describe(crier *bus, const char *name, const char *topic,
                          void (*each)(void *ctx, const struct crier_group_info *info), void *ctx)
 {
+    handle_check(&bus_handles, bus);
     struct bus_request *request;
 
     if (!bus || !name || !each)
@@ -163,6 +166,7 @@ int crier_group_describe(crier *bus, const char *name, const char *topic,
 int crier_group_seek(crier *bus, const char *name, const char *topic,
                      const struct crier_group_seek_options *options)
 {
+    handle_check(&bus_handles, bus);
     struct crier_group_seek_options copy = crier_group_seek_options_default();
     struct bus_request *request;
     int rc;
@@ -179,6 +183,7 @@ int crier_group_seek(crier *bus, const char *name, const char *topic,
 
 int crier_group_delete(crier *bus, const char *name)
 {
+    handle_check(&bus_handles, bus);
     struct bus_request *request;
     int rc;
 

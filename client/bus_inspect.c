@@ -3,6 +3,7 @@
  * Thread:   any that may block; inspected_keep: the I/O thread. */
 #include "client/bus_request.h"
 
+#include "client/handles.h"
 #include "client/struct_size.h"
 #include "client/topic_name.h"
 
@@ -48,6 +49,7 @@ bool inspected_keep(struct bus_request *request, const struct crier_inspected *i
 int crier_inspect(crier *bus, const struct crier_inspection *inspection,
                   void (*answer)(void *ctx, const struct crier_inspected *inspected), void *ctx)
 {
+    handle_check(&bus_handles, bus);
     struct crier_inspection copy = {.struct_size = sizeof(copy)};
     struct bus_request *request;
     int rc;

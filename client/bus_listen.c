@@ -6,6 +6,7 @@
 #include "client/bus_internal.h"
 #include "client/emitter.h"
 
+#include "client/handles.h"
 #include "client/struct_size.h"
 
 #include <stdlib.h>
@@ -132,6 +133,7 @@ int listener_listen(crier *bus, const char *topic, const struct crier_listen_opt
 int crier_listen(crier *bus, const char *topic, const struct crier_listen_options *options,
                  crier_handler *handler, void *ctx, crier_listener **ret_listener)
 {
+    handle_check(&bus_handles, bus);
     struct crier_listen_options copy = crier_listen_options_default();
     crier_listener *listener;
     int rc;
@@ -151,11 +153,13 @@ int crier_listen(crier *bus, const char *topic, const struct crier_listen_option
 
 int crier_on(crier *bus, const char *topic, crier_handler *handler, void *ctx)
 {
+    handle_check(&bus_handles, bus);
     return crier_listen(bus, topic, NULL, handler, ctx, NULL);
 }
 
 int crier_once(crier *bus, const char *topic, crier_handler *handler, void *ctx)
 {
+    handle_check(&bus_handles, bus);
     struct crier_listen_options options = crier_listen_options_default();
 
     options.count = 1;
@@ -164,6 +168,7 @@ int crier_once(crier *bus, const char *topic, crier_handler *handler, void *ctx)
 
 int crier_prepend(crier *bus, const char *topic, crier_handler *handler, void *ctx)
 {
+    handle_check(&bus_handles, bus);
     struct crier_listen_options options = crier_listen_options_default();
 
     options.first = true;
@@ -172,6 +177,7 @@ int crier_prepend(crier *bus, const char *topic, crier_handler *handler, void *c
 
 int crier_prepend_once(crier *bus, const char *topic, crier_handler *handler, void *ctx)
 {
+    handle_check(&bus_handles, bus);
     struct crier_listen_options options = crier_listen_options_default();
 
     options.first = true;
@@ -181,6 +187,7 @@ int crier_prepend_once(crier *bus, const char *topic, crier_handler *handler, vo
 
 int crier_off(crier *bus, const char *topic, crier_handler *handler, void *ctx)
 {
+    handle_check(&bus_handles, bus);
     crier_listener *found = NULL;
 
     if (!bus || !topic)
@@ -203,6 +210,7 @@ int crier_off(crier *bus, const char *topic, crier_handler *handler, void *ctx)
 
 int crier_unlisten(crier_listener *listener)
 {
+    handle_check(&listener_handles, listener);
     crier *bus;
 
     if (!listener)
@@ -220,6 +228,7 @@ int crier_unlisten(crier_listener *listener)
 
 int crier_listener_stats(crier_listener *listener, struct crier_listener_stats *ret_stats)
 {
+    handle_check(&listener_handles, listener);
     if (!listener || !ret_stats)
         return CRIER_EINVAL;
     if (engine_listener_bus(listener)->emitter)

@@ -8,6 +8,7 @@
  * Failures:    no memory for the timer: CRIER_ENOMEM, or, later, the next turn tries again: one sample less. */
 #include "base/clock.h"
 #include "client/bus_internal.h"
+#include "client/handles.h"
 #include "client/monitor.h"
 #include "client/struct_size.h"
 
@@ -157,6 +158,7 @@ static bool options_are_valid(const struct crier_loop_monitor_options *options)
 
 int crier_loop_monitor_start(crier *bus, const struct crier_loop_monitor_options *options)
 {
+    handle_check(&bus_handles, bus);
     struct crier_loop_monitor_options copy = crier_loop_monitor_options_default();
     struct bus_monitor *self;
     int rc;
@@ -188,6 +190,7 @@ static struct bus_monitor *monitor_of(crier *bus)
 
 int crier_loop_monitor_stop(crier *bus)
 {
+    handle_check(&bus_handles, bus);
     struct bus_monitor *self = monitor_of(bus);
 
     if (!self || !monitor_stop(&self->monitor, clock_monotonic_us()))
@@ -199,6 +202,7 @@ int crier_loop_monitor_stop(crier *bus)
 
 int crier_loop_stats(crier *bus, struct crier_loop_stats *ret_stats)
 {
+    handle_check(&bus_handles, bus);
     struct bus_monitor *self = monitor_of(bus);
 
     if (!self || !ret_stats)
@@ -209,6 +213,7 @@ int crier_loop_stats(crier *bus, struct crier_loop_stats *ret_stats)
 
 int crier_loop_delay(crier *bus, double percentile, int64_t *ret_delay_us)
 {
+    handle_check(&bus_handles, bus);
     struct bus_monitor *self = monitor_of(bus);
 
     if (!self || !ret_delay_us || !(percentile >= 0 && percentile <= 100))

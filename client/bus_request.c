@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "client/emitter.h"
+#include "client/handles.h"
 #include "client/struct_size.h"
 #include "client/topic_name.h"
 
@@ -253,6 +254,7 @@ struct bus_request *bus_request_make(crier *bus, enum bus_request_kind kind, con
 
 int crier_topic_create(crier *bus, const char *name, const struct crier_topic_options *options)
 {
+    handle_check(&bus_handles, bus);
     struct crier_topic_options copy = {.struct_size = sizeof(copy)};
     struct bus_request *request;
     int rc;
@@ -273,6 +275,7 @@ int crier_topic_create(crier *bus, const char *name, const struct crier_topic_op
 int crier_topic_describe(crier *bus, const char *name,
                          void (*each)(void *ctx, const struct crier_topic_info *info), void *ctx)
 {
+    handle_check(&bus_handles, bus);
     struct bus_request *request;
     int rc;
 
@@ -292,6 +295,7 @@ int crier_topic_describe(crier *bus, const char *name,
 
 int crier_ping(crier *bus, int64_t *ret_round_trip_us)
 {
+    handle_check(&bus_handles, bus);
     struct bus_request *request;
     int64_t began = clock_monotonic_us();
     int rc;

@@ -1,5 +1,6 @@
 /* bus_schedule.c: crier_schedule_cancel and _list, blocking as bus_request.c; crier_schedule_cancel_with, which is not. */
 #include "client/bus_request.h"
+#include "client/handles.h"
 #include "client/struct_size.h"
 #include "client/topic_name.h"
 
@@ -12,6 +13,7 @@
 
 int crier_schedule_cancel(crier *bus, const crier_schedule *schedule)
 {
+    handle_check(&bus_handles, bus);
     struct bus_request *request;
     int rc;
 
@@ -32,6 +34,7 @@ static void nobody(crier *bus, int code, void *ctx)
 
 int crier_schedule_cancel_with(crier *bus, const crier_schedule *schedule, crier_canceled *done, void *ctx)
 {
+    handle_check(&bus_handles, bus);
     struct bus_request *request;
 
     if (!bus || !schedule || schedule->due_us < 0)
@@ -76,6 +79,7 @@ int crier_schedule_list(crier *bus, const struct crier_schedule_list_options *op
                         void (*each)(void *ctx, const struct crier_schedule_info *info), void *ctx,
                         uint64_t *ret_pending)
 {
+    handle_check(&bus_handles, bus);
     struct crier_schedule_list_options copy = crier_schedule_list_options_default();
     struct bus_request *request;
     int rc;

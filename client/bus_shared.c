@@ -4,6 +4,7 @@
  * Owns:     struct told, until it has run. */
 #include "client/bus_request.h"
 
+#include "client/handles.h"
 #include "client/leased.h"
 #include "client/struct_size.h"
 #include "proto/frame.h"
@@ -51,6 +52,7 @@ static int tell(crier *bus, const struct crier_lease *lease, const struct shared
 
 int crier_ack(crier *bus, const struct crier_lease *lease)
 {
+    handle_check(&bus_handles, bus);
     struct shared_end end = {.kind = FRAME_ACK};
 
     return tell(bus, lease, &end);
@@ -58,6 +60,7 @@ int crier_ack(crier *bus, const struct crier_lease *lease)
 
 int crier_nack(crier *bus, const struct crier_lease *lease, const struct crier_nack_options *options)
 {
+    handle_check(&bus_handles, bus);
     struct crier_nack_options copy = crier_nack_options_default();
     struct shared_end end = {.kind = FRAME_NACK};
 
@@ -72,6 +75,7 @@ int crier_nack(crier *bus, const struct crier_lease *lease, const struct crier_n
 
 int crier_extend(crier *bus, const struct crier_lease *lease, uint32_t lease_ms)
 {
+    handle_check(&bus_handles, bus);
     struct shared_end end = {.kind = FRAME_EXTEND, .lease_ms = lease_ms};
 
     return lease_ms > CRIER_LEASE_MS_MAX ? CRIER_EINVAL : tell(bus, lease, &end);
@@ -79,6 +83,7 @@ int crier_extend(crier *bus, const struct crier_lease *lease, uint32_t lease_ms)
 
 int crier_redrive(crier *bus, const char *topic, uint64_t limit, uint64_t *ret_moved)
 {
+    handle_check(&bus_handles, bus);
     struct bus_request *request;
     int rc;
 

@@ -1,5 +1,6 @@
 /* bus_topic.c: crier_topic_alter, _delete, _trim and crier_confirm_time: blocking, as bus_request.c. */
 #include "client/bus_request.h"
+#include "client/handles.h"
 #include "client/struct_size.h"
 
 static int run(crier *bus, struct bus_request *request)
@@ -13,6 +14,7 @@ static int run(crier *bus, struct bus_request *request)
 
 int crier_topic_alter(crier *bus, const char *name, const struct crier_topic_changes *changes)
 {
+    handle_check(&bus_handles, bus);
     struct crier_topic_changes copy = {.struct_size = sizeof(copy)};
     struct bus_request *request;
 
@@ -26,6 +28,7 @@ int crier_topic_alter(crier *bus, const char *name, const struct crier_topic_cha
 
 int crier_topic_delete(crier *bus, const char *name)
 {
+    handle_check(&bus_handles, bus);
     struct bus_request *request;
 
     if (!bus || !name)
@@ -37,6 +40,7 @@ int crier_topic_delete(crier *bus, const char *name)
 
 int crier_topic_trim(crier *bus, const char *name, const struct crier_topic_trim_options *options)
 {
+    handle_check(&bus_handles, bus);
     struct crier_topic_trim_options copy = crier_topic_trim_options_default();
     struct bus_request *request;
 
@@ -50,6 +54,7 @@ int crier_topic_trim(crier *bus, const char *name, const struct crier_topic_trim
 
 int crier_confirm_time(crier *bus)
 {
+    handle_check(&bus_handles, bus);
     struct bus_request *request;
 
     if (!bus)

@@ -8,6 +8,7 @@
 #include "client/emitter.h"
 
 #include "base/check.h"
+#include "client/handles.h"
 #include "client/topic_name.h"
 
 #include <stdio.h>
@@ -72,6 +73,7 @@ void emitter_listener_free(struct emitter_listener *listener)
     if (listener->released)
         listener->released(listener->ctx, 0, "");
     free(listener->group);
+    handle_freed(&listener_handles, listener);
     free(listener);
 }
 

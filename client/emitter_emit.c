@@ -11,6 +11,7 @@
 #include "client/bus_internal.h"
 #include "client/emitter.h"
 #include "client/emitter_headers.h"
+#include "client/handles.h"
 #include "client/struct_size.h"
 #include "client/topic_name.h"
 
@@ -332,6 +333,7 @@ static NOINLINE int emit_again(crier *bus, const crier_event *event)
 
 int crier_emit(crier *bus, const char *topic, const void *value, size_t value_size)
 {
+    handle_check(&bus_handles, bus);
     struct crier_topic *record;
     struct emitter *emitter;
     crier_event event;
@@ -358,6 +360,7 @@ static NOINLINE int emit_by_name(const crier_topic *topic, const void *value, si
 
 int crier_emit_topic(crier_topic *topic, const void *value, size_t value_size)
 {
+    handle_check(&topic_handles, topic);
     struct emitter *emitter;
     crier_event event;
     unsigned before;
@@ -405,6 +408,7 @@ static int emit_local(crier *bus, const char *topic, const void *value, size_t v
 int crier_emit_with(crier *bus, const char *topic, const void *value, size_t value_size,
                     const struct crier_emit_options *options)
 {
+    handle_check(&bus_handles, bus);
     struct crier_emit_options copy;
     int rc;
 

@@ -5,6 +5,7 @@
  *           hears, waits for crier_flush() or crier_close(). */
 #include "client/bus_internal.h"
 #include "client/emitter.h"
+#include "client/handles.h"
 #include "client/struct_size.h"
 #include "client/topic_name.h"
 
@@ -33,6 +34,7 @@ static int listener_make(crier *bus, const struct crier_listen_options *options,
         free(listener);
         return CRIER_ENOMEM;
     }
+    handle_made(&listener_handles, listener);
     listener->bus = bus;
     listener->handler = handler;
     listener->ctx = ctx;

@@ -12,6 +12,7 @@
  *              a `released` callback an "error" event. The connection goes: ENDING ones are released, others WANTED. */
 #include "client/atomic.h"
 #include "client/engine_internal.h"
+#include "client/handles.h"
 #include "client/leased.h"
 
 #include "base/check.h"
@@ -69,6 +70,7 @@ int engine_listener_create(const struct engine *engine, const char *topic,
         return CRIER_EINVAL;
     if (!(listener = calloc(1, sizeof(*listener))))
         return CRIER_ENOMEM;
+    handle_made(&listener_handles, listener);
     list_init(&listener->link);
     list_init(&listener->orphans);
     listener->state = LISTENER_NEW;
@@ -111,6 +113,7 @@ void engine_listener_destroy(crier_listener *listener)
     leased_free(listener->shared);
     free(listener->group);
     free(listener->topic);
+    handle_freed(&listener_handles, listener);
     free(listener);
 }
 

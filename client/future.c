@@ -14,6 +14,7 @@
 #include "base/future.h"
 #include "client/bus_internal.h"
 #include "client/future_internal.h"
+#include "client/handles.h"
 #include "client/struct_size.h"
 
 #include <errno.h>
@@ -118,6 +119,7 @@ static int made(crier *bus, struct future *future, crier_future **ret_future)
 
 int crier_future_create(crier *bus, crier_future **ret_future)
 {
+    handle_check(&bus_handles, bus);
     int rc;
 
     if (!bus || !ret_future)
@@ -139,6 +141,7 @@ static void on_emitted(crier *bus, int code, uint64_t offset, void *ctx)
 int crier_emit_future(crier *bus, const char *topic, const void *value, size_t value_size,
                       const struct crier_emit_options *options, crier_future **ret_future)
 {
+    handle_check(&bus_handles, bus);
     struct crier_emit_options copy = crier_emit_options_default();
     struct future *future;
     int rc;
@@ -163,6 +166,7 @@ int crier_emit_future(crier *bus, const char *topic, const void *value, size_t v
 
 int crier_after(crier *bus, int64_t delay_us, crier_future **ret_future)
 {
+    handle_check(&bus_handles, bus);
     struct future *future;
     int64_t now = clock_monotonic_us();
     int rc;
@@ -180,6 +184,7 @@ int crier_after(crier *bus, int64_t delay_us, crier_future **ret_future)
 
 int crier_future_settle(crier_future *future, const crier_result *result, void (*destroy)(void *pointer))
 {
+    handle_check(&future_handles, future);
     struct future_result copy;
 
     if (!future || !result)
@@ -192,11 +197,13 @@ int crier_future_settle(crier_future *future, const crier_result *result, void (
 
 crier_future *crier_future_retain(crier_future *future)
 {
+    handle_check(&future_handles, future);
     return future ? future_public(future_retain(inner(future))) : NULL;
 }
 
 void crier_future_release(crier_future *future)
 {
+    handle_check(&future_handles, future);
     future_release(inner(future));
 }
 
@@ -204,6 +211,7 @@ void crier_future_release(crier_future *future)
 
 int crier_future_result(crier_future *future, crier_result *ret_result)
 {
+    handle_check(&future_handles, future);
     if (!future || !ret_result)
         return CRIER_EINVAL;
     return future_result(inner(future), (struct future_result *)(void *)ret_result) ? 0 : CRIER_EAGAIN;
@@ -211,6 +219,7 @@ int crier_future_result(crier_future *future, crier_result *ret_result)
 
 int crier_future_wait(crier_future *future, int timeout_ms, crier_result *ret_result)
 {
+    handle_check(&future_handles, future);
     int64_t deadline = timeout_ms < 0 ? AGENDA_NEVER : clock_monotonic_us() + timeout_ms * INT64_C(1000);
     struct future_result result;
     int rc;
@@ -227,6 +236,7 @@ int crier_future_wait(crier_future *future, int timeout_ms, crier_result *ret_re
 
 int crier_future_cancel(crier_future *future)
 {
+    handle_check(&future_handles, future);
     if (!future)
         return CRIER_EINVAL;
     return future_cancel(inner(future)) ? 0 : CRIER_EEXIST;
@@ -234,6 +244,8 @@ int crier_future_cancel(crier_future *future)
 
 int crier_future_cancel_on(crier_future *future, crier_future *signal)
 {
+    handle_check(&future_handles, future);
+    handle_check(&future_handles, signal);
     if (!future || !signal)
         return CRIER_EINVAL;
     return future_error(future_cancel_on(inner(future), inner(signal)));
@@ -295,6 +307,7 @@ static int follow(crier_future *future, struct continuation *continuation, bool 
 int crier_future_then(crier_future *future, crier_continuation *on_fulfilled, crier_continuation *on_rejected,
                       void *ctx, crier_future **ret_next)
 {
+    handle_check(&future_handles, future);
     struct continuation continuation = {.on_fulfilled = on_fulfilled, .on_rejected = on_rejected, .ctx = ctx};
 
     return follow(future, &continuation, false, ret_next);
@@ -303,11 +316,13 @@ int crier_future_then(crier_future *future, crier_continuation *on_fulfilled, cr
 int crier_future_catch(crier_future *future, crier_continuation *on_rejected, void *ctx,
                        crier_future **ret_next)
 {
+    handle_check(&future_handles, future);
     return crier_future_then(future, NULL, on_rejected, ctx, ret_next);
 }
 
 int crier_future_finally(crier_future *future, crier_continuation *always, void *ctx, crier_future **ret_next)
 {
+    handle_check(&future_handles, future);
     struct continuation continuation = {.on_fulfilled = always, .on_rejected = always, .ctx = ctx};
 
     return follow(future, &continuation, true, ret_next);
@@ -336,22 +351,26 @@ static int combine(crier *bus, enum future_combinator how, crier_future *const *
 
 int crier_future_all(crier *bus, crier_future *const *futures, size_t count, crier_future **ret_future)
 {
+    handle_check(&bus_handles, bus);
     return combine(bus, FUTURE_ALL, futures, count, ret_future);
 }
 
 int crier_future_all_settled(crier *bus, crier_future *const *futures, size_t count,
                              crier_future **ret_future)
 {
+    handle_check(&bus_handles, bus);
     return combine(bus, FUTURE_ALL_SETTLED, futures, count, ret_future);
 }
 
 int crier_future_race(crier *bus, crier_future *const *futures, size_t count, crier_future **ret_future)
 {
+    handle_check(&bus_handles, bus);
     return combine(bus, FUTURE_RACE, futures, count, ret_future);
 }
 
 int crier_future_any(crier *bus, crier_future *const *futures, size_t count, crier_future **ret_future)
 {
+    handle_check(&bus_handles, bus);
     return combine(bus, FUTURE_ANY, futures, count, ret_future);
 }
 
@@ -401,10 +420,12 @@ static int call_add(crier *bus, enum agenda_queue queue, void (*function)(crier 
 
 int crier_next_tick(crier *bus, void (*call)(crier *bus, void *ctx), void *ctx)
 {
+    handle_check(&bus_handles, bus);
     return call_add(bus, AGENDA_TICK, call, ctx);
 }
 
 int crier_immediate(crier *bus, void (*call)(crier *bus, void *ctx), void *ctx)
 {
+    handle_check(&bus_handles, bus);
     return call_add(bus, AGENDA_IMMEDIATE, call, ctx);
 }

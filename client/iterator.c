@@ -17,6 +17,7 @@
 #include "client/emitter.h"
 #include "client/event_copy.h"
 #include "client/future_internal.h"
+#include "client/handles.h"
 #include "client/listener_hold.h"
 #include "client/struct_size.h"
 #include "client/topic_name.h"
@@ -205,8 +206,10 @@ static void guard_freed(struct future *guard)
 
 void crier_iterator_close(crier_iterator *iterator)
 {
+    handle_check(&iterator_handles, iterator);
     if (!iterator)
         return;
+    handle_freed(&iterator_handles, iterator); /* the program's: it may live on for a while */
     iterator_end(iterator, 0, true);
     unlisten(iterator);
     iterator_release(iterator);
@@ -340,6 +343,7 @@ static int on_local_event(crier *bus, const crier_event *event, void *ctx)
 
 int crier_iterator_next(crier_iterator *iterator, crier_future **ret_future)
 {
+    handle_check(&iterator_handles, iterator);
     struct future *future;
     struct item *item = NULL;
     struct list *link, handled;
@@ -410,6 +414,7 @@ static crier_iterator *iterator_make(crier *bus, const struct crier_iterator_opt
         free(iterator);
         return NULL;
     }
+    handle_made(&iterator_handles, iterator);
     iterator->bus = bus;
     iterator->agenda = agenda_retain(bus->agenda);
     iterator->high = options->high;
@@ -426,6 +431,7 @@ static crier_iterator *iterator_make(crier *bus, const struct crier_iterator_opt
 int crier_iterate(crier *bus, const char *topic, const struct crier_iterator_options *options,
                   crier_iterator **ret_iterator)
 {
+    handle_check(&bus_handles, bus);
     struct crier_iterator_options copy = crier_iterator_options_default();
     struct crier_listen_options listen = crier_listen_options_default();
     crier_iterator *iterator;

@@ -10,6 +10,7 @@
 
 #include "client/event_copy.h"
 #include "client/future_internal.h"
+#include "client/handles.h"
 #include "client/listener_hold.h"
 #include "client/struct_size.h"
 
@@ -88,6 +89,7 @@ static void once_finish(struct future *future)
 int crier_once_future(crier *bus, const char *topic, const struct crier_listen_options *options,
                       crier_future **ret_future)
 {
+    handle_check(&bus_handles, bus);
     struct crier_listen_options copy = crier_listen_options_default();
     struct future *future;
     struct once *once;

@@ -12,6 +12,7 @@
  * Failures:    no descriptors or memory: CRIER_ENOMEM at the opening; later a failed connection attempt. */
 #include "client/bus_internal.h"
 #include "client/emitter.h"
+#include "client/handles.h"
 
 #include "base/clock.h"
 
@@ -291,16 +292,19 @@ void poll_close(crier *bus)
 
 int crier_fd(crier *bus)
 {
+    handle_check(&bus_handles, bus);
     return bus && bus->options.polled ? bus->poll_fd : CRIER_EINVAL;
 }
 
 int crier_timeout_ms(crier *bus)
 {
+    handle_check(&bus_handles, bus);
     return bus && bus->options.polled ? timeout_ms(poll_timeout_us(bus)) : -1;
 }
 
 int crier_process(crier *bus)
 {
+    handle_check(&bus_handles, bus);
     if (!bus || !bus->options.polled)
         return CRIER_EINVAL;
     if (atomic_load_explicit(&bus->in_turn, memory_order_relaxed) ||

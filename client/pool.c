@@ -6,6 +6,7 @@
  * Happy path:  crier_pool_submit -> a worker: job_run -> future_settle -> continuations on the bus's loop
  * Failures:    full: CRIER_EAGAIN. Canceled while it waits: taken out. The bus is closed first: the future is rejected, the
  *              job runs all the same and its outcome is dropped. */
+#include "client/handles.h"
 #include "client/pool_internal.h"
 
 #include "base/pool.h"
@@ -46,12 +47,14 @@ int crier_pool_create(const struct crier_pool_options *options, crier_pool **ret
         free(pool);
         return CRIER_ENOMEM;
     }
+    handle_made(&pool_handles, pool);
     *ret_pool = pool;
     return 0;
 }
 
 int crier_pool_destroy(crier_pool *pool)
 {
+    handle_check(&pool_handles, pool);
     if (!pool)
         return 0;
     if (pool_is_own_thread(pool->pool))
@@ -59,6 +62,7 @@ int crier_pool_destroy(crier_pool *pool)
     if (atomic_load(&pool->listeners) > 0)
         return CRIER_EBUSY;
     pool_destroy(pool->pool);
+    handle_freed(&pool_handles, pool);
     free(pool);
     return 0;
 }
@@ -88,6 +92,8 @@ static void job_cancel(struct future *future)
 
 int crier_pool_submit(crier_pool *pool, crier *bus, crier_job *job, void *ctx, crier_future **ret_future)
 {
+    handle_check(&pool_handles, pool);
+    handle_check(&bus_handles, bus);
     struct future *future;
     struct work *work;
     int rc;

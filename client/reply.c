@@ -4,6 +4,7 @@
  * Happy path:  crier_reply -> the request's address -> crier_emit_with, keyed with the request's number
  * Failures:    whoever asked is gone: the broker refuses the emit, and nobody minds. */
 #include "client/reply.h"
+#include "client/handles.h"
 
 #include "client/bus_internal.h"
 #include "client/topic_name.h"
@@ -49,6 +50,7 @@ static void on_replied(crier *bus, int code, uint64_t offset, void *ctx)
 
 int crier_reply_to(crier *bus, const char *address, int code, const void *value, size_t value_size)
 {
+    handle_check(&bus_handles, bus);
     struct crier_emit_options options = crier_emit_options_default();
     crier_header header;
     char inbox[CRIER_REPLY_ADDRESS_SIZE], text[12];
@@ -78,6 +80,7 @@ int crier_reply_to(crier *bus, const char *address, int code, const void *value,
 
 int crier_reply(crier *bus, const crier_event *request, const void *value, size_t value_size)
 {
+    handle_check(&bus_handles, bus);
     char address[CRIER_REPLY_ADDRESS_SIZE];
     int rc = crier_reply_address(request, address);
 
@@ -86,6 +89,7 @@ int crier_reply(crier *bus, const crier_event *request, const void *value, size_
 
 int crier_reply_failed(crier *bus, const crier_event *request, int code, const char *text)
 {
+    handle_check(&bus_handles, bus);
     char address[CRIER_REPLY_ADDRESS_SIZE];
     int rc = crier_reply_address(request, address);
 

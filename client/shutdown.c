@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/shutdown_hooks.h"
+#include "client/handles.h"
 #include "client/struct_size.h"
 
 #include <poll.h>
@@ -47,6 +48,7 @@ static void shutdown_free(crier_shutdown *shutdown)
         close(shutdown->poll_fd);
     shutdown_close(&shutdown->signals);
     pthread_mutex_destroy(&shutdown->lock);
+    handle_freed(&shutdown_handles, shutdown);
     free(shutdown);
 }
 
@@ -70,6 +72,7 @@ int crier_shutdown_open(const struct crier_shutdown_options *options, crier_shut
         free(shutdown);
         return CRIER_ENOMEM;
     }
+    handle_made(&shutdown_handles, shutdown);
     shutdown->options = copy;
     pthread_mutex_init(&shutdown->lock, NULL);
     shutdown->ask_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -98,6 +101,7 @@ static bool reserve(crier_shutdown *shutdown)
 
 int crier_shutdown_add(crier_shutdown *shutdown, const char *name, int (*hook)(void *ctx), void *ctx)
 {
+    handle_check(&shutdown_handles, shutdown);
     size_t size = name ? strlen(name) + 1 : 0;
     char *copy;
     int rc = CRIER_ENOMEM;
@@ -120,11 +124,13 @@ int crier_shutdown_add(crier_shutdown *shutdown, const char *name, int (*hook)(v
 
 int crier_shutdown_fd(const crier_shutdown *shutdown)
 {
+    handle_check(&shutdown_handles, shutdown);
     return shutdown ? shutdown->poll_fd : CRIER_EINVAL;
 }
 
 void crier_shutdown_ask(crier_shutdown *shutdown)
 {
+    handle_check(&shutdown_handles, shutdown);
     uint64_t one = 1;
 
     if (shutdown && write(shutdown->ask_fd, &one, sizeof(one)) < 0) {
@@ -134,6 +140,7 @@ void crier_shutdown_ask(crier_shutdown *shutdown)
 
 int crier_shutdown_wait(crier_shutdown *shutdown, int timeout_ms)
 {
+    handle_check(&shutdown_handles, shutdown);
     struct pollfd fd = {.events = POLLIN};
     int64_t deadline = clock_monotonic_us() + timeout_ms * INT64_C(1000), left_ms = -1;
 
@@ -153,6 +160,7 @@ int crier_shutdown_wait(crier_shutdown *shutdown, int timeout_ms)
 
 int crier_shutdown_close(crier_shutdown *shutdown)
 {
+    handle_check(&shutdown_handles, shutdown);
     struct shutdown_rules rules;
     int rc;
 

@@ -9,6 +9,7 @@
  * Failures:    stream_destroy with a code: ERROR before CLOSE; nobody listens to it: the agenda tells the bus's "error". The bus
  *              is closed: streams_close destroys all while the loop still turns; streams_finish lets go of those that did not get
  *              through. */
+#include "client/handles.h"
 #include "client/stream_internal.h"
 
 #include "base/check.h"
@@ -69,6 +70,7 @@ static void stream_free(crier_stream *stream)
     if (stream->ops.release)
         stream->ops.release(stream->ctx);
     agenda_release(stream->agenda);
+    handle_freed(&stream_handles, stream);
     free(stream);
 }
 
@@ -95,6 +97,7 @@ static void stream_let_go(crier_stream *stream)
 
 crier_stream *crier_stream_retain(crier_stream *stream)
 {
+    handle_check(&stream_handles, stream);
     if (stream) {
         stream_retain(stream);
         atomic_fetch_add_explicit(&stream->handles, 1, memory_order_relaxed);
@@ -104,6 +107,7 @@ crier_stream *crier_stream_retain(crier_stream *stream)
 
 void crier_stream_release(crier_stream *stream)
 {
+    handle_check(&stream_handles, stream);
     if (!stream)
         return;
     /* the last one asks the loop to look whether it may let go: what it keeps is its thread's */
@@ -114,6 +118,7 @@ void crier_stream_release(crier_stream *stream)
 
 void *crier_stream_ctx(const crier_stream *stream)
 {
+    handle_check(&stream_handles, stream);
     return stream ? stream->ctx : NULL;
 }
 
@@ -183,6 +188,7 @@ static bool kind_is_known(enum crier_stream_kind kind)
 int crier_stream_on(crier_stream *stream, enum crier_stream_kind kind, crier_stream_handler *handler,
                     void *ctx)
 {
+    handle_check(&stream_handles, stream);
     if (!stream_is_ours(stream) || !kind_is_known(kind) || !handler)
         return CRIER_EINVAL;
     return stream_listen(stream, kind, LISTEN_ON, handler, ctx, NULL);
@@ -191,6 +197,7 @@ int crier_stream_on(crier_stream *stream, enum crier_stream_kind kind, crier_str
 int crier_stream_once(crier_stream *stream, enum crier_stream_kind kind, crier_stream_handler *handler,
                       void *ctx)
 {
+    handle_check(&stream_handles, stream);
     if (!stream_is_ours(stream) || !kind_is_known(kind) || !handler)
         return CRIER_EINVAL;
     return stream_listen(stream, kind, LISTEN_ONCE, handler, ctx, NULL);
@@ -199,6 +206,7 @@ int crier_stream_once(crier_stream *stream, enum crier_stream_kind kind, crier_s
 int crier_stream_off(crier_stream *stream, enum crier_stream_kind kind, crier_stream_handler *handler,
                      void *ctx)
 {
+    handle_check(&stream_handles, stream);
     if (!stream_is_ours(stream) || !kind_is_known(kind))
         return CRIER_EINVAL;
     return stream_unlisten(stream, kind, handler, ctx) ? 0 : CRIER_EINVAL;
@@ -315,6 +323,7 @@ void stream_destroy(crier_stream *stream, int code, const char *text)
 
 int crier_stream_destroy(crier_stream *stream, int code, const char *text)
 {
+    handle_check(&stream_handles, stream);
     if (!stream_is_ours(stream) || code > 0)
         return CRIER_EINVAL;
     stream_destroy(stream, code, text);
@@ -323,6 +332,7 @@ int crier_stream_destroy(crier_stream *stream, int code, const char *text)
 
 int crier_stream_destroy_done(crier_stream *stream, int code, const char *text)
 {
+    handle_check(&stream_handles, stream);
     if (!stream_is_ours(stream) || !stream->destroying)
         return CRIER_EINVAL;
     stream->destroying = false;
@@ -360,6 +370,7 @@ static void close_tick(crier_stream *stream)
 
 int crier_stream_state(crier_stream *stream, struct crier_stream_state *ret_state)
 {
+    handle_check(&stream_handles, stream);
     if (!stream_is_ours(stream) || !ret_state)
         return CRIER_EINVAL;
     *ret_state = (struct crier_stream_state){.readable_length = stream->r.length,
@@ -425,6 +436,7 @@ static void stream_init(crier_stream *stream, crier *bus, enum crier_stream_type
 int crier_stream_create(crier *bus, enum crier_stream_type type, const struct crier_stream_ops *ops,
                         void *ctx, const struct crier_stream_options *options, crier_stream **ret_stream)
 {
+    handle_check(&bus_handles, bus);
     struct crier_stream_options copy = crier_stream_options_default();
     struct crier_stream_ops own = {0};
     crier_stream *stream;
@@ -439,6 +451,7 @@ int crier_stream_create(crier *bus, enum crier_stream_type type, const struct cr
         return rc;
     if (!(stream = calloc(1, sizeof(*stream))))
         return CRIER_ENOMEM;
+    handle_made(&stream_handles, stream);
     stream->ops = own;
     stream->ctx = ctx;
     atomic_init(&stream->references, 2); /* the caller's, and the loop's */

@@ -8,6 +8,7 @@
  *              `read` goes on. So a small chunk that becomes gigabytes is never in memory as a whole.
  * Failures:    a step's error fails the stream. Destroyed meanwhile: what is owed is done, and `release` frees. */
 #include "client/stream_codec.h"
+#include "client/handles.h"
 
 #include "client/bus_internal.h"
 #include "client/struct_size.h"
@@ -126,6 +127,7 @@ static int codec_open(crier *bus, struct codec *codec, int rc, crier_stream **re
 
 int crier_compress(crier *bus, const struct crier_compress_options *options, crier_stream **ret_stream)
 {
+    handle_check(&bus_handles, bus);
     struct crier_compress_options copy = crier_compress_options_default();
     struct codec *codec;
 
@@ -138,6 +140,7 @@ int crier_compress(crier *bus, const struct crier_compress_options *options, cri
 
 int crier_decompress(crier *bus, const struct crier_decompress_options *options, crier_stream **ret_stream)
 {
+    handle_check(&bus_handles, bus);
     struct crier_decompress_options copy = crier_decompress_options_default();
     struct codec *codec;
 

@@ -8,6 +8,7 @@
  * Happy path:  transform: byte by byte through five states, whole runs of plain ones at once -> row_end: an item, pushed
  * Failures:    what the RFC does not have: CRIER_ECORRUPT, with the line. A row above its limit: CRIER_ETOOBIG. */
 #include "client/stream_csv.h"
+#include "client/handles.h"
 
 #include "client/bus_internal.h"
 #include "client/struct_size.h"
@@ -317,6 +318,7 @@ bool csv_options_take(struct crier_csv_options *ret_options, const struct crier_
 
 int crier_csv_reader(crier *bus, const struct crier_csv_options *options, crier_stream **ret_stream)
 {
+    handle_check(&bus_handles, bus);
     static const struct crier_stream_ops ops = {
         .struct_size = sizeof(ops), .transform = csv_transform, .flush = csv_flush, .release = csv_release};
     struct crier_stream_options items = crier_stream_options_default();

@@ -6,6 +6,7 @@
  *
  * Happy path:  transform: the first item's names, then its fields -> row -> pushed
  * Failures:    an item with other columns than the first: CRIER_EINVAL, and nothing of it is written. */
+#include "client/handles.h"
 #include "client/stream_csv.h"
 
 #include "client/bus_internal.h"
@@ -157,6 +158,7 @@ static void csv_release(void *ctx)
 
 int crier_csv_writer(crier *bus, const struct crier_csv_options *options, crier_stream **ret_stream)
 {
+    handle_check(&bus_handles, bus);
     static const struct crier_stream_ops ops = {
         .struct_size = sizeof(ops), .transform = csv_transform, .release = csv_release};
     struct crier_stream_options items = crier_stream_options_default();

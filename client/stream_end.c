@@ -7,6 +7,7 @@
  *
  * Happy path:  stream_end_watch -> END, FINISH, ERROR or CLOSE -> callback, once
  * Failures:    the stream is gone with its bus: release without callback. */
+#include "client/handles.h"
 #include "client/stream_internal.h"
 
 #include "base/future.h"
@@ -262,6 +263,7 @@ static void finished_run(struct task *task, bool dropped)
 
 int crier_stream_finished(crier_stream *stream, crier_future **ret_future)
 {
+    handle_check(&stream_handles, stream);
     struct finished *finished;
 
     if (!stream || !ret_future)

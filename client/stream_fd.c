@@ -10,6 +10,7 @@
  *              -> ... -> done. final: a socket is shut down for writing. destroy: disarmed, closed.
  * Failures:    what the system says fails the stream; nobody reading is one of them, and no SIGPIPE. The bus is closed first:
  *              `release` closes the descriptor. */
+#include "client/handles.h"
 #include "client/stream_internal.h"
 #include "crier/stream_ends.h"
 
@@ -270,15 +271,20 @@ static int fd_open(crier *bus, crier_pool *pool, enum crier_stream_type type, in
 
 int crier_fd_readable(crier *bus, crier_pool *pool, int fd, crier_stream **ret_stream)
 {
+    handle_check(&bus_handles, bus);
+    handle_check(&pool_handles, pool);
     return fd_open(bus, pool, CRIER_READABLE, fd, ret_stream);
 }
 
 int crier_fd_writable(crier *bus, crier_pool *pool, int fd, crier_stream **ret_stream)
 {
+    handle_check(&bus_handles, bus);
+    handle_check(&pool_handles, pool);
     return fd_open(bus, pool, CRIER_WRITABLE, fd, ret_stream);
 }
 
 int crier_fd_duplex(crier *bus, int fd, crier_stream **ret_stream)
 {
+    handle_check(&bus_handles, bus);
     return fd_open(bus, NULL, CRIER_DUPLEX, fd, ret_stream);
 }

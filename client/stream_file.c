@@ -7,6 +7,7 @@
  * Happy path:  read: job_run: open, read -> the agenda -> push; write: job_run: open, write -> done; final: fsync -> done;
  *              destroy: close -> destroy_done
  * Failures:    what the system says fails the stream. The bus is closed first: `release` closes the file, on whatever thread. */
+#include "client/handles.h"
 #include "client/stream_internal.h"
 #include "crier/stream_ends.h"
 
@@ -237,10 +238,14 @@ int file_stream(crier *bus, crier_pool *pool, const char *path, int fd, bool wri
 
 int crier_file_readable(crier *bus, crier_pool *pool, const char *path, crier_stream **ret_stream)
 {
+    handle_check(&bus_handles, bus);
+    handle_check(&pool_handles, pool);
     return file_stream(bus, pool, path, -1, false, ret_stream);
 }
 
 int crier_file_writable(crier *bus, crier_pool *pool, const char *path, crier_stream **ret_stream)
 {
+    handle_check(&bus_handles, bus);
+    handle_check(&pool_handles, pool);
     return file_stream(bus, pool, path, -1, true, ret_stream);
 }

@@ -7,6 +7,7 @@
  * Happy path:  transform: each '\n' ends a line: pushed; what is left is kept -> flush: the last one
  * Failures:    a line above its limit: CRIER_ETOOBIG; no memory to keep it: CRIER_ENOMEM. */
 #include "client/grown.h"
+#include "client/handles.h"
 #include "client/stream_internal.h"
 #include "crier/stream_ends.h"
 
@@ -65,6 +66,7 @@ static void lines_release(void *ctx)
 
 int crier_lines(crier *bus, size_t line_size_max, crier_stream **ret_stream)
 {
+    handle_check(&bus_handles, bus);
     struct crier_stream_options options = crier_stream_options_default();
     struct crier_stream_ops ops = {.struct_size = sizeof(ops),
                                    .transform = lines_transform,

@@ -6,6 +6,7 @@
  *
  * Happy path:  DATA of `from` -> writable_write(to); 0: pause, DRAIN of `to`: resume; END of `from` -> end `to`
  * Failures:    ERROR, CLOSE or FINISH of `to` undoes it, and `from` stays as it is. No memory while it is made: undone. */
+#include "client/handles.h"
 #include "client/stream_internal.h"
 
 #include <stdlib.h>
@@ -201,6 +202,8 @@ static void unpiped_emit(struct pipe *pipe)
 
 int crier_stream_unpipe(crier_stream *from, crier_stream *to)
 {
+    handle_check(&stream_handles, from);
+    handle_check(&stream_handles, to);
     struct readable *r;
     struct list *link, pipes;
 
@@ -285,6 +288,8 @@ static bool pipe_connect(struct pipe *pipe)
 
 int crier_stream_pipe(crier_stream *from, crier_stream *to, bool ends)
 {
+    handle_check(&stream_handles, from);
+    handle_check(&stream_handles, to);
     struct pipe *pipe;
 
     if (!stream_is_ours(from) || !stream_is_ours(to) || !from->r.there || !to->w.there ||

@@ -7,6 +7,7 @@
  * Happy path:  connect -> END of one ends the next -> two ends of every joint tell -> settled
  * Failures:    the first failure that is not merely "closed too early" counts; it destroys every stream that is not through. No
  *              memory to connect: all are destroyed with CRIER_ENOMEM. The bus closes first: CRIER_ECLOSED. */
+#include "client/handles.h"
 #include "client/stream_internal.h"
 
 #include "base/future.h"
@@ -316,6 +317,7 @@ static void on_cancel(struct future *future)
 static bool streams_fit(crier *bus, crier_stream *const *streams, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
+        handle_check(&stream_handles, streams[i]);
         if (!streams[i] || streams[i]->bus != bus || (i > 0 && !streams[i]->w.there) ||
             (i + 1 < count && !streams[i]->r.there))
             return false;
@@ -366,6 +368,7 @@ static struct pipeline *pipeline_make(crier *bus, crier_stream *const *streams, 
 
 int crier_pipeline(crier *bus, crier_stream *const *streams, size_t count, crier_future **ret_future)
 {
+    handle_check(&bus_handles, bus);
     struct pipeline *pipeline;
 
     if (!bus || !streams || count < 2 || count > SIZE_MAX / sizeof(struct stage) - 2)

@@ -8,6 +8,7 @@
  * Happy path:  flowing: read -> ops.read -> push -> DATA, without a detour through the buffer; paused: push -> buffer ->
  *              TICK_EMIT_READABLE -> READABLE -> crier_stream_read
  * Failures:    no memory for the buffer or a slice: the stream is destroyed, for a hole in it would be silent. */
+#include "client/handles.h"
 #include "client/stream_internal.h"
 
 #include "base/check.h"
@@ -203,6 +204,7 @@ static bool is_readable(const crier_stream *stream)
 
 int crier_stream_push_chunk(crier_stream *stream, crier_chunk *chunk)
 {
+    handle_check(&stream_handles, stream);
     int rc;
 
     if (!is_readable(stream))
@@ -215,6 +217,7 @@ int crier_stream_push_chunk(crier_stream *stream, crier_chunk *chunk)
 
 int crier_stream_push(crier_stream *stream, const void *data, size_t size)
 {
+    handle_check(&stream_handles, stream);
     crier_event event = {.topic = "", .value = data, .value_size = size};
     crier_chunk *chunk;
     int rc;
@@ -234,6 +237,7 @@ int crier_stream_push(crier_stream *stream, const void *data, size_t size)
 
 int crier_stream_unshift(crier_stream *stream, crier_chunk *chunk)
 {
+    handle_check(&stream_handles, stream);
     struct readable *r;
 
     if (!is_readable(stream) || !chunk)
@@ -395,6 +399,7 @@ struct chunk *readable_read(crier_stream *stream, size_t size)
 
 int crier_stream_read(crier_stream *stream, size_t size, crier_chunk **ret_chunk)
 {
+    handle_check(&stream_handles, stream);
     struct chunk *chunk;
     bool broken;
 
@@ -457,6 +462,7 @@ void readable_pause(crier_stream *stream)
 
 int crier_stream_resume(crier_stream *stream)
 {
+    handle_check(&stream_handles, stream);
     if (!is_readable(stream))
         return CRIER_EINVAL;
     readable_resume(stream);
@@ -465,6 +471,7 @@ int crier_stream_resume(crier_stream *stream)
 
 int crier_stream_pause(crier_stream *stream)
 {
+    handle_check(&stream_handles, stream);
     if (!is_readable(stream))
         return CRIER_EINVAL;
     readable_pause(stream);

@@ -9,6 +9,7 @@
  *              on_emitted ...; final: done with the last outcome
  * Failures:    the listener's end, and an emit that fails, fail the stream. CRIER_EAGAIN: the next outcome tries again, or,
  *              if the buffer is full of others' events, a timer. */
+#include "client/handles.h"
 #include "client/stream_internal.h"
 #include "crier/iterator.h"
 #include "crier/stream_ends.h"
@@ -83,6 +84,7 @@ static void source_destroy(crier_stream *stream, int code, void *ctx)
 int crier_topic_readable(crier *bus, const char *topic, const struct crier_listen_options *listen,
                          crier_stream **ret_stream)
 {
+    handle_check(&bus_handles, bus);
     struct crier_stream_options options = crier_stream_options_default();
     struct crier_iterator_options asking = crier_iterator_options_default();
     struct crier_stream_ops ops = {
@@ -253,6 +255,7 @@ static void sink_final(crier_stream *stream, void *ctx)
 int crier_topic_writable(crier *bus, const char *topic, const struct crier_emit_options *emit,
                          crier_stream **ret_stream)
 {
+    handle_check(&bus_handles, bus);
     struct crier_stream_options options = crier_stream_options_default();
     struct crier_emit_options copy = crier_emit_options_default();
     struct crier_stream_ops ops = {

@@ -6,6 +6,7 @@
  *
  * Happy path:  write -> ops.write -> crier_stream_done -> the next of the buffer -> DRAIN; end -> ops.final -> FINISH
  * Failures:    done with a code: what waits is dropped, ERROR, CLOSE. No memory to wait in: nothing was taken; CRIER_ENOMEM. */
+#include "client/handles.h"
 #include "client/stream_internal.h"
 
 #include "base/check.h"
@@ -280,6 +281,7 @@ static bool is_writable(const crier_stream *stream)
 
 int crier_stream_write_chunk(crier_stream *stream, crier_chunk *chunk)
 {
+    handle_check(&stream_handles, stream);
     int rc;
 
     if (!is_writable(stream) || !chunk)
@@ -292,6 +294,7 @@ int crier_stream_write_chunk(crier_stream *stream, crier_chunk *chunk)
 
 int crier_stream_write(crier_stream *stream, const void *data, size_t size)
 {
+    handle_check(&stream_handles, stream);
     crier_event event = {.topic = "", .value = data, .value_size = size};
     crier_chunk *chunk;
     int rc;
@@ -309,6 +312,7 @@ int crier_stream_write(crier_stream *stream, const void *data, size_t size)
 
 int crier_stream_end(crier_stream *stream)
 {
+    handle_check(&stream_handles, stream);
     if (!is_writable(stream))
         return CRIER_EINVAL;
     stream_retain(stream);
@@ -348,6 +352,7 @@ void transform_read(crier_stream *stream)
 
 int crier_stream_done(crier_stream *stream, int code, const char *text)
 {
+    handle_check(&stream_handles, stream);
     int rc = 0;
 
     if (!is_writable(stream))

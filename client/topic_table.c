@@ -1,5 +1,6 @@
 /* topic_table.c: topics by name. See topic_table.h. */
 #include "client/topic_table.h"
+#include "client/handles.h"
 
 #include <stdlib.h>
 
@@ -13,8 +14,10 @@ void topic_table_init(struct topic_table *table)
 
 void topic_table_finish(struct topic_table *table)
 {
-    for (size_t i = 0; table->buckets && i <= table->mask; i++)
+    for (size_t i = 0; table->buckets && i <= table->mask; i++) {
+        handle_freed(&topic_handles, table->buckets[i]);
         free(table->buckets[i]);
+    }
     free(table->buckets);
     topic_table_init(table);
 }
@@ -57,6 +60,7 @@ struct crier_topic *topic_table_get(struct topic_table *table, crier *bus, const
         return topic;
     if (!reserve(table) || !(topic = calloc(1, sizeof(*topic) + size + 1)))
         return NULL;
+    handle_made(&topic_handles, topic);
     topic->bus = bus;
     topic->hash = topic_hash(name, size);
     topic->name_size = (uint32_t)size;
@@ -97,5 +101,6 @@ void topic_table_drop(struct topic_table *table, struct crier_topic *topic)
     bucket_clear(table, at);
     table->count--;
     list_remove(&topic->active);
+    handle_freed(&topic_handles, topic);
     free(topic);
 }

@@ -18,7 +18,7 @@ option(CRIER_COVERAGE "Instrument for gcov" OFF)
 set(CRIER_SANITIZE "" CACHE STRING "Sanitizers for every target: 'address,undefined' or 'thread'")
 
 add_library(crier_flags INTERFACE)
-target_compile_definitions(crier_flags INTERFACE _GNU_SOURCE)
+target_compile_definitions(crier_flags INTERFACE _GNU_SOURCE $<$<CONFIG:Debug>:CRIER_DEBUG>) # base/handle.h
 target_include_directories(crier_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
 target_compile_options(crier_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-align

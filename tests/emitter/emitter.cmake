@@ -23,6 +23,11 @@ foreach(subject threads loop_threads)
              LIBS client LABELS unit emitter tsan)
 endforeach()
 
+# What debug builds find: base/handle.h.
+crier_test(test_handles ${CMAKE_CURRENT_LIST_DIR}/test_handles.c LIBS client LABELS unit emitter)
+add_test(NAME handles_are_checked COMMAND ${CMAKE_SOURCE_DIR}/tests/integration/handles.sh)
+set_tests_properties(handles_are_checked PROPERTIES LABELS unit)
+
 # Streams: by hand, without memory, and the same random scripts here and on Node's.
 crier_test(test_stream_contract ${CMAKE_CURRENT_LIST_DIR}/test_stream_contract.c LIBS client LABELS unit emitter)
 crier_test(test_stream_transform ${CMAKE_CURRENT_LIST_DIR}/test_stream_transform.c LIBS client LABELS unit emitter)

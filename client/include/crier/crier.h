@@ -41,6 +41,9 @@
  *
  * OWNERSHIP. Four words: borrowed (valid during the call), copied, taken (the library frees), returned (the caller frees).
  *
+ * HANDLES. One that has come to its end (crier_close(), `released`, the last release ...) is not to be used again: undefined, but in a
+ * library that was built for debugging (CMake's build type Debug), which says which call got what, and aborts.
+ *
  * ERRORS. 0 is success; errors are negative, from the table below; crier_strerror() says what to do. What goes wrong
  * without a caller to tell (an emit without `done` that failed, a handler that failed, a listener that ended) becomes an
  * event on the local topic "error". With nobody listening there, the code is returned by the next crier_flush() or by
