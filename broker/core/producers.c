@@ -18,12 +18,30 @@ static bool producer_is(const void *producer, const void *key, size_t size)
     return memcmp(&((const struct producer *)producer)->key, key, size) == 0;
 }
 
-static struct producer *find(const struct shard *shard, const struct producer_key *key)
+static struct producer *producer_add(struct shard *shard, const struct producer_key *key)
 {
-    return table_find(&shard->producers, table_hash(key, sizeof(*key)), producer_is, key, sizeof(*key));
+    struct producer *producer = core_alloc(sizeof(*producer));
+    producer->row.kind = ROW_PRODUCER;
+    producer->key = *key;
+    table_add(&shard->producers, table_hash(key, sizeof(*key)), producer);
+    return producer;
 }
 
-struct producer *producer_find(const struct shard *shard, int64_t producer_id, uint64_t partition)
+static struct producer *find(struct shard *shard, const struct producer_key *key)
+{
+    struct producer *producer =
+        table_find(&shard->producers, table_hash(key, sizeof(*key)), producer_is, key, sizeof(*key));
+    uint32_t idle = producer ? 0 : idle_find(&shard->idle, key);
+    if (idle > 0) {
+        producer = producer_add(shard, key);
+        producer->idle = idle;
+        idle_wake(&shard->idle, idle, &producer->state, &producer->used_us);
+        producer->prepared = producer->state;
+    }
+    return producer;
+}
+
+struct producer *producer_find(struct shard *shard, int64_t producer_id, uint64_t partition)
 {
     return find(shard, &(struct producer_key){(uint64_t)producer_id, partition});
 }
@@ -31,13 +49,7 @@ struct producer *producer_find(const struct shard *shard, int64_t producer_id, u
 static struct producer *producer_get(struct shard *shard, const struct producer_key *key)
 {
     struct producer *producer = find(shard, key);
-    if (producer)
-        return producer;
-    producer = core_alloc(sizeof(*producer));
-    producer->row.kind = ROW_PRODUCER;
-    producer->key = *key;
-    table_add(&shard->producers, table_hash(key, sizeof(*key)), producer);
-    return producer;
+    return producer ? producer : producer_add(shard, key);
 }
 
 static int32_t sequence_last(const struct batch_header *header)
@@ -131,6 +143,16 @@ void producer_set_back(struct shard *shard, int64_t producer_id, uint64_t partit
         producer_drop(shard, producer);
 }
 
+/* Out of the order of last use. */
+static void unlink_use(struct shard *shard, struct producer *producer)
+{
+    if (producer->idle)
+        idle_leave(&shard->idle, producer->idle);
+    else
+        DL_DELETE(shard->producers_lru, producer);
+    producer->idle = 0;
+}
+
 void producer_apply(struct shard *shard, const struct batch_header *header, uint64_t partition,
                     uint64_t base_offset, int64_t time_us)
 {
@@ -138,7 +160,7 @@ void producer_apply(struct shard *shard, const struct batch_header *header, uint
         producer_get(shard, &(struct producer_key){(uint64_t)header->producer_id, partition});
     shard_row_will_change(shard, &producer->row);
     if (producer->state.exists)
-        DL_DELETE(shard->producers_lru, producer);
+        unlink_use(shard, producer);
     if (header->producer_epoch != producer->state.epoch)
         producer->recent_count = 0;
     producer->state = state_after(header, base_offset);
@@ -182,49 +204,28 @@ void producer_recall_schedule(const struct producer *producer, const struct batc
             *ret_key = producer->recent[i].key;
 }
 
-/* Rows come by number, which mostly is the order of their last use too. If not, they are put in order when the first of them
- * may have expired (producers_expire): a start does not wait for that. */
-struct producer *producer_load(struct shard *shard, const struct producer_key *key, int64_t used_us)
+static void expire(struct shard *shard, struct producer *producer)
 {
-    struct producer *producer = producer_get(shard, key);
-    const struct producer *first = shard->producers_lru;
-    if (first && first->prev->used_us > used_us)
-        shard->producers_unsorted = true;
-    if (!first || used_us < shard->producers_oldest_us)
-        shard->producers_oldest_us = used_us;
-    if (!producer->state.exists)
-        DL_APPEND(shard->producers_lru, producer);
-    producer->state.exists = true;
-    producer->used_us = used_us;
-    return producer;
-}
-
-static int by_use(const struct producer *a, const struct producer *b)
-{
-    return (a->used_us > b->used_us) - (a->used_us < b->used_us);
-}
-
-static void lru_sort(struct shard *shard)
-{
-    DL_SORT(shard->producers_lru, by_use);
-    shard->producers_unsorted = false;
+    shard_row_will_change(shard, &producer->row); /* the flush deletes the row, and then this */
+    unlink_use(shard, producer);
+    producer->state = (struct producer_state){0};
+    producer->recent_count = 0;
+    if (producer->entry <= shard->entry_done)
+        producer->prepared = producer->state;
 }
 
 void producers_expire(struct shard *shard, int64_t time_us)
 {
-    if (shard->producers_unsorted && shard->producers_oldest_us < time_us - PRODUCER_EXPIRY_US)
-        lru_sort(shard);
-    if (shard->producers_unsorted)
-        return;
-    while (shard->producers_lru && shard->producers_lru->used_us < time_us - PRODUCER_EXPIRY_US) {
-        struct producer *producer = shard->producers_lru;
-        shard_row_will_change(shard, &producer->row); /* the flush deletes the row, and then this */
-        DL_DELETE(shard->producers_lru, producer);
-        producer->state = (struct producer_state){0};
-        producer->recent_count = 0;
-        if (producer->entry <= shard->entry_done)
-            producer->prepared = producer->state;
-    }
+    struct producer_key key;
+    while (idle_before(&shard->idle, time_us - PRODUCER_EXPIRY_US, &key))
+        expire(shard, find(shard, &key));
+    while (shard->producers_lru && shard->producers_lru->used_us < time_us - PRODUCER_EXPIRY_US)
+        expire(shard, shard->producers_lru);
+}
+
+uint32_t producers_count(const struct shard *shard)
+{
+    return shard->producers.count + shard->idle.asleep;
 }
 
 void producer_flushed_away(struct shard *shard, struct producer *producer)
@@ -241,6 +242,7 @@ void producer_free_all(struct shard *shard)
         free(producer);
     }
     table_finish(&shard->producers);
+    idle_finish(&shard->idle);
 }
 
 /* ---- ids ---- */

@@ -89,17 +89,18 @@ static int producer_row_load(struct shard *shard, const struct store_row *row,
 {
     if (row->key_size != 17)
         return STORE_ECORRUPT;
-    struct producer *producer = producer_load(
-        shard, &(struct producer_key){be64_get(row->key + 1), be64_get(row->key + 9)}, value->last_used_us);
-    producer->state.epoch = (int16_t)value->epoch;
-    producer->state.last_sequence = (int32_t)value->last_sequence;
-    producer->state.last_base_sequence = (int32_t)value->last_base_sequence;
-    producer->state.last_base_offset = value->last_base_offset;
+    const struct producer_key key = {be64_get(row->key + 1), be64_get(row->key + 9)};
+    const struct producer_state state = {.epoch = (int16_t)value->epoch,
+                                         .last_sequence = (int32_t)value->last_sequence,
+                                         .last_base_sequence = (int32_t)value->last_base_sequence,
+                                         .last_base_offset = value->last_base_offset};
+    if (!idle_add(&shard->idle, &key, &state, value->last_used_us))
+        return STORE_ECORRUPT; /* rows are in the order of their keys */
     for (size_t i = 0; i < value->n_recent; i++)
         producer_schedule_add(
-            producer, &(struct recent_schedule){(int32_t)value->recent[i]->base_sequence,
-                                                {value->recent[i]->due_us, value->recent[i]->number}});
-    producer->prepared = producer->state;
+            producer_find(shard, (int64_t)key.producer_id, key.partition),
+            &(struct recent_schedule){(int32_t)value->recent[i]->base_sequence,
+                                      {value->recent[i]->due_us, value->recent[i]->number}});
     return 0;
 }
 

@@ -422,7 +422,7 @@ bool shard_idle(const struct shard *shard)
 void shard_stats(const struct shard *shard, struct core_stats *stats)
 {
     stats->topics = shard->topics.count;
-    stats->producers = shard->producers.count;
+    stats->producers = producers_count(shard);
     stats->groups = HASH_COUNT(shard->groups);
     stats->emits = shard->count_emits;
     stats->events_in = shard->count_events;

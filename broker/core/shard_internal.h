@@ -4,7 +4,7 @@
  *   entry.c      the entry being gathered, completions, refusals
  *   emit.c       emits: judged, given offsets, answered
  *   apply.c      what a durable entry does to the state (live and replayed)
- *   topics.c     topics and partitions        producers.c  sequences, duplicates, expiry
+ *   topics.c     topics and partitions        producers*.c  sequences, duplicates, expiry
  *   topic_admin.c  altering, deleting         retention.c  log starts
  *   groups.c     members, commits              crew.c       who has which partition
  *   atomic.c     atomic emits                   sources.c    named producers' positions in their source
@@ -17,6 +17,7 @@
 #define CRIER_BROKER_CORE_SHARD_INTERNAL_H
 
 #include "broker/core/memory.h"
+#include "broker/core/producers_idle.h"
 #include "broker/core/shard.h"
 #include "broker/core/shard_time.h"
 #include "broker/core/table.h"
@@ -106,17 +107,6 @@ struct topic {
     struct partition own[];    /* behind them, in the same piece of memory: their numbers, the name */
 };
 
-struct producer_key {
-    uint64_t producer_id;
-    uint64_t partition;
-};
-struct producer_state {
-    bool exists;
-    int16_t epoch;
-    int32_t last_sequence;
-    int32_t last_base_sequence;
-    uint64_t last_base_offset;
-};
 /* What a batch that comes again is answered with, if it had a time. */
 #define RECENT_SCHEDULES_MAX 32u /* as many batches as may be in flight */
 struct recent_schedule {
@@ -131,7 +121,9 @@ struct producer {
     int64_t used_us;
     struct recent_schedule *recent; /* of this epoch, oldest first; NULL: none */
     uint32_t recent_count;
-    struct producer *prev, *next; /* by last use, oldest first; linked while state.exists */
+    uint32_t idle; /* its number among the idle ones, while it is AWAKE there; 0: it is not */
+    struct producer *prev,
+        *next; /* by last use, oldest first; linked while state.exists and it is not idle */
 };
 
 /* See sources.c. */
@@ -298,9 +290,8 @@ struct shard {
     size_t partition_capacity;
     struct table producers; /* by key */
     struct producer *producers_lru;
-    bool producers_unsorted;     /* loaded in another order than that of their last use, and not sorted yet */
-    int64_t producers_oldest_us; /* while they are: none was used last before */
-    struct source *sources;      /* hash by name */
+    struct idle_producers idle;   /* of the rows that were loaded */
+    struct source *sources;       /* hash by name */
     struct source *source_owners; /* hash by prepared owner: all of them */
     struct source *sources_lru;
     struct group *groups;       /* hash by name */
@@ -459,7 +450,7 @@ void retention_tell_store(struct shard *shard); /* after loading and replaying *
 void retention_jobs_free(struct shard *shard);
 
 /* ---- producers.c ---- */
-struct producer *producer_find(const struct shard *shard, int64_t producer_id, uint64_t partition);
+struct producer *producer_find(struct shard *shard, int64_t producer_id, uint64_t partition);
 #define PRODUCER_EXPIRY_US (24 * INT64_C(3600) * 1000000)
 enum sequence_verdict { SEQUENCE_NEW, SEQUENCE_DUPLICATE, SEQUENCE_REFUSED };
 /* Judges a batch against the prepared state. *ret_code is set when refused. */
@@ -480,7 +471,7 @@ void producer_apply_schedule(struct shard *shard, const struct batch_header *hea
 void producer_recall_schedule(const struct producer *producer, const struct batch_header *header,
                               struct schedule_key *ret_key);
 void producer_schedule_add(struct producer *producer, const struct recent_schedule *recent);
-struct producer *producer_load(struct shard *shard, const struct producer_key *key, int64_t used_us);
+uint32_t producers_count(const struct shard *shard);
 void producers_expire(struct shard *shard, int64_t time_us);
 void producer_flushed_away(struct shard *shard,
                            struct producer *producer); /* its row is gone: so may it be */

@@ -327,6 +327,38 @@ Test(emit, after_a_restart_those_idle_longest_are_forgotten_first)
     fixture_destroy(s.f);
 }
 
+/* After a start, whoever was asked for and whoever was not are forgotten at the same time: the log alone decides. */
+Test(emit, after_a_restart_a_duplicate_does_not_make_a_producer_live_longer)
+{
+    struct stage s = stage_make(1);
+    struct batch_spec of[3];
+    for (int64_t i = 0; i < 3; i++) {
+        of[i] = (struct batch_spec){.partition = s.partition, .producer_id = 1000 + i};
+        assert_stored(peer_emit_one(s.p, of[i]), (uint64_t)i);
+    }
+    fixture_run(s.f, 3000000); /* the state is flushed */
+    fixture_crash(s.f);
+    cr_assert_eq(fixture_stats(s.f).producers, 3);
+    fixture_run(s.f, INT64_C(20) * 3600 * 1000000);
+    s.p = peer_welcome(s.f);
+    assert_duplicate(peer_emit_one(s.p, of[1]), 1); /* it is known as before, and no longer */
+    of[2].sequence = 1;
+    assert_stored(peer_emit_one(s.p, of[2]), 3);
+    cr_assert_eq(fixture_stats(s.f).producers, 3);
+    fixture_run(s.f, INT64_C(5) * 3600 * 1000000);
+    s.p = peer_welcome(s.f);
+    assert_stored(peer_emit_one(s.p, (struct batch_spec){.partition = s.partition}), 4);
+    fixture_run(s.f, 2000000); /* the rows are deleted with the next flush */
+    cr_assert_eq(fixture_stats(s.f).producers, 1);
+    of[1].sequence = 1;
+    assert_refused(peer_emit_one(s.p, of[1]), WIRE_CRIER_ESEQUENCE);
+    of[2].sequence = 2;
+    assert_stored(peer_emit_one(s.p, of[2]), 5);
+    fixture_crash(s.f);
+    cr_assert_eq(fixture_stats(s.f).producers, 1);
+    fixture_destroy(s.f);
+}
+
 Test(emit, refused_batches_leave_nothing_behind)
 {
     struct stage s = stage_make(1);
