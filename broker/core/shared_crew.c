@@ -443,6 +443,15 @@ static void deal_all(struct shard *shard)
     }
 }
 
+static int64_t shared_due_us(const struct shard *shard)
+{
+    const struct shared_world *world = shard->shared;
+    int64_t due_us = timers_next(shard);
+    if (world->lease_due_us < due_us)
+        due_us = world->lease_due_us;
+    return world->keys_due_us < due_us ? world->keys_due_us : due_us;
+}
+
 int64_t shared_turn(struct shard *shard)
 {
     if (!shard->ready || shard->read_only)
@@ -451,9 +460,9 @@ int64_t shared_turn(struct shard *shard)
     leases_run_out(shard);
     dying_turn(shard);
     redrive_turn(shard);
+    keys_turn(shard);
     deal_all(shard);
-    int64_t timer_us = timers_next(shard), lease_us = shard->shared->lease_due_us;
-    return timer_us < lease_us ? timer_us : lease_us;
+    return shared_due_us(shard);
 }
 
 /* ---- life ---- */
@@ -461,7 +470,7 @@ int64_t shared_turn(struct shard *shard)
 void shared_create(struct shard *shard)
 {
     shard->shared = core_alloc(sizeof(struct shared_world));
-    shard->shared->lease_due_us = INT64_MAX;
+    shard->shared->lease_due_us = shard->shared->keys_due_us = INT64_MAX;
 }
 
 void shared_destroy(struct shard *shard)

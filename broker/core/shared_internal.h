@@ -84,7 +84,7 @@ struct shared {
     struct item *ready;
     size_t ready_count, leased, settling, dying;
     struct key_read *key_read; /* under way */
-    bool damaged;              /* the log could not be read at the frontier */
+    int64_t keys_due_us;       /* keys could not be read: not again before; mono; 0: they could */
 };
 
 /* A member of a shared group. */
@@ -124,6 +124,7 @@ struct shared_world {
     struct shared_crew *crews;
     bool stirred;         /* some crew is */
     int64_t lease_due_us; /* no lease of a worker runs out before */
+    int64_t keys_due_us; /* when keys that could not be read are asked for again; INT64_MAX: there are none */
     unsigned key_reads, dead_reads;
     struct key_read *key_read_list;
     struct dead_read *dead_read_list;
@@ -183,6 +184,7 @@ void shared_mark_failed(struct shard *shard, struct item *item, const struct fai
 
 /* ---- shared_read.c ---- */
 void shared_read_keys(struct shard *shard, struct shared *shared);
+void keys_turn(struct shard *shard);
 void shared_read_forget(struct shard *shard, struct shared *shared); /* it goes */
 void dying_turn(struct shard *shard);
 void dying_forget(struct shard *shard, const struct item *item);

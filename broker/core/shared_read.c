@@ -5,8 +5,8 @@
  *
  * Keys:        behind the frontier, some at a time → shared_pass: first of its key, or behind another
  * A dead one:  DYING → its topic is there → read, built → DATA and "done" in one entry
- * Failures:    what cannot be read now is tried again later; a damaged log is named once for a partition, and stops its group
- *              there, as it stops listeners.
+ * Failures:    what cannot be read now is tried again later; of keys that is said once, and the group waits there, as listeners do
+ *              that come again.
  * Thread: the core's; the digests any. Pure. */
 #include "broker/core/shared_internal.h"
 
@@ -17,6 +17,7 @@
 #define UNCOMPRESSED_MAX (64u << 20)
 #define DYING_LOOK       16u      /* at so many a turn */
 #define DEAD_RETRY_US    10000000 /* what could not be read */
+#define KEYS_RETRY_US    1000000  /* the same, of keys: a group waits for them */
 
 struct known_key {
     uint64_t offset, key;
@@ -102,6 +103,25 @@ static void batches_unref(struct store_read *read)
         slice_unref(&read->batches[i].batch);
 }
 
+static void keys_again(struct shard *shard, const struct shared *shared)
+{
+    if (shared->keys_due_us < shard->shared->keys_due_us)
+        shard->shared->keys_due_us = shared->keys_due_us;
+}
+
+static void keys_failed(struct shard *shard, struct shared *shared, uint64_t offset, int status)
+{
+    if (!shared->keys_due_us)
+        shard_log(
+            shard, LOG_LEVEL_ERROR, "SHARED-READ",
+            "group \"%s\" waits at offset %llu of topic \"%s\": the log cannot be read there (%d); it is "
+            "tried again every second (told once)",
+            shared->position->key.group->name, (unsigned long long)offset,
+            shared_partition(shard, shared)->topic->name, status);
+    shared->keys_due_us = shard->mono_us + KEYS_RETRY_US;
+    keys_again(shard, shared);
+}
+
 static void keys_done(struct store_read *read, void *ctx)
 {
     struct key_read *job = ctx;
@@ -115,15 +135,12 @@ static void keys_done(struct store_read *read, void *ctx)
         shared->key_read = NULL;
         if (status == 0 && shared->open && read->offset == shared->frontier)
             keys_pass(job);
-        if (status == STORE_ECORRUPT && !shared->damaged) {
-            shared->damaged = true;
-            shard_log(shard, LOG_LEVEL_ERROR, "SHARED-READ",
-                      "group \"%s\" stops at offset %llu of topic \"%s\": the log cannot be read there",
-                      shared->position->key.group->name, (unsigned long long)read->offset,
-                      shared_partition(shard, shared)->topic->name);
-        }
-        if (status == 0)
+        if (status == 0) {
+            shared->keys_due_us = 0;
             shared_stir_position(shard, shared->position);
+        } else {
+            keys_failed(shard, shared, read->offset, status);
+        }
     }
     free(job);
 }
@@ -132,8 +149,12 @@ void shared_read_keys(struct shard *shard, struct shared *shared)
 {
     struct shared_world *world = shard->shared;
     const struct partition *partition = shared_partition(shard, shared);
-    if (shared->key_read || shared->damaged)
+    if (shared->key_read)
         return;
+    if (shard->mono_us < shared->keys_due_us) {
+        keys_again(shard, shared);
+        return;
+    }
     shared_skip_gone(shard, shared);
     size_t place = ranges_find(&shared->done, shared->frontier);
     if (place < shared->done.count && shared->done.at[place].first <= shared->frontier)
@@ -162,6 +183,18 @@ void shared_read_keys(struct shard *shard, struct shared *shared)
     shared->key_read = job;
     world->key_reads++;
     DL_APPEND(world->key_read_list, job);
+}
+
+/* Those that wait for a read to be tried again ask anew; whose time it is not yet stays due. */
+void keys_turn(struct shard *shard)
+{
+    struct shared_world *world = shard->shared;
+    struct shared_crew *crew;
+    if (shard->mono_us < world->keys_due_us)
+        return;
+    world->keys_due_us = INT64_MAX;
+    DL_FOREACH (world->crews, crew)
+        shared_stir(shard, crew->crew);
 }
 
 void shared_read_forget(struct shard *shard, struct shared *shared)

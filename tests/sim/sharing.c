@@ -494,9 +494,6 @@ void sharing_settle(struct sim *sim)
 {
     if (!sim->sharing)
         return;
-    if (sim->trace
-            .count[TRACE_READ_FAILED]) /* a group stops where the log is damaged; the disk was replaced */
-        storm_power_off(sim, 1000);
     for (uint32_t topic = 0; topic < LEDGER_TOPICS; topic++)
         for (uint32_t group = 0; group < LEDGER_GROUPS; group++)
             if (ledger_begun(&sim->ledger, topic, group))

@@ -129,6 +129,32 @@ Test(shared_keys, what_was_in_hand_over_a_restart_still_blocks_its_key)
     fixture_destroy(s.f);
 }
 
+Test(shared_keys, a_read_that_failed_is_tried_again)
+{
+    struct stage s = stage_make();
+    const char *keys[] = {"a", "b", "a"};
+    rig_emit(s.p, s.partition, keys, 0, 3);
+    store_memory_fault_read(s.f->store, 1);
+    struct rig_member *m = rig_join(s.f, &keyed);
+    fixture_settle(s.f);
+    rig_take(m);
+    cr_assert_eq(m->got_count, 0);
+    cr_assert(fixture_logged(s.f, "SHARED-READ"), "it failed, and was not told");
+    fixture_run(s.f, 500000);
+    rig_take(m);
+    cr_assert_eq(m->got_count, 0);
+    store_memory_fault_read(s.f->store, 1); /* and once more */
+    fixture_run(s.f, 600000);
+    rig_take(m);
+    cr_assert_eq(m->got_count, 0);
+    cr_assert_eq(m->ended, 1, "it waits, it has not ended");
+    fixture_run(s.f, 1100000);
+    rig_take(m);
+    cr_assert_eq(m->got_count, 2, "the firsts of both keys, %zu", m->got_count);
+    rig_free(m);
+    fixture_destroy(s.f);
+}
+
 Test(shared_keys, a_compressed_batch_is_ordered_too)
 {
     struct stage s = stage_make();
