@@ -123,6 +123,7 @@ struct core_stats {
     uint64_t emits, events_in, bytes_in, refused, duplicates;
     uint64_t delivered_batches, delivered_bytes, cache_hits, reads;
     uint64_t schedules, fired; /* waiting now; in this life */
+    uint64_t run_out;          /* leases of shared groups, in this life */
     uint64_t handed, dropped;  /* events of ephemeral topics: emitted; that a listener had no room for */
     size_t backlog_bytes;      /* of ephemeral topics, for slow listeners */
     size_t entries_in_flight, ingest_bytes_granted, cache_bytes;

@@ -431,5 +431,6 @@ void shard_stats(const struct shard *shard, struct core_stats *stats)
     stats->duplicates = shard->count_duplicates;
     stats->schedules = shard->self.schedules;
     stats->fired = shard->count_fired;
+    stats->run_out = shard->count_run_out;
     stats->entries_in_flight = shard->in_flight_count;
 }

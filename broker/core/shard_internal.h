@@ -345,7 +345,7 @@ struct shard {
     bool guarded;     /* little is left on the disk: emits are refused, the rest goes on */
     int64_t guard_us; /* when that was looked at last */
 
-    uint64_t count_fired;
+    uint64_t count_fired, count_run_out; /* schedules; leases */
     uint64_t count_emits, count_events, count_bytes, count_refused, count_duplicates;
 };
 

@@ -1,18 +1,16 @@
-/* shared_crew.c: members of a shared group: joining, leaving, being dealt events, and leases that run out.
+/* shared_crew.c: members of a shared group: joining, leaving, being dealt events.
  *
  * Everybody gets events of every partition. Who wants some stands in line; what is ready is dealt in runs, so that each of those
  * waiting gets about as much and neighbours stay together: a batch goes to few members.
  *
  * Happy path:  JOIN → first positions durable → JOINED → WANT → LEASED → ACK (shared_settle.c) → WANT → ...
  * Failures:    a member that gives back: its events are ready again, at the same attempt. One that is lost: its leases run on for
- *              the session timeout at most; if it comes back and names them they are its own again. A lease that runs out is
- *              an attempt that failed.
+ *              the session timeout at most; if it comes back and names them they are its own again.
  * Thread: the core's. Pure. */
 #include "broker/core/shared_internal.h"
 
 #define DEAL_MAX 1024u /* events in one answer */
 #define KEYS_LOW 512u  /* with less than that ready, more keys are read */
-#define TURN_MAX 4096u /* timers and leases looked at in one turn */
 
 uint32_t retry_deliveries(const struct retry_policy *policy)
 {
@@ -392,44 +390,7 @@ void shared_request(struct shard *shard, const struct shard_request *request)
     }
 }
 
-/* ---- time ---- */
-
-static const struct failure ran_out = {.reason = "the lease ran out"};
-
-static void timers_run(struct shard *shard)
-{
-    for (unsigned i = 0; i < TURN_MAX; i++) {
-        struct item *item = timers_due(shard);
-        if (!item)
-            return;
-        shared_stir_position(shard, item->shared->position);
-        if (item->state == ITEM_LEASED) {
-            shared_mark_failed(shard, item, &ran_out);
-        } else {
-            item_close(shard, item);
-            item_open(shard, item);
-        }
-    }
-}
-
-static void leases_run_out(struct shard *shard)
-{
-    struct shared_world *world = shard->shared;
-    if (shard->mono_us < world->lease_due_us)
-        return;
-    world->lease_due_us = INT64_MAX;
-    struct shared_crew *crew;
-    DL_FOREACH (world->crews, crew) {
-        struct member *member;
-        DL_FOREACH (crew->crew->members, member) {
-            struct worker *worker = member->worker;
-            while (worker && worker->items && worker->items->timer.due_us <= shard->mono_us)
-                shared_mark_failed(shard, worker->items, &ran_out);
-            if (worker && worker->items && worker->items->timer.due_us < world->lease_due_us)
-                world->lease_due_us = worker->items->timer.due_us;
-        }
-    }
-}
+/* ---- a turn ---- */
 
 static void deal_all(struct shard *shard)
 {
@@ -443,21 +404,11 @@ static void deal_all(struct shard *shard)
     }
 }
 
-static int64_t shared_due_us(const struct shard *shard)
-{
-    const struct shared_world *world = shard->shared;
-    int64_t due_us = timers_next(shard);
-    if (world->lease_due_us < due_us)
-        due_us = world->lease_due_us;
-    return world->keys_due_us < due_us ? world->keys_due_us : due_us;
-}
-
 int64_t shared_turn(struct shard *shard)
 {
     if (!shard->ready || shard->read_only)
         return INT64_MAX;
-    timers_run(shard);
-    leases_run_out(shard);
+    time_turn(shard);
     dying_turn(shard);
     redrive_turn(shard);
     keys_turn(shard);

@@ -2,7 +2,8 @@
  *
  *   shared_state.c   what is stored: done ranges and retries above the position; the command that changes them; rows
  *   shared_items.c   what is open, one item per event: ready, leased, waiting, dying, settling; the order of keys
- *   shared_crew.c    members: joining, leaving, dealing events out, leases that run out
+ *   shared_crew.c    members: joining, leaving, dealing events out
+ *   shared_time.c    leases that run out, retries that are due
  *   shared_settle.c  ACK, NACK, EXTEND: judged, marked, written with the entry
  *   shared_read.c    keys and dead letters, read by the store's threads
  *   redrive.c        dead letters back to where they came from
@@ -170,6 +171,10 @@ bool shared_pass(struct shard *shard, struct shared *shared, uint64_t offset, ui
 uint32_t retry_deliveries(const struct retry_policy *policy);
 void shared_stir(struct shard *shard, struct crew *crew); /* there may be something to deal */
 void shared_stir_position(struct shard *shard, const struct group_position *position);
+
+/* ---- shared_time.c ---- */
+void time_turn(struct shard *shard); /* what is due; some of it, if it is a lot: then a turn is due at once */
+int64_t shared_due_us(const struct shard *shard);
 
 /* ---- shared_settle.c ---- */
 void shared_settle(struct shard *shard, const struct shard_request *request); /* ACK, NACK, EXTEND */

@@ -29,7 +29,7 @@ struct rig_member {
         uint64_t partition;
         uint8_t *bytes;
         size_t size;
-    } last[8]; /* the last batch of each partition */
+    } last[16]; /* the last batch of each partition */
     int settled_code;
     size_t settled_refused; /* events */
     uint64_t settled_request;
