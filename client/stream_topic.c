@@ -264,9 +264,9 @@ int crier_topic_writable(crier *bus, const char *topic, const struct crier_emit_
     size_t size;
     int rc;
 
-    if (!bus || !topic || !ret_stream || !struct_take(&copy, sizeof(copy), emit) || copy.key ||
-        copy.headers || copy.header_count > 0 || copy.timestamp_ms != 0 || copy.done || copy.error ||
-        copy.ret_had_listeners || copy.expects)
+    if (!bus || !(topic_name_is_valid(topic) || topic_name_is_local(topic)) || !ret_stream ||
+        !struct_take(&copy, sizeof(copy), emit) || copy.key || copy.headers || copy.header_count > 0 ||
+        copy.timestamp_ms != 0 || copy.done || copy.error || copy.ret_had_listeners || copy.expects)
         return CRIER_EINVAL;
     size = strlen(topic) + 1;
     if (!(sink = malloc(sizeof(*sink) + size)))

@@ -50,7 +50,7 @@ set_tests_properties(streams_differ_from_node_in_no_script PROPERTIES LABELS "un
 
 # The same contract on local:, embed: and crier://.
 if(TARGET crier_embed_static AND TARGET crierd)
-  foreach(subject kinds kinds_loop)
+  foreach(subject kinds kinds_bad kinds_handlers kinds_loop)
     crier_test(test_emitter_${subject} ${CMAKE_CURRENT_LIST_DIR}/test_emitter_${subject}.c
                LIBS crier_embed_static broker_fixture LABELS integration emitter)
   endforeach()

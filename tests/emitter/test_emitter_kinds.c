@@ -1,62 +1,8 @@
 /* The same program on every kind of bus: local:, embed: and a broker elsewhere. Each test runs on all three; what differs is
- * said where it does, and stands in the table of docs/emitter-conformance.md.
- *
- * Handlers may run on another thread: they write to a trace under a lock, and a test waits for what the trace should be. */
-#include "crier/crier.h"
+ * said where it does, and stands in the table of docs/emitter-conformance.md. */
+#include "kinds_rig.h"
+
 #include "crier/presence.h"
-#include "tests/support/broker_fixture.h"
-
-#include <criterion/criterion.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
-#define WAIT_S 20 /* nothing takes so long, but for a machine that is very busy */
-
-enum kind { LOCAL, EMBED, ELSEWHERE, KINDS };
-static const char *const kind_names[KINDS] = {"local:", "embed:", "crier://"};
-
-static struct world {
-    enum kind kind;
-    crier *bus;
-    struct broker *broker;
-    char parent[64];
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    char trace[2048];
-} world = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-
-/* ---- the trace ---- */
-
-static void note(const char *text)
-{
-    size_t size;
-
-    pthread_mutex_lock(&world.lock);
-    size = strlen(world.trace);
-    snprintf(world.trace + size, sizeof(world.trace) - size, "%s%s", size ? " " : "", text);
-    pthread_cond_broadcast(&world.changed);
-    pthread_mutex_unlock(&world.lock);
-}
-
-/* Waits until the trace is this; on local: it is already. Then it begins anew. */
-static void expect(const char *wanted)
-{
-    struct timespec deadline;
-    int rc = 0;
-
-    clock_gettime(CLOCK_REALTIME, &deadline);
-    deadline.tv_sec += WAIT_S;
-    pthread_mutex_lock(&world.lock);
-    while (strcmp(world.trace, wanted) != 0 && rc == 0 && world.kind != LOCAL)
-        rc = pthread_cond_timedwait(&world.changed, &world.lock, &deadline);
-    cr_assert_str_eq(world.trace, wanted, "%s: \"%s\" instead of \"%s\"", kind_names[world.kind], world.trace,
-                     wanted);
-    world.trace[0] = '\0';
-    pthread_mutex_unlock(&world.lock);
-}
 
 static int on_event(crier *bus, const crier_event *event, void *ctx)
 {
@@ -86,12 +32,6 @@ static int on_about(crier *bus, const crier_event *event, void *ctx)
     return 0;
 }
 
-static void on_listening(void *ctx)
-{
-    (void)ctx;
-    note("listening");
-}
-
 static void list_name(void *ctx, const char *name)
 {
     (void)ctx;
@@ -108,80 +48,21 @@ static void list_listener(void *ctx, const crier_listener_info *info)
 
 /* ---- helpers ---- */
 
-/* A listener's ctx: its name, at the same place each time. */
-static void *named(const char *name)
-{
-    static char names[16][16];
-    size_t i = 0;
-
-    while (names[i][0] != '\0' && strcmp(names[i], name) != 0)
-        i++;
-    snprintf(names[i], sizeof(names[i]), "%s", name);
-    return names[i];
-}
-
 /* Listens; when this returns, events are heard. */
-static void hear(const char *topic, const char *name, uint64_t count)
+static void hear_some(const char *topic, const char *name, uint64_t count)
 {
     struct crier_listen_options options = crier_listen_options_default();
-    options.listening = on_listening;
+    options.listening = told;
     options.count = count;
     cr_assert_eq(crier_listen(world.bus, topic, &options, on_event, named(name), NULL), 0);
     expect("listening");
-}
-
-static void emit(const char *topic, const char *value)
-{
-    cr_assert_eq(crier_emit(world.bus, topic, value, strlen(value)), 0, "%s", kind_names[world.kind]);
-}
-
-static void world_open(enum kind kind)
-{
-    struct crier_options options = crier_options_default();
-    char url[128];
-
-    world.kind = kind;
-    if (kind == ELSEWHERE) {
-        cr_assert_not_null(world.broker = broker_start(NULL));
-        cr_assert_eq(crier_open(broker_url(world.broker), &options, &world.bus), 0);
-    } else if (kind == EMBED) {
-        snprintf(world.parent, sizeof(world.parent), "/tmp/crier-kinds-XXXXXX");
-        cr_assert_not_null(mkdtemp(world.parent));
-        snprintf(url, sizeof(url), "embed:%s/data", world.parent);
-        cr_assert_eq(crier_open(url, &options, &world.bus), 0);
-    } else {
-        cr_assert_eq(crier_open("local:", &options, &world.bus), 0);
-    }
-}
-
-static void world_close(void)
-{
-    char command[128];
-
-    cr_assert_eq(crier_close(world.bus), 0, "%s", kind_names[world.kind]);
-    if (world.kind == ELSEWHERE)
-        cr_assert_eq(broker_destroy(world.broker), 0);
-    if (world.kind == EMBED) {
-        snprintf(command, sizeof(command), "rm -rf '%s'", world.parent);
-        cr_assert_eq(system(command), 0);
-    }
-    world.trace[0] = '\0';
-}
-
-static void on_every_kind(void (*test)(void))
-{
-    for (enum kind kind = LOCAL; kind < KINDS; kind++) {
-        world_open(kind);
-        test();
-        world_close();
-    }
 }
 
 /* ---- the tests ---- */
 
 static void events_of_a_topic(void)
 {
-    hear("a.topic", "heard", 0);
+    hear_some("a.topic", "heard", 0);
     emit("a.topic", "1");
     expect("heard:1");
     emit("a.topic", "2");
@@ -195,9 +76,9 @@ Test(kinds, a_listener_hears_events_in_order)
 
 static void once_is_once(void)
 {
-    hear("a.topic", "all", 0);
+    hear_some("a.topic", "all", 0);
     cr_assert_eq(crier_flush(world.bus, -1), 0);
-    hear("a.topic", "once", 1);
+    hear_some("a.topic", "once", 1);
     emit("a.topic", "1");
     cr_assert_eq(crier_flush(world.bus, -1), 0);
     pthread_mutex_lock(&world.lock);
@@ -216,8 +97,8 @@ Test(kinds, once_hears_one_event)
 
 static void off_is_off(void)
 {
-    hear("a.topic", "first", 0);
-    hear("a.topic", "second", 0);
+    hear_some("a.topic", "first", 0);
+    hear_some("a.topic", "second", 0);
     cr_assert_eq(crier_off(world.bus, "a.topic", on_event, named("first")), 0);
     cr_assert_eq(crier_off(world.bus, "a.topic", on_event, named("first")), CRIER_EINVAL);
     emit("a.topic", "1");
@@ -304,7 +185,7 @@ Test(kinds, errors_that_nobody_hears_are_returned)
 static void failing_handlers(void)
 {
     cr_assert_eq(crier_on(world.bus, "error", on_event, named("error")), 0);
-    hear("a.topic", "fails", 0);
+    hear_some("a.topic", "fails", 0);
     emit("a.topic", "1");
     expect("fails:1 error:-23");
     emit("a.topic", "2");
@@ -353,8 +234,8 @@ Test(kinds, listeners_can_be_counted_and_listed)
 
 static void removing(void)
 {
-    hear("a.topic", "a", 0);
-    hear("b.topic", "b", 0);
+    hear_some("a.topic", "a", 0);
+    hear_some("b.topic", "b", 0);
     cr_assert_eq(crier_remove_all(world.bus, "a.topic"), 0);
     cr_assert_eq(crier_listener_count(world.bus, "a.topic", NULL, NULL), 0);
     emit("a.topic", "1");
@@ -375,7 +256,7 @@ static void interned(void)
     cr_assert_eq(crier_intern(world.bus, "a.topic", &topic), 0);
     cr_assert_eq(crier_intern(world.bus, "a.topic", &again), 0);
     cr_assert_eq(topic, again);
-    hear("a.topic", "heard", 0);
+    hear_some("a.topic", "heard", 0);
     cr_assert_eq(crier_emit_topic(topic, "1", 1), 0);
     expect("heard:1");
 }
@@ -388,7 +269,7 @@ static void had_listeners(void)
 {
     struct crier_emit_options options = crier_emit_options_default();
     bool had = false;
-    hear("a.topic", "heard", 0);
+    hear_some("a.topic", "heard", 0);
     options.ret_had_listeners = &had;
     if (world.kind == LOCAL) {
         cr_assert_eq(crier_emit_with(world.bus, "a.topic", NULL, 0, &options), 0);
