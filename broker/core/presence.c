@@ -15,7 +15,8 @@
  * Cost:        where nobody watches, two comparisons for each listener that comes or goes. A turn's changes are one batch.
  *
  * Happy path:  LISTEN → presence_open → at the turn's end: `listeners` to the new ones, then changes as they come
- * Failures:    more changes in a turn than PRESENCE_BLOCK holds, no memory: everybody is told anew who is there. */
+ * Failures:    more changes in a turn than PRESENCE_BLOCK holds: everybody is told anew who is there. No memory: the same, a
+ *              little later. */
 #include "broker/core/session_internal.h"
 
 #include "base/check.h"
@@ -186,15 +187,16 @@ void presence_left(const struct cursor *cursor)
 
 /* ---- at the turn's end ---- */
 
-/* A batch of what the builder has, to the listeners that have been told who is there, or to those that have not. */
-static void hand(struct session *session, struct view *view, struct batch_builder *builder, bool told)
+/* A batch of what the builder has, to the listeners that have been told who is there, or to those that have not. False: no
+ * memory. */
+static bool hand(struct session *session, struct view *view, struct batch_builder *builder, bool told)
 {
     size_t size = batch_builder_finish(builder, -1, -1, -1);
     uint32_t span = (uint32_t)builder->count;
     uint64_t base_offset = view->high_watermark;
     struct buffer *buffer = buffer_create(size);
     if (!buffer)
-        return;
+        return false;
     batch_patch(memcpy(buffer->data, builder->data, size), (int64_t)base_offset, 0);
     struct slice batch = {buffer, buffer->data, size};
     view->high_watermark += span;
@@ -207,6 +209,7 @@ static void hand(struct session *session, struct view *view, struct batch_builde
         (void)backlog_hand(cursor, base_offset, span, batch); /* it may end its listener */
     }
     slice_unref(&batch);
+    return true;
 }
 
 struct census {
@@ -256,26 +259,28 @@ static void census_take(struct census *census, uint8_t *block, const struct pres
 }
 
 /* Twice: how many fit is said before them. */
-static void tell_who_is_there(struct session *session, struct presence *presence)
+static bool tell_who_is_there(struct session *session, struct presence *presence)
 {
     struct census census = {.session = session};
     uint8_t *block = malloc(PRESENCE_BLOCK);
     if (!block)
-        return;
+        return false;
     names_complete(session);
     trie_match_pattern(&session->names, presence->about, count_in_topic, &census);
     census_take(&census, block, presence, UINT32_MAX);
     census_take(&census, block, presence, census.told);
-    hand(session, &presence->inbox->topic->views[0], &census.builder, false);
+    bool handed = hand(session, &presence->inbox->topic->views[0], &census.builder, false);
     free(block);
+    return handed;
 }
 
-static void tell(struct session *session, struct presence *presence)
+/* False: somebody has still to be told, there is no memory. */
+static bool tell(struct session *session, struct presence *presence)
 {
     struct view *view = &presence->inbox->topic->views[0];
     bool untold = false;
     if (presence->block && !presence->lost)
-        hand(session, view, &presence->changes, true);
+        presence->lost = !hand(session, view, &presence->changes, true);
     for (struct cursor *cursor = view->cursors; cursor; cursor = cursor->view_next) {
         cursor->listener->told = cursor->listener->told && !presence->lost;
         untold = untold || !cursor->listener->told;
@@ -283,19 +288,21 @@ static void tell(struct session *session, struct presence *presence)
     free(presence->block);
     presence->block = NULL;
     presence->lost = false;
-    if (untold)
-        tell_who_is_there(session, presence);
+    return !untold || tell_who_is_there(session, presence);
 }
 
 void presence_turn_end(struct session *session)
 {
-    while (session->presences_dirty) {
+    bool memory = true;
+    while (session->presences_dirty && memory) {
         struct presence *presence = session->presences_dirty;
         DL_DELETE(session->presences_dirty, presence);
         presence->dirty = false;
         if (presence->inbox->topic->views[0].cursors)
-            tell(session, presence);
-        if (!presence->inbox->topic->views[0].cursors && !presence->dirty)
+            memory = tell(session, presence);
+        if (!memory)
+            touch(session, presence);
+        else if (!presence->inbox->topic->views[0].cursors && !presence->dirty)
             presence_destroy(session, presence);
     }
 }

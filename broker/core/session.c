@@ -459,9 +459,9 @@ int64_t session_turn_end(struct session *session)
     quota_release(session);
     presence_turn_end(session);
     session_deliver(session);
-    if (session->presences_dirty) /* it has ended some */
-        return session->mono_us;
     int64_t due_us = session->connections ? session->ticked_us + TICK_US : INT64_MAX;
+    if (session->presences_dirty) /* delivery has ended some, or there was no memory */
+        due_us = session->mono_us + PRESENCE_AGAIN_US;
     return session->quota_due_us < due_us ? session->quota_due_us : due_us;
 }
 

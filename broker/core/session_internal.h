@@ -428,6 +428,7 @@ void presence_leave(struct session *session, const char *name);
 void presence_joined(const struct cursor *cursor); /* it is there */
 void presence_left(const struct cursor *cursor);   /* it is about to go */
 bool cursor_leads(const struct cursor *cursor);    /* the first one of its listener in its topic */
+#define PRESENCE_AGAIN_US INT64_C(1000)            /* what is still to be told then waits so long */
 void presence_turn_end(struct session *session);
 void presences_destroy(struct session *session);
 

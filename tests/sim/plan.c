@@ -142,7 +142,7 @@ struct crier_options plan_client_options(struct sim *sim)
     return options;
 }
 
-/* From a stream of its own: a seed without events that come later is the run it always was. */
+/* From a stream of its own: a seed without events that come later, or somebody who watches, is the run it always was. */
 static void plan_later(struct sim *sim, uint64_t seed)
 {
     static const unsigned permilles[] = {0, 0, 200, 600};
@@ -150,6 +150,7 @@ static void plan_later(struct sim *sim, uint64_t seed)
     struct random random = random_seeded(~seed);
     sim->plan.later_permille = permilles[random_below(&random, ARRAY_SIZE(permilles))];
     sim->node.config.schedule_window = windows[random_below(&random, ARRAY_SIZE(windows))];
+    sim->plan.watching_permille = permilles[random_below(&random, ARRAY_SIZE(permilles))] / 4;
 }
 
 void plan_draw(struct sim *sim, uint64_t seed)

@@ -9,7 +9,7 @@ if(TARGET broker_core AND TARGET storage AND TARGET client)
   add_executable(crier_sim ${SIM}/main.c ${SIM}/world.c ${SIM}/plan.c ${SIM}/storm.c ${SIM}/scheduler.c
                  ${SIM}/node.c ${SIM}/client.c ${SIM}/step.c ${SIM}/transform.c ${SIM}/passing.c ${SIM}/sharing.c ${SIM}/sharing_frames.c
                  ${SIM}/ledger.c ${SIM}/ledger_log.c ${SIM}/fleeting.c
-                 ${SIM}/fleeting_check.c ${SIM}/later.c ${SIM}/later_check.c ${SIM}/disk.c ${SIM}/disk_note.c ${SIM}/disk_inspect.c ${SIM}/disk_state.c
+                 ${SIM}/fleeting_check.c ${SIM}/later.c ${SIM}/later_check.c ${SIM}/watching.c ${SIM}/disk.c ${SIM}/disk_note.c ${SIM}/disk_inspect.c ${SIM}/disk_state.c
                  ${SIM}/net.c ${SIM}/trace.c ${SIM}/tap.c ${SIM}/tap_group.c ${SIM}/ask.c ${SIM}/shrink.c ${SIM_CHECKER})
   target_link_libraries(crier_sim PRIVATE crier_flags client broker_core storage proto base)
   add_test(NAME test_sim COMMAND crier_sim --seeds 300 --quiet --covers)

@@ -13,6 +13,7 @@
  *   net.c        links                       tap.c     credit, frame by frame
  *   passing.c    events that nobody keeps
  *   fleeting.c   topics that come and go
+ *   watching.c   clients that are told who listens
  *   later.c      events that come later
  *   sharing.c    members of shared groups            ledger.c  what they are promised
  *   ask.c        what people ask             main.c    many runs
@@ -149,6 +150,7 @@ struct plan {
     unsigned fleeting_permille; /* or about topics that come and go */
     bool fleeting_quotas;       /* with quotas of their own, some of them */
     unsigned later_permille;    /* or about events that come later */
+    unsigned watching_permille; /* or about who listens */
 };
 
 struct sim {
@@ -176,6 +178,7 @@ struct sim {
     struct sharing *sharing;   /* NULL: there is no member of a shared group */
     struct fleeting *fleeting; /* NULL: no topic has come and gone */
     struct later *later;       /* NULL: no event had a time */
+    struct watching *watching; /* NULL: nobody has asked who listens */
     bool healing;
     bool reading;            /* the truth is read: nobody emits any more */
     int64_t restart_at_us;   /* the broker gets power again; INT64_MAX: it has it */
@@ -276,6 +279,11 @@ void fleeting_lost(struct client *client); /* its connection */
 void fleeting_mark(struct sim *sim);       /* everything has settled: who is there has to have heard all */
 void fleeting_verdict(struct sim *sim);
 void fleeting_finish(struct sim *sim); /* the clients are gone */
+
+/* ---- watching.c ---- */
+void watching_act(struct sim *sim, struct client *client);
+void watching_probe(struct sim *sim);  /* all is well again: does it know how many listen? */
+void watching_finish(struct sim *sim); /* the clients are gone */
 
 /* ---- later.c ---- */
 void later_act(struct sim *sim, struct client *client);

@@ -275,6 +275,8 @@ void storm(struct sim *sim)
             fleeting_act(sim, client);
         if (plan->later_permille && sim_chance(sim, plan->later_permille))
             later_act(sim, client);
+        if (plan->watching_permille && sim_chance(sim, plan->watching_permille))
+            watching_act(sim, client);
         trouble(sim);
         if (sim_chance(sim, IDLE_PERMILLE))
             scheduler_run_until(sim, sim->now_us + IDLE_US);

@@ -304,6 +304,7 @@ static void sim_free(struct sim *sim)
     sharing_finish(sim);
     fleeting_finish(sim);
     later_finish(sim);
+    watching_finish(sim);
     if (sim->node.core)
         node_crash(sim);
     while (sim->links) {
@@ -343,6 +344,7 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result)
     sharing_settle(sim);
     sim->reading = true; /* nobody makes events of others any more, and those that were made are through */
     settle(sim);
+    watching_probe(sim);
     listeners_mark(sim);
     fleeting_mark(sim);
     if (sim->report.count == 0)
