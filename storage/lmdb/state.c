@@ -1,6 +1,6 @@
 /* state.c: state.mdb; see state.h and docs/disk-format.md.
  *
- * Happy path:  state_open → state_load (replay gives the rest) → state_flush about every second → state_copy at rolls
+ * Happy path:  state_begin → state_open → state_load (replay gives the rest) → state_flush about every second → state_copy at rolls
  * Failures:    a row with a bad CRC or a broken tree: the file is put into quarantine, the newest good copy takes its
  *              place and replay starts further back. A failed flush leaves the file at the F before. */
 #include "storage/lmdb/state.h"
@@ -196,32 +196,46 @@ static int replace_damaged(const struct folder *folder, const struct path *path,
     return rc == 0 ? restore(folder, path) : rc;
 }
 
-static int open_checked(struct state *state, const struct path *path)
-{
-    int rc = state_read(path->text, &state->rows, &state->flushed_index);
-    return rc == 0 ? env_open_checked(path->text, ENV_TABLE, STATE_MAP_SIZE, &state->env) : rc;
-}
-
-int state_open(struct state *state, const struct folder *folder, bool log_is_empty, char *error,
-               size_t error_size)
+void state_begin(struct state *state, const struct folder *folder)
 {
     *state = (struct state){.folder = folder};
     struct path path = folder_shard_file(folder, "state.mdb");
+    if (path_exists(&path))
+        state_ahead_begin(&state->ahead, &path);
+}
+
+static int open_env(struct state *state, const struct path *path)
+{
+    return env_open_checked(path->text, ENV_TABLE, STATE_MAP_SIZE, &state->env);
+}
+
+static int open_found(struct state *state, const struct path *path)
+{
+    int rc = state_ahead_end(&state->ahead, path, &state->rows, &state->flushed_index);
+    return rc == 0 ? open_env(state, path) : rc;
+}
+
+static int open_made(struct state *state, const struct path *path)
+{
+    int rc = state_read(path->text, &state->rows, &state->flushed_index);
+    return rc == 0 ? open_env(state, path) : rc;
+}
+
+int state_open(struct state *state, bool log_is_empty, char *error, size_t error_size)
+{
+    const struct folder *folder = state->folder;
+    struct path path = folder_shard_file(folder, "state.mdb");
     int rc = 0;
     if (path_exists(&path)) {
-        rc = path_sync(&path);
-    } else if (log_is_empty) {
-        rc = make_empty(folder, &path);
+        rc = open_found(state, &path);
+        if (env_code(rc) == STORE_ECORRUPT && (rc = replace_damaged(folder, &path, rc)) == 0)
+            rc = open_made(state, &path);
     } else {
-        LOG_ERROR(folder->log, "STORE-STATE", "%s is missing", path.text);
-        rc = restore(folder, &path);
-    }
-    if (rc == 0)
-        rc = open_checked(state, &path);
-    if (env_code(rc) == STORE_ECORRUPT) {
-        rc = replace_damaged(folder, &path, rc);
+        if (!log_is_empty)
+            LOG_ERROR(folder->log, "STORE-STATE", "%s is missing", path.text);
+        rc = log_is_empty ? make_empty(folder, &path) : restore(folder, &path);
         if (rc == 0)
-            rc = open_checked(state, &path);
+            rc = open_made(state, &path);
     }
     if (rc != 0)
         (void)snprintf(error, error_size, "cannot open %s: %s", path.text, env_text(rc));
@@ -232,6 +246,7 @@ int state_open(struct state *state, const struct folder *folder, bool log_is_emp
 
 void state_close(struct state *state)
 {
+    state_ahead_drop(&state->ahead);
     state_rows_free(&state->rows);
     env_unref(state->env);
     state->env = NULL;

@@ -2,6 +2,7 @@
 #include "storage/lmdb/state_read.h"
 
 #include "base/bytes.h"
+#include "base/thread.h"
 #include "proto/crc32c.h"
 #include "storage/lmdb/pages.h"
 
@@ -127,4 +128,45 @@ int state_rows_each(const struct state_rows *rows, store_row_fn *fn, void *ctx)
         table = code == STORE_NEXT_TABLE ? *(const uint8_t *)row.key + 1u : 0;
     }
     return code < 0 ? code : 0;
+}
+
+/* ---- on a thread of its own ---- */
+
+static void *read_ahead(void *ctx)
+{
+    struct state_ahead *ahead = ctx;
+    ahead->rc = path_sync(&ahead->path);
+    if (ahead->rc == 0)
+        ahead->rc = state_read(ahead->path.text, &ahead->rows, &ahead->flushed_index);
+    return NULL;
+}
+
+void state_ahead_begin(struct state_ahead *ahead, const struct path *path)
+{
+    *ahead = (struct state_ahead){.path = *path};
+    ahead->begun = thread_start(&ahead->thread, "crier-state", read_ahead, ahead) == 0;
+}
+
+int state_ahead_end(struct state_ahead *ahead, const struct path *path, struct state_rows *ret_rows,
+                    uint64_t *ret_flushed_index)
+{
+    if (ahead->begun) {
+        (void)pthread_join(ahead->thread, NULL);
+    } else {
+        ahead->path = *path;
+        (void)read_ahead(ahead);
+    }
+    ahead->begun = false;
+    *ret_rows = ahead->rows;
+    *ret_flushed_index = ahead->flushed_index;
+    ahead->rows = (struct state_rows){0};
+    return ahead->rc;
+}
+
+void state_ahead_drop(struct state_ahead *ahead)
+{
+    if (ahead->begun)
+        (void)pthread_join(ahead->thread, NULL);
+    ahead->begun = false;
+    state_rows_free(&ahead->rows);
 }

@@ -398,6 +398,7 @@ static int check_reach(const struct store_lmdb *store, char *error, size_t error
 
 static int open_files(struct store_lmdb *store, char *error, size_t error_size)
 {
+    state_begin(&store->state, &store->folder);
     int rc = meta_open(&store->meta, &store->folder, error, error_size);
     if (rc < 0)
         return rc;
@@ -410,8 +411,7 @@ static int open_files(struct store_lmdb *store, char *error, size_t error_size)
                                         .health = &store->health};
     if ((rc = recover_open(&store->recovery, error, error_size)) < 0)
         return rc;
-    if ((rc = state_open(&store->state, &store->folder, store->recovery.last_index == 0, error, error_size)) <
-        0)
+    if ((rc = state_open(&store->state, store->recovery.last_index == 0, error, error_size)) < 0)
         return rc;
     store->state_bytes = env_used_bytes(store->state.env);
     atomic_store(&store->health.last_index, store->recovery.last_index);

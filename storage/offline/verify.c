@@ -281,9 +281,10 @@ int offline_rows(const char *path, store_row_fn *fn, void *ctx, char *error, siz
     if (rc < 0)
         return rc;
     struct path file = folder_shard_file(&offline.folder, "state.mdb");
-    if (state_check(&file, &flushed) == 0 &&
-        (rc = state_open(&state, &offline.folder, false, error, error_size)) == 0) {
-        rc = state_load(&state, fn, ctx);
+    if (state_check(&file, &flushed) == 0) {
+        state_begin(&state, &offline.folder);
+        if ((rc = state_open(&state, false, error, error_size)) == 0)
+            rc = state_load(&state, fn, ctx);
         state_close(&state);
     }
     offline_close(&offline);
