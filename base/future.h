@@ -31,7 +31,7 @@ extern struct handle_kind future_handles;
 
 struct future_result {
     int code;            /* 0: fulfilled; < 0: rejected, and why */
-    const char *text;    /* static, NULL: what the code says */
+    const char *text;    /* static, or as long as what `pointer` points to; NULL: what the code says */
     uint64_t number;     /* an offset, an index, a count */
     const void *pointer; /* a value; of combinators an array of future_result */
     size_t size;         /* its bytes; of combinators the number of results */

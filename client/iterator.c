@@ -52,6 +52,8 @@ struct crier_iterator {
     bool paused;         /* the engine is to be told when there is room */
     bool resuming;       /* `resume` is on its way, with a reference */
     struct task resume;
+    uint64_t
+        left; /* events to come, counted here: its listener would end, and give back what waits; UINT64_MAX: no limit */
     bool ended; /* nothing more comes: */
     int end_code;
 };
@@ -236,7 +238,7 @@ static void resume_run(struct task *task, bool dropped)
 /* With the lock: is resume_run to be added? */
 static bool resume_locked(crier_iterator *iterator)
 {
-    if (!iterator->paused || iterator->resuming || iterator->queued > iterator->low)
+    if (!iterator->paused || iterator->resuming || iterator->queued > iterator->low || iterator->left == 0)
         return false;
     iterator->resuming = true;
     atomic_fetch_add(&iterator->references, 1);
@@ -260,10 +262,13 @@ static struct item *item_make(crier_iterator *iterator, const crier_event *event
     return item;
 }
 
-/* With the lock: the item is the next in hand, or waits. Returns who is to be given it. */
-static struct list *item_put_locked(crier_iterator *iterator, struct item *item)
+/* With the lock: the item is the next in hand, or waits. Returns who is to be given it. rest: of who waits, if it was the last. */
+static struct list *item_put_locked(crier_iterator *iterator, struct item *item, struct list *rest)
 {
     struct list *waiting = list_take(&iterator->waiting);
+
+    if (iterator->left != UINT64_MAX && --iterator->left == 0)
+        list_move_all(&iterator->waiting, rest);
 
     list_append(waiting ? &iterator->given : &iterator->queue, &item->link);
     iterator->queued += waiting == NULL;
@@ -271,24 +276,26 @@ static struct list *item_put_locked(crier_iterator *iterator, struct item *item)
     return waiting;
 }
 
-static void item_hand_over(struct item *item, struct list *waiting)
+static void item_hand_over(struct item *item, struct list *waiting, struct list *rest)
 {
     if (waiting)
         give(future_of_extra(LIST_ENTRY(waiting, struct wait, link)), item);
     item_unref(item);
+    waiting_end(rest, 0);
 }
 
 static int on_event(crier *bus, const crier_event *event, void *ctx)
 {
     crier_iterator *iterator = ctx;
     struct item *item = NULL;
-    struct list *waiting = NULL;
+    struct list *waiting = NULL, rest;
     bool room, resume = false;
 
+    list_init(&rest);
     pthread_mutex_lock(&iterator->lock);
-    room = iterator->queued < iterator->high && !iterator->ended;
+    room = iterator->queued < iterator->high && !iterator->ended && iterator->left > 0;
     if (room && (item = item_make(iterator, event))) {
-        waiting = item_put_locked(iterator, item);
+        waiting = item_put_locked(iterator, item, &rest);
     } else {
         iterator->paused = true;
         resume = room && resume_locked(iterator); /* no memory: once more in the next turn */
@@ -301,7 +308,7 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
         return 0;
     }
     engine_take(bus->engine, &item->taken);
-    item_hand_over(item, waiting);
+    item_hand_over(item, waiting, &rest);
     return 0;
 }
 
@@ -313,7 +320,8 @@ static bool has_room(void *ctx, size_t events)
     bool room;
 
     pthread_mutex_lock(&iterator->lock);
-    room = iterator->queued == 0 || iterator->queued + events <= iterator->high || iterator->ended;
+    room = iterator->queued == 0 || iterator->queued + events <= iterator->high || iterator->ended ||
+           iterator->left == 0;
     iterator->paused |= !room;
     pthread_mutex_unlock(&iterator->lock);
     return room;
@@ -324,18 +332,19 @@ static int on_local_event(crier *bus, const crier_event *event, void *ctx)
 {
     crier_iterator *iterator = ctx;
     struct item *item = NULL;
-    struct list *waiting = NULL;
+    struct list *waiting = NULL, rest;
     bool ended;
 
     (void)bus;
+    list_init(&rest);
     pthread_mutex_lock(&iterator->lock);
-    ended = iterator->ended;
+    ended = iterator->ended || iterator->left == 0;
     if (!ended && (item = item_make(iterator, event)))
-        waiting = item_put_locked(iterator, item);
+        waiting = item_put_locked(iterator, item, &rest);
     pthread_mutex_unlock(&iterator->lock);
     if (!item)
         return ended ? 0 : CRIER_ENOMEM;
-    item_hand_over(item, waiting);
+    item_hand_over(item, waiting, &rest);
     return 0;
 }
 
@@ -347,7 +356,7 @@ int crier_iterator_next(crier_iterator *iterator, crier_future **ret_future)
     struct future *future;
     struct item *item = NULL;
     struct list *link, handled;
-    bool ended, resume;
+    bool ended, resume, last = false;
     int code;
 
     if (!iterator || !ret_future)
@@ -369,6 +378,9 @@ int crier_iterator_next(crier_iterator *iterator, crier_future **ret_future)
         iterator->queued--;
         list_append(&iterator->given, link);
         atomic_fetch_add(&item->references, 1); /* until it was given, below */
+    } else if (!iterator->ended && iterator->left == 0) {
+        iterator->ended = last = true; /* what was given is handled below, and then the listener ends */
+        iterator->end_code = 0;
     } else if (!iterator->ended) {
         list_append(&iterator->waiting, &((struct wait *)future_extra(future))->link);
     }
@@ -387,6 +399,8 @@ int crier_iterator_next(crier_iterator *iterator, crier_future **ret_future)
         future_settle(future, &(struct future_result){.code = code}, NULL);
         future_release(future);
     }
+    if (last)
+        unlisten(iterator);
     return 0;
 }
 
@@ -451,6 +465,8 @@ int crier_iterate(crier *bus, const char *topic, const struct crier_iterator_opt
         return agenda_is_closed(bus->agenda) ? CRIER_ECLOSED : CRIER_ENOMEM;
     }
     listen.released = on_released;
+    iterator->left = listen.count ? listen.count : UINT64_MAX;
+    listen.count = 0;
     atomic_fetch_add(&iterator->references, 1);
     before = listener_hold(bus, &iterator->lock);
     rc = bus->emitter

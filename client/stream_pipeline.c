@@ -270,12 +270,27 @@ static void pipeline_disconnect(struct pipeline *pipeline)
     }
 }
 
+/* The words of a failure are the future's, as a value would be. No memory for them: the code is enough. */
+static void pipeline_settle(struct pipeline *pipeline)
+{
+    struct future_result result = {.code = pipeline->outcome};
+
+    size_t size = strlen(pipeline->text) + 1;
+    char *text = result.code < 0 ? malloc(size) : NULL;
+
+    if (text) {
+        result.text = result.pointer = memcpy(text, pipeline->text, size);
+        result.size = size - 1;
+    }
+    (void)future_settle(pipeline->future, &result, text ? free : NULL);
+}
+
 static void settle_run(struct task *task, bool dropped)
 {
     struct pipeline *pipeline = LIST_ENTRY(task, struct pipeline, settle);
 
     if (!dropped) {
-        future_settle(pipeline->future, &(struct future_result){.code = pipeline->outcome}, NULL);
+        pipeline_settle(pipeline);
         pipeline_disconnect(pipeline);
     }
     pipeline_release(pipeline);

@@ -307,6 +307,44 @@ Test(kinds_loop, an_iterator_gives_all_events_in_order_until_it_is_aborted)
     on_every_kind(all_events);
 }
 
+static void on_iterator_listening(void *ctx)
+{
+    (void)ctx;
+    note("l", 1);
+}
+
+/* Slow to ask: what waited is not lost when the last one has come. */
+static void counted(void)
+{
+    struct crier_listen_options listen = crier_listen_options_default();
+    struct crier_iterator_options options = crier_iterator_options_default();
+    crier_iterator *iterator;
+    crier_future *next[5];
+    crier_result result;
+    listen.count = 3;
+    listen.listening = on_iterator_listening;
+    options.listen = &listen;
+    cr_assert_eq(crier_iterate(world.bus, "x", &options, &iterator), 0);
+    expect("l");
+    for (int i = 0; i < 5; i++)
+        emit("x", (const char *[]){"1", "2", "3", "4", "5"}[i]);
+    cr_assert_eq(crier_flush(world.bus, -1), 0);
+    for (int i = 0; i < 5; i++) {
+        cr_assert_eq(crier_iterator_next(iterator, &next[i]), 0);
+        cr_assert_eq(crier_future_wait(next[i], -1, &result), 0);
+        if (i < 3)
+            cr_assert_eq(*(const char *)((const crier_event *)result.pointer)->value, '1' + i);
+        else
+            cr_assert_null(result.pointer, "kind %d", world.kind);
+        crier_future_release(next[i]);
+    }
+    crier_iterator_close(iterator);
+}
+Test(kinds_loop, an_iterator_with_a_count_ends_after_so_many)
+{
+    on_every_kind(counted);
+}
+
 static void local_topics(void)
 {
     static const char *const topics[] = {"error", CRIER_ERROR_MONITOR, "newListener", "removeListener",

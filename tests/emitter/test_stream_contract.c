@@ -369,6 +369,9 @@ Test(pipeline, a_failure_destroys_all)
     turn();
     rig_trace("c.error(broken) c.close a.error(broken) a.close b.error(broken) "
               "b.close");
+    crier_result result;
+    cr_assert_eq(crier_future_result(future, &result), 0);
+    cr_assert_str_eq(result.text, "broken");
     cr_assert_eq(rig_code(future), CRIER_EIO);
 }
 

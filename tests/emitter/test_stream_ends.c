@@ -190,6 +190,25 @@ Test(ends, a_topic_is_read_until_it_is_destroyed)
     crier_future_release(future);
 }
 
+Test(ends, a_topic_with_a_count_ends)
+{
+    struct crier_listen_options listen = crier_listen_options_default();
+    crier_stream *all[2];
+    crier_future *future;
+    crier_on(bus, "y", tell, NULL);
+    listen.count = 3;
+    cr_assert_eq(crier_topic_readable(bus, "x", &listen, &all[0]), 0);
+    cr_assert_eq(crier_topic_writable(bus, "y", NULL, &all[1]), 0);
+    cr_assert_eq(crier_pipeline(bus, all, 2, &future), 0);
+    crier_stream_release(all[0]);
+    crier_stream_release(all[1]);
+    for (char value = '1'; value <= '5'; value++)
+        cr_assert_eq(crier_emit(bus, "x", &value, 1), 0);
+    cr_assert_eq(crier_future_wait(future, 20000, NULL), 0);
+    crier_future_release(future);
+    cr_assert_str_eq(told, "[1][2][3]");
+}
+
 Test(ends, the_bus_may_be_closed_meanwhile)
 {
     crier_stream *file, *topic, *sink;

@@ -8,6 +8,11 @@ if(TARGET crierd) # with it comes broker_fixture
   add_test(NAME reminders_come_unless_paid
            COMMAND ${CMAKE_CURRENT_LIST_DIR}/reminder.sh $<TARGET_FILE:crierd> $<TARGET_FILE:cart_reminder>)
   set_tests_properties(reminders_come_unless_paid PROPERTIES LABELS integration TIMEOUT 120)
+  if(TARGET copy_tables)
+    add_test(NAME tables_go_through_a_topic_and_back
+             COMMAND ${CMAKE_CURRENT_LIST_DIR}/tables.sh $<TARGET_FILE:crierd> $<TARGET_FILE:copy_tables>)
+    set_tests_properties(tables_go_through_a_topic_and_back PROPERTIES LABELS integration TIMEOUT 120)
+  endif()
   if(TARGET crier)
     add_test(NAME payments_are_made_or_given_up
              COMMAND ${CMAKE_CURRENT_LIST_DIR}/payments.sh $<TARGET_FILE:crierd> $<TARGET_FILE:crier>

@@ -40,7 +40,7 @@ typedef struct crier_future crier_future;
 /** How a future was settled. */
 typedef struct crier_result {
     int code;            /* 0: fulfilled; < 0: rejected, and why */
-    const char *text;    /* of a rejection; NULL: what crier_strerror(code) says */
+    const char *text;    /* of a rejection, as long as its future; NULL: what crier_strerror(code) says */
     uint64_t number;     /* of an emit: the offset (UINT64_MAX: not told) */
     const void *pointer; /* a value; of all, all_settled and a failed any: an array of crier_result */
     size_t size;         /* of the value in bytes; of the array: how many */

@@ -219,7 +219,7 @@ CRIER_API int crier_stream_pipe(crier_stream *from, crier_stream *to, bool ends)
 /** No more. to: NULL: to nobody. 0, CRIER_EINVAL. */
 CRIER_API int crier_stream_unpipe(crier_stream *from, crier_stream *to);
 /** Pipes each into the next. streams: count of them, borrowed, 2 or more; a reference to each is held until the end. ret_future (may be
- *  NULL): fulfilled when all are through; rejected with the first failure, when all are destroyed: one that fails or closes too
+ *  NULL): fulfilled when all are through; rejected with the first failure, and its text, when all are destroyed: one that fails or closes too
  *  early (CRIER_ECLOSED) destroys all. Canceling it destroys all too. 0, CRIER_EINVAL, CRIER_ENOMEM, CRIER_ECLOSED. Any thread. */
 CRIER_API int crier_pipeline(crier *bus, crier_stream *const *streams, size_t count,
                              crier_future **ret_future);

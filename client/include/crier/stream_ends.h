@@ -18,8 +18,8 @@
 extern "C" {
 #endif
 
-/** The topic's events, as items; it ends with its listener. listen: borrowed; NULL: the defaults; count, released and pool: not
- *  yours. What nobody reads is not asked for: no credit goes back, and the broker stops sending. With a group, an event counts as
+/** The topic's events, as items; it ends with its listener: after listen->count events, if that is not 0. listen: borrowed; NULL: the
+ *  defaults; released and pool: not yours. What nobody reads is not asked for: no credit goes back, and the broker stops sending. With a group, an event counts as
  *  handled when the stream asks for the next one, which it does up to its high-water mark (16) ahead of who reads: after a crash those
  *  do not come again. 0, CRIER_EINVAL, CRIER_ENOMEM, CRIER_ECLOSED, or as crier_iterate(). */
 CRIER_API int crier_topic_readable(crier *bus, const char *topic, const struct crier_listen_options *listen,
