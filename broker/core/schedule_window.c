@@ -1,14 +1,16 @@
 /* schedule_window.c: which schedules are in memory: the next ones, and what the state's rows do not say yet.
  *
- * Happy path:  the window runs low → a range of rows from its end on → those that memory does not know better join it
+ * Happy path:  the window has room → a range of rows from its end on → those that memory does not know better join it; some
+ *              at a time: what fires meanwhile waits for as long as they take
  *              too many come → the later half goes OUTSIDE → the next flush stores it → forgotten
  * Failures:    a range that fails is asked for again a second later; what is in memory goes on. */
 #include "base/bytes.h"
 #include "broker/core/schedules.h"
 
 #define FILL_RETRY_US 1000000
+#define FILL_ROWS     2048u /* at a time: about 2 ms of the loop */
 
-/* The rows of the next window. */
+/* The rows behind the window. */
 struct schedule_fill {
     struct store_range range;
     struct shard *shard;
@@ -175,7 +177,8 @@ static void filled(struct store_range *range, void *ctx)
 void schedule_window_fill(struct shard *shard)
 {
     struct schedules *schedules = shard->schedules;
-    if (schedules->whole || schedules->waiting.count > shard->config.schedule_window / 2)
+    uint32_t window = shard->config.schedule_window;
+    if (schedules->whole || schedules->waiting.count >= window)
         return;
     if (!schedules->fill) {
         schedules->fill = core_alloc(sizeof(*schedules->fill));
@@ -185,7 +188,8 @@ void schedule_window_fill(struct shard *shard)
     if (fill->busy || shard->mono_us < fill->retry_us)
         return;
     fill->range = (struct store_range){.done = filled, .ctx = fill};
-    fill->busy = schedule_range(shard, &fill->range, &schedules->end, shard->config.schedule_window) == 0;
+    fill->busy =
+        schedule_range(shard, &fill->range, &schedules->end, window < FILL_ROWS ? window : FILL_ROWS) == 0;
     if (!fill->busy)
         fill->retry_us = shard->mono_us + FILL_RETRY_US;
 }

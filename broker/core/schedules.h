@@ -106,7 +106,7 @@ void schedule_row_unpack(struct schedule *schedule, const State__ScheduleRow *ro
 /* ---- schedule_window.c ---- */
 bool schedule_in_window(const struct schedules *schedules, const struct schedule_key *key);
 void schedule_window_shrink(struct shard *shard); /* if it is too large */
-void schedule_window_fill(struct shard *shard);   /* if it is nearly empty, and there are more */
+void schedule_window_fill(struct shard *shard);   /* if it has room, and there are more */
 /* A range of rows from this key on; 0 or STORE_EAGAIN. Its done has to call schedule_range_over. */
 int schedule_range(struct shard *shard, struct store_range *range, const struct schedule_key *from,
                    size_t count_max);
