@@ -122,9 +122,41 @@ static int run_flush(struct background *background, const struct store_flush *fl
     return STORE_OK;
 }
 
+static void run_ranges(struct background *background, struct queue_node *ranges)
+{
+    while (ranges) {
+        struct store_range *range = (struct store_range *)ranges;
+        ranges = ranges->next;
+        int rc = state_range(background->state, range);
+        range->status = env_code(rc);
+        if (range->status == STORE_EIO)
+            health_fail(background->health, "read", background->state->env->path, rc);
+        else if (range->status == STORE_ECORRUPT)
+            LOG_ERROR(background->health->log, "STORE-CORRUPT", "%s is damaged",
+                      background->state->env->path);
+        range->node.weight = background->range_tag;
+        completions_post(background->completions, &range->node);
+    }
+}
+
+/* The writer at the end of a segment, and those who read the state, do not wait until a large one has been copied. */
+static void copy_pause(void *ctx)
+{
+    struct background *background = ctx;
+    pthread_mutex_lock(&background->lock);
+    bool next_wanted = background->next_wanted && !background->next;
+    struct queue_node *ranges = background->ranges;
+    background->ranges = NULL;
+    pthread_mutex_unlock(&background->lock);
+    if (next_wanted)
+        make_next(background);
+    run_ranges(background, ranges);
+}
+
 static int copy_state(struct background *background)
 {
-    int rc = atomic_load(&background->health->read_only) ? EROFS : state_copy(background->state);
+    const struct state_pause pause = {copy_pause, background};
+    int rc = atomic_load(&background->health->read_only) ? EROFS : state_copy(background->state, &pause);
     if (rc == 0 || rc == EROFS)
         return rc == 0 ? 0 : STORE_EREADONLY;
     if (env_code(rc) == STORE_EIO)
@@ -218,23 +250,6 @@ static struct jobs wait_jobs(struct background *background, bool seal_failed, in
     }
     pthread_mutex_unlock(&background->lock);
     return jobs;
-}
-
-static void run_ranges(struct background *background, struct queue_node *ranges)
-{
-    while (ranges) {
-        struct store_range *range = (struct store_range *)ranges;
-        ranges = ranges->next;
-        int rc = state_range(background->state, range);
-        range->status = env_code(rc);
-        if (range->status == STORE_EIO)
-            health_fail(background->health, "read", background->state->env->path, rc);
-        else if (range->status == STORE_ECORRUPT)
-            LOG_ERROR(background->health->log, "STORE-CORRUPT", "%s is damaged",
-                      background->state->env->path);
-        range->node.weight = background->range_tag;
-        completions_post(background->completions, &range->node);
-    }
 }
 
 static void run_copy(struct background *background)

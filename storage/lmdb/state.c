@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define STATE_MAP_SIZE   ((uint64_t)4 << 30) /* address space only */
-#define COPY_STEP        (256u << 10)
+#define COPY_STEP        (512u << 10)
 #define STATE_COPIES_MAX 16 /* more than this in the folder: the oldest are not looked at */
 
 /* ---- rows ---- */
@@ -80,8 +80,20 @@ static int make_empty(const struct folder *folder, const struct path *path)
     return rc == 0 ? publish(folder, &draft, path) : rc;
 }
 
-/* The pages in use; nobody writes meanwhile. */
-static int write_pages(const struct env *env, int fd)
+/* This step begins to be written out, the one before has been. Without a commit of the file system: that comes once, at the end.
+ * An error is told here only. 0 or an errno. */
+static int write_behind(int fd, uint64_t at, size_t size)
+{
+    const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    int rc = sync_file_range(fd, (off_t)at, (off_t)size, SYNC_FILE_RANGE_WRITE);
+    if (rc == 0 && at > 0)
+        rc = sync_file_range(fd, (off_t)(at - COPY_STEP), COPY_STEP, all);
+    return rc == 0 || errno == ENOSYS ? 0 : errno;
+}
+
+/* The pages in use; nobody writes meanwhile. They leave for the disk step by step: commits of the log go there too, and would
+ * wait for all of a large copy at its end. */
+static int write_pages(const struct env *env, int fd, const struct state_pause *pause)
 {
     uint64_t end = env_used_bytes(env);
     uint8_t *bytes = malloc(COPY_STEP);
@@ -90,19 +102,24 @@ static int write_pages(const struct env *env, int fd)
         size_t size = end - at < COPY_STEP ? (size_t)(end - at) : COPY_STEP;
         if ((rc = env_pread(env, bytes, size, at)) == 0)
             rc = path_write_all(fd, bytes, size);
+        if (rc == 0)
+            rc = write_behind(fd, at, size);
+        if (pause)
+            pause->fn(pause->ctx);
     }
     free(bytes);
     return rc;
 }
 
-static int write_copy(const struct folder *folder, struct env *env, const struct path *path)
+static int write_copy(const struct folder *folder, struct env *env, const struct path *path,
+                      const struct state_pause *pause)
 {
     struct path draft = folder_shard_file(folder, "state.mdb.new");
     (void)unlink(draft.text);
     int fd = open(draft.text, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return errno;
-    int rc = write_pages(env, fd);
+    int rc = write_pages(env, fd, pause);
     if (close(fd) < 0 && rc == 0)
         rc = errno;
     if (rc == 0)
@@ -178,7 +195,7 @@ static int restore(const struct folder *folder, const struct path *path)
             LOG_ERROR(folder->log, "STORE-STATE", "%s is damaged too: %s", from.text, env_text(rc));
             continue;
         }
-        rc = write_copy(folder, env, path);
+        rc = write_copy(folder, env, path, NULL);
         env_unref(env);
         if (rc == 0)
             LOG_WARN(folder->log, "STORE-STATE", "state restored from %s; replaying from entry %" PRIu64,
@@ -401,11 +418,11 @@ int state_flush(struct state *state, const struct store_flush *flush)
     return rc;
 }
 
-int state_copy(struct state *state)
+int state_copy(struct state *state, const struct state_pause *pause)
 {
     struct path path = state_copy_path(state->folder, state->flushed_index);
     if (!path_exists(&path)) {
-        int rc = write_copy(state->folder, state->env, &path);
+        int rc = write_copy(state->folder, state->env, &path, pause);
         if (rc != 0)
             return rc;
     }

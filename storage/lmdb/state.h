@@ -34,8 +34,13 @@ int state_load(struct state *state, store_row_fn *fn, void *ctx);
 int state_range(const struct state *state, struct store_range *range);
 /* Rows and F in one synced transaction. 0 or an LMDB code (see env_code). */
 int state_flush(struct state *state, const struct store_flush *flush);
+/* Called now and then while a copy is made, on the same thread: it may read the state, not write it. */
+struct state_pause {
+    void (*fn)(void *ctx);
+    void *ctx;
+};
 /* Keeps a copy of the file as it is, and only the newest STATE_COPIES_KEPT. 0 or an LMDB code. */
-int state_copy(struct state *state);
+int state_copy(struct state *state, const struct state_pause *pause);
 struct path state_copy_path(const struct folder *folder, uint64_t index);
 
 #endif

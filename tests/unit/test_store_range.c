@@ -1,4 +1,6 @@
 /* test_store_range.c: rows of the state read while the store runs, and single batches picked out of many: both fillings. */
+#include "base/bytes.h"
+#include "storage/lmdb/state.h"
 #include "tests/unit/store_fixture.h"
 
 #include <criterion/criterion.h>
@@ -156,4 +158,61 @@ BOTH(a_read_of_some_offsets_returns_their_batches_and_no_others)
         cr_assert(fixture_batch_is(&read.batches[i], 7, bases[i], 2, size), "batch %u", i);
         slice_unref(&read.batches[i].batch);
     }
+}
+
+/* ---- a copy of the state ---- */
+
+enum { STATE_ROWS = 6000, STATE_VALUE_SIZE = 300 };
+
+struct reading {
+    struct state *state;
+    unsigned times;
+};
+
+static void read_the_last_row(void *ctx)
+{
+    struct reading *reading = ctx;
+    struct store_range range = {.from = {'t'}, .from_size = 5, .count_max = 10};
+    be32_put(range.from + 1, STATE_ROWS - 1);
+    cr_assert_eq(state_range(reading->state, &range), 0);
+    cr_assert_eq(range.count, 1);
+    cr_assert_eq(range.rows[0].value_size, STATE_VALUE_SIZE);
+    free(range.rows);
+    reading->times++;
+}
+
+static void fill_state(struct state *state)
+{
+    static uint8_t keys[STATE_ROWS][5], value[STATE_VALUE_SIZE];
+    static struct store_row rows[STATE_ROWS];
+    for (uint32_t i = 0; i < STATE_ROWS; i++) {
+        keys[i][0] = 't';
+        be32_put(keys[i] + 1, i);
+        rows[i] = (struct store_row){keys[i], sizeof(keys[i]), value, sizeof(value)};
+    }
+    const struct store_rows all = {.rows = rows, .count = STATE_ROWS};
+    const struct store_flush flush = {.rows = &all, .row_count = STATE_ROWS, .applied_index = 1};
+    cr_assert_eq(state_flush(state, &flush), 0);
+}
+
+/* Two megabytes: several steps. */
+Test(store_range, rows_are_read_while_a_large_state_is_copied)
+{
+    struct fixture *f = fixture_create(FIXTURE_LMDB);
+    struct folder folder;
+    struct state state;
+    uint64_t flushed = 0;
+    cr_assert_eq(folder_open(&folder, f->path, true, NULL, f->error, sizeof(f->error)), 0, "%s", f->error);
+    state_begin(&state, &folder);
+    cr_assert_eq(state_open(&state, true, f->error, sizeof(f->error)), 0, "%s", f->error);
+    fill_state(&state);
+    struct reading reading = {.state = &state};
+    cr_assert_eq(state_copy(&state, &(struct state_pause){read_the_last_row, &reading}), 0);
+    cr_assert_geq(reading.times, 3);
+    struct path copy = state_copy_path(&folder, 1);
+    cr_assert_eq(state_check(&copy, &flushed), 0);
+    cr_assert_eq(flushed, 1);
+    state_close(&state);
+    folder_close(&folder);
+    fixture_destroy(f);
 }
