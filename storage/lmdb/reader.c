@@ -29,8 +29,27 @@ static int start_offset(struct reader *reader, size_t position, uint64_t partiti
     return 0;
 }
 
-/* The last segment that begins at or before the partition's offset. */
-static int find_segment(struct reader *reader, uint64_t partition, uint64_t offset, size_t *ret_position)
+/* Most reads of a partition are in the segment of the one before, and then no other index is needed: those of a large log are
+ * not all in memory. */
+static bool try_hint(struct reader *reader, uint64_t partition, uint64_t offset, size_t *ret_position)
+{
+    const struct reader_hint *hint = &reader->hints[partition % READER_HINTS];
+    if (hint->first_index == 0 || hint->partition != partition)
+        return false;
+    size_t position = segments_position_of(reader->segments, hint->first_index);
+    struct index *index;
+    if (position == segments_count(reader->segments) ||
+        segments_index(reader->segments, segments_at(reader->segments, position), &index) < 0)
+        return false; /* if it is the one, the search says so too */
+    bool here =
+        index_start_offset(index, partition) <= offset && offset < index_next_offset(index, partition);
+    index_unref(index);
+    if (here)
+        *ret_position = position;
+    return here;
+}
+
+static int search_segment(struct reader *reader, uint64_t partition, uint64_t offset, size_t *ret_position)
 {
     size_t low = 0, high = segments_count(reader->segments); /* the answer is in low..high-1 */
     size_t probe = high - 1;                                 /* most reads are at the end */
@@ -46,6 +65,20 @@ static int find_segment(struct reader *reader, uint64_t partition, uint64_t offs
         probe = low + (high - low) / 2;
     }
     *ret_position = low;
+    return 0;
+}
+
+/* The last segment that begins at or before the partition's offset. */
+static int find_segment(struct reader *reader, uint64_t partition, uint64_t offset, size_t *ret_position)
+{
+    if (try_hint(reader, partition, offset, ret_position))
+        return 0;
+    int rc = search_segment(reader, partition, offset, ret_position);
+    if (rc < 0)
+        return rc;
+    struct segment_range range =
+        segments_range(reader->segments, segments_at(reader->segments, *ret_position));
+    reader->hints[partition % READER_HINTS] = (struct reader_hint){partition, range.first_index};
     return 0;
 }
 

@@ -9,6 +9,8 @@
 #include "base/queue.h"
 #include "storage/lmdb/segment.h"
 
+#define READER_HINTS 64
+
 struct reader {
     /* set before start */
     struct segments *segments;
@@ -23,6 +25,9 @@ struct reader {
     struct buffer *buffer;    /* being filled for the request at hand, or NULL */
     size_t filled;
     uint8_t *scratch; /* entries shared with other partitions; made when first needed */
+    struct reader_hint {
+        uint64_t partition, first_index; /* of the segment that its last read was in; 0: none */
+    } hints[READER_HINTS];               /* by partition */
 };
 
 /* Four whole entries with their headers: a replay copies each byte once. */

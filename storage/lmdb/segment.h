@@ -24,8 +24,10 @@
 
 #include <pthread.h>
 
-#define SEGMENTS_OPEN_MAX   8          /* sealed ones with an open environment: each a descriptor and a map */
-#define SEGMENTS_INDEX_SIZE (4u << 20) /* bytes of loaded indexes of sealed ones, together */
+#define SEGMENTS_OPEN_MAX 8 /* sealed ones with an open environment: each a descriptor and a map */
+#define SEGMENTS_INDEX_SIZE                                                                                  \
+    (16u                                                                                                     \
+     << 20) /* bytes of loaded indexes of sealed ones, together; one has 3 MB at most if few partitions are busy */
 
 struct segment {
     uint64_t number;
