@@ -349,7 +349,8 @@ static void want(struct shard *shard, const struct shard_request *request)
         deal(shard, crew);
 }
 
-/* Leased and not sent: it was no attempt. Or there is no such event. */
+/* Leased and not sent: it was no attempt. Or there is no such event. What its member claims it has from before: an entry was
+ * refused, and it was leased the same attempt again. It keeps that. */
 static void give_back(struct shard *shard, const struct shard_request *request)
 {
     const struct member *member = member_find(shard, request->generation);
@@ -364,6 +365,8 @@ static void give_back(struct shard *shard, const struct shard_request *request)
                 shared_mark_done(shard, item);
                 continue;
             }
+            if (item->claimed)
+                continue;
             item_close(shard, item);
             item_open(shard, item);
         }

@@ -56,6 +56,7 @@ struct item {
     bool dead;
     bool passed;                      /* below the frontier */
     bool reading;                     /* DYING: it is being read */
+    bool claimed;                     /* LEASED: its worker is at it and has asked for more time */
     struct worker *worker;            /* LEASED; NULL: of one who is gone */
     int64_t retry_us;                 /* shard time: not delivered again before */
     struct heap_node timer;           /* due_us: LEASED, WAITING: when that ends; mono */

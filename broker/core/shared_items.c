@@ -213,6 +213,7 @@ void item_lease(struct shard *shard, struct item *item, struct worker *worker, i
 {
     item_close(shard, item);
     item->state = ITEM_LEASED;
+    item->claimed = false;
     item->worker = worker;
     item->timer.due_us = shard->mono_us + lease_us;
     item->shared->leased++;

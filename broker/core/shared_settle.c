@@ -290,6 +290,7 @@ static void count(const struct settling *settling, uint64_t offset, struct item 
     } else {
         int64_t lease_us = request->lease_us ? request->lease_us : settling->worker->lease_us;
         item_lease(shard, item, settling->worker, lease_us);
+        item->claimed = true;
     }
 }
 

@@ -306,7 +306,7 @@ int rig_reject(struct rig_member *m, const struct rig_event *event, const char *
     return answer(m);
 }
 
-int rig_extend(struct rig_member *m, const struct rig_event *events, size_t count, uint32_t lease_ms)
+void rig_extend_send(struct rig_member *m, const struct rig_event *events, size_t count, uint32_t lease_ms)
 {
     struct said leases = said(events, count);
     Wire__Extend extend = WIRE__EXTEND__INIT;
@@ -317,6 +317,11 @@ int rig_extend(struct rig_member *m, const struct rig_event *events, size_t coun
     extend.lease_ms = lease_ms;
     peer_send(m->peer, FRAME_EXTEND, &extend.base);
     said_free(leases);
+}
+
+int rig_extend(struct rig_member *m, const struct rig_event *events, size_t count, uint32_t lease_ms)
+{
+    rig_extend_send(m, events, count, lease_ms);
     return answer(m);
 }
 

@@ -69,6 +69,7 @@ int rig_nack(struct rig_member *m, const struct rig_event *events, size_t count,
 int rig_reject(struct rig_member *m, const struct rig_event *event, const char *reason);
 int rig_extend(struct rig_member *m, const struct rig_event *events, size_t count, uint32_t lease_ms);
 void rig_ack_send(struct rig_member *m, const struct rig_event *events, size_t count);
+void rig_extend_send(struct rig_member *m, const struct rig_event *events, size_t count, uint32_t lease_ms);
 void rig_nack_send(struct rig_member *m, const struct rig_event *events, size_t count, uint64_t delay_ms);
 
 /* Reads a topic's partition from its start: the events, with their headers as "name=value\n" in text. */

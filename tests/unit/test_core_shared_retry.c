@@ -335,3 +335,34 @@ Test(shared_retry, what_cannot_be_is_refused)
     cr_assert_eq(alter(&s, 5, 6, 7, "graves"), 0, "and kept");
     stage_end(&s);
 }
+
+/* Found by the simulator: two members had the same attempt, one of them by an EXTEND that counted. */
+Test(shared_retry, what_a_member_has_claimed_is_not_given_back_for_it)
+{
+    struct fixture *f = fixture_create();
+    f->store_options.read = (struct store_memory_delay){10 * FIXTURE_COMMIT_US, 10 * FIXTURE_COMMIT_US};
+    fixture_start(f);
+    struct peer *p = peer_welcome(f);
+    uint64_t partition = peer_topic(p, "orders", 1);
+    rig_emit_plain(p, partition, 0, 1);
+    rig_emit_plain(p, partition, 1, 1); /* the member holds this batch, not the one before */
+    fixture_restart(f);                 /* nothing is cached */
+    struct rig_member *a = rig_join(f, &plain);
+    fixture_settle(f);
+    rig_take(a);
+    struct rig_event event = rig_next(a);
+    store_memory_fault_full(f->store, true);
+    rig_nack_send(a, &event, 1, 0);
+    fixture_run(f, 2 * FIXTURE_COMMIT_US); /* refused, leased to it again, and being read */
+    store_memory_fault_full(f->store, false);
+    rig_extend_send(a, &event, 1, 0);
+    fixture_run(f, 2 * FIXTURE_COMMIT_US); /* it counts */
+    peer_close(a->peer);                   /* what was not sent is given back */
+    struct rig_member *b = rig_join(f, &plain);
+    fixture_settle(f);
+    rig_take(b);
+    cr_assert_eq(b->got_count, 0, "the first member may come back and has it");
+    rig_free(b);
+    rig_free(a);
+    fixture_destroy(f);
+}
