@@ -56,11 +56,29 @@ static struct crier_topic_listener *listeners_copy(const struct crier_topic_info
     return copy;
 }
 
+/* The topic's name, and behind it, in the same block, that of its dead letters'; NULL: no memory. */
+static char *names_copy(const struct crier_topic_info *info, const char **ret_dead_letter)
+{
+    char usual[CRIER_TOPIC_NAME_MAX + 1];
+    const char *dead_letter = info->dead_letter;
+
+    if (!dead_letter && !info->ephemeral && topic_name_dead_letter(info->name, usual))
+        dead_letter = usual;
+    size_t size = strlen(info->name) + 1, dead_size = dead_letter ? strlen(dead_letter) + 1 : 0;
+    char *names = malloc(size + dead_size);
+    if (!names)
+        return NULL;
+    memcpy(names, info->name, size);
+    *ret_dead_letter = dead_letter ? memcpy(names + size, dead_letter, dead_size) : NULL;
+    return names;
+}
+
 static bool topic_keep(struct bus_request *request, const struct crier_topic_info *info)
 {
     size_t size = info->partition_count * sizeof(*info->partitions);
     struct crier_partition_info *partitions;
     struct crier_topic_listener *listeners;
+    const char *dead_letter = NULL;
     char *name;
 
     if (request->topic_count == request->topic_capacity) {
@@ -72,7 +90,7 @@ static bool topic_keep(struct bus_request *request, const struct crier_topic_inf
         request->topic_capacity = capacity;
     }
     partitions = malloc(size + 1);
-    name = text_copy(info->name);
+    name = names_copy(info, &dead_letter);
     listeners = listeners_copy(info);
     if (!partitions || !name || (!listeners && info->listeners_told > 0)) {
         free(listeners);
@@ -83,6 +101,7 @@ static bool topic_keep(struct bus_request *request, const struct crier_topic_inf
     memcpy(partitions, info->partitions, size);
     request->topics[request->topic_count].info = *info;
     request->topics[request->topic_count].info.name = name;
+    request->topics[request->topic_count].info.dead_letter = dead_letter;
     request->topics[request->topic_count].info.partitions = partitions;
     request->topics[request->topic_count].info.listeners = listeners;
     request->topic_count++;

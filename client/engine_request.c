@@ -310,7 +310,8 @@ static struct crier_topic_info *topics_convert(struct engine *engine, const Wire
             .listeners_told = topic->n_who,
             .retention = retention_from_wire(topic->retention),
             .retry = retry_from_wire(topic->retry),
-            .quota = quota_from_wire(topic->quota)};
+            .quota = quota_from_wire(topic->quota),
+            .dead_letter = topic->retry && topic->retry->dead_letter[0] ? topic->retry->dead_letter : NULL};
     }
     return infos;
 }

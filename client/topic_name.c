@@ -113,6 +113,17 @@ bool topic_name_is_readable(const char *name)
     return levels_are_valid(name) && topic_name_is_valid(name + prefix);
 }
 
+bool topic_name_dead_letter(const char *name, char *ret_name)
+{
+    size_t prefix = sizeof(DEAD_PREFIX) - 1, size = strlen(name) + 1;
+
+    if (prefix + size > CRIER_TOPIC_NAME_MAX + 1)
+        return false;
+    memcpy(ret_name, DEAD_PREFIX, prefix);
+    memcpy(ret_name + prefix, name, size);
+    return true;
+}
+
 #define PRESENCE_PREFIX "$presence."
 
 bool topic_name_is_presence(const char *name)

@@ -12,6 +12,8 @@
 bool topic_name_is_valid(const char *name);
 /* The same, or where a topic's dead letters go: "$dead." and its name. */
 bool topic_name_is_readable(const char *name);
+/* Where a topic's dead letters go if it does not say; CRIER_TOPIC_NAME_MAX + 1 bytes. false: that is no name any more. */
+bool topic_name_dead_letter(const char *name, char *ret_name);
 bool topic_name_is_local(const char *name);     /* one of those; NULL: no */
 const char *topic_name_local(const char *name); /* the same name, static; NULL: it is none */
 /* Has it a wildcard? */

@@ -89,11 +89,13 @@ static void print_details(void *ctx, const struct crier_topic_info *info)
     (void)ctx;
 
     char keeps[RETENTION_TEXT_SIZE], takes[QUOTA_TEXT_SIZE];
-    printf("%s: %" PRIu32 " partition%s, %s, created %s\nkeeps: %s\ntakes: %s\nlisteners: %" PRIu32 "\n\n",
+    printf("%s: %" PRIu32
+           " partition%s, %s, created %s\nkeeps: %s\ntakes: %s\ndead letters: %s\nlisteners: %" PRIu32 "\n\n",
            info->name, info->partition_count, info->partition_count == 1 ? "" : "s", level_name(info),
            text_time(info->created_us, created),
            info->ephemeral ? "nothing" : retention_text(&info->retention, keeps),
-           quota_text(&info->quota, takes), info->listener_count);
+           quota_text(&info->quota, takes), info->dead_letter ? info->dead_letter : "-",
+           info->listener_count);
     printf("%10s  %20s  %20s  %20s  %12s\n", "PARTITION", "LOG START", "HIGH WATERMARK", "EVENTS", "BYTES");
     for (uint32_t i = 0; i < info->partition_count; i++) {
         const struct crier_partition_info *partition = &info->partitions[i];
@@ -145,11 +147,11 @@ static json_t *topic_json(const struct crier_topic_info *info)
                               "until_consumed", retention->until_consumed);
     json_t *takes = json_pack("{s:o,s:o}", "events_max", quota_json(info->quota.events_max), "bytes_max",
                               quota_json(info->quota.bytes_max));
-    return json_pack("{s:s,s:s,s:b,s:I,s:o,s:I,s:I,s:o,s:o,s:o}", "name", info->name, "durability",
+    return json_pack("{s:s,s:s,s:b,s:I,s:o,s:I,s:I,s:o,s:o,s:s?,s:o}", "name", info->name, "durability",
                      durability_name(info->durability), "ephemeral", info->ephemeral, "listeners",
                      (json_int_t)info->listener_count, "who", who, "created_us", (json_int_t)info->created_us,
                      "events", (json_int_t)event_count(info), "retention", keeps, "quota", takes,
-                     "partitions", partitions);
+                     "dead_letter", info->dead_letter, "partitions", partitions);
 }
 
 static void append_json(void *ctx, const struct crier_topic_info *info)

@@ -319,9 +319,40 @@ static int on_broken(crier *bus, const crier_event *event, void *ctx)
     return -1;
 }
 
-static void retry_take(void *ctx, const struct crier_topic_info *info)
+struct described {
+    struct crier_retry retry;
+    char dead_letter[CRIER_TOPIC_NAME_MAX + 1];
+};
+
+static void describe_take(void *ctx, const struct crier_topic_info *info)
 {
-    *(struct crier_retry *)ctx = info->retry;
+    struct described *described = ctx;
+    described->retry = info->retry;
+    snprintf(described->dead_letter, sizeof(described->dead_letter), "%s", info->dead_letter);
+}
+
+static void expect_none(void *ctx, const struct crier_topic_info *info)
+{
+    cr_assert_null(info->dead_letter, "%s", info->name);
+    ++*(int *)ctx;
+}
+
+/* "$dead." before it would be too long a name; and of what is not kept nothing dies. */
+Test(shared, a_topic_that_can_have_no_dead_letters_says_so)
+{
+    struct crier_topic_options ephemeral = crier_topic_options_default();
+    char name[CRIER_TOPIC_NAME_MAX + 1];
+    crier *bus = open_bus();
+    int described = 0;
+    memset(name, 'n', sizeof(name));
+    name[CRIER_TOPIC_NAME_MAX - 5] = '\0';
+    ephemeral.ephemeral = true;
+    cr_assert_eq(crier_topic_create(bus, name, NULL), 0);
+    cr_assert_eq(crier_topic_create(bus, "fleeting", &ephemeral), 0);
+    cr_assert_eq(crier_topic_describe(bus, name, expect_none, &described), 0);
+    cr_assert_eq(crier_topic_describe(bus, "fleeting", expect_none, &described), 0);
+    cr_assert_eq(described, 2);
+    cr_assert_eq(crier_close(bus), 0);
 }
 
 Test(shared, after_as_many_deliveries_as_the_topic_says_an_event_is_dead)
@@ -331,7 +362,7 @@ Test(shared, after_as_many_deliveries_as_the_topic_says_an_event_is_dead)
                                 earliest = crier_listen_options_default();
     struct crier_topic_options options = crier_topic_options_default();
     struct crier_topic_changes changes = {.struct_size = sizeof(changes), .set = CRIER_SET_RETRY};
-    struct crier_retry retry;
+    struct described described;
     crier *bus = open_bus();
     static struct dead dead;
     probe_init(&dead.probe);
@@ -341,15 +372,16 @@ Test(shared, after_as_many_deliveries_as_the_topic_says_an_event_is_dead)
     changes.retry = options.retry;
     changes.retry.deliveries = 3;
     cr_assert_eq(crier_topic_alter(bus, "t", &changes), 0);
-    cr_assert_eq(crier_topic_describe(bus, "t", retry_take, &retry), 0);
-    cr_assert_eq(retry.first_ms, 1);
-    cr_assert_eq(retry.deliveries, 3);
+    cr_assert_eq(crier_topic_describe(bus, "t", describe_take, &described), 0);
+    cr_assert_eq(described.retry.first_ms, 1);
+    cr_assert_eq(described.retry.deliveries, 3);
+    cr_assert_str_eq(described.dead_letter, "$dead.t");
     emit(bus, 1);
     listen.group = "g";
     listen.from = earliest.from = CRIER_EARLIEST;
     listen.shared = &shared;
     cr_assert_eq(crier_listen(bus, "t", &listen, on_broken, &work.probe, NULL), 0);
-    cr_assert_eq(crier_listen(bus, "$dead.t", &earliest, on_dead, &dead, NULL), 0);
+    cr_assert_eq(crier_listen(bus, described.dead_letter, &earliest, on_dead, &dead, NULL), 0);
     cr_assert(probe_wait(&dead.probe, &dead.probe.event_count, 1));
     cr_assert_eq(probe_count(&work.probe, &work.probe.event_count), 3);
     cr_assert_str_eq(dead.reason, "its handler returned -1");

@@ -64,12 +64,14 @@ Test(topics, describe_counts_the_events)
 
     json_t *topic = json_of(crier_start(url, "topic", "describe", "lines", "--json", NULL));
     cr_assert(eq(llong, json_integer_value(json_object_get(topic, "events")), 3));
+    cr_assert_str_eq(json_string_value(json_object_get(topic, "dead_letter")), "$dead.lines");
     json_decref(topic);
 
     struct process *describe = crier_start(url, "topic", "describe", "lines", NULL);
     cr_assert(eq(int, process_wait(describe), 0));
     cr_assert(strstr(process_output(describe, NULL), "lines: 1 partition, durable, created 20") != NULL, "%s",
               process_output(describe, NULL));
+    cr_assert(strstr(process_output(describe, NULL), "\ndead letters: $dead.lines\n") != NULL);
     process_destroy(describe);
 }
 

@@ -55,6 +55,47 @@ static void topics_send(struct rig *rig, uint64_t request, int code, size_t coun
     rig_receive(rig, FRAME_TOPICS, &topics, NULL, 0);
 }
 
+static void on_dead_letter(void *ctx, const struct engine_answer *answer)
+{
+    const char *name = answer->topics[0].dead_letter;
+    snprintf(ctx, 64, "%s", name ? name : "as usual");
+}
+
+/* What the broker says, which is nothing unless the topic has a policy of its own. */
+static void expect_dead_letter(Wire__RetryPolicy *retry, const char *expected)
+{
+    struct rig rig;
+    char dead_letter[64] = "";
+    rig_init(&rig, NULL);
+    rig_ready(&rig, 1 << 20);
+    cr_assert_eq(engine_topic_describe(rig.engine, "t", on_dead_letter, dead_letter, rig.now), 0);
+    rig_turn(&rig);
+    struct sent sent = rig_expect(&rig, FRAME_TOPIC_DESCRIBE);
+    Wire__TopicInfo info = WIRE__TOPIC_INFO__INIT, *infos[] = {&info};
+    Wire__PartitionInfo partition = WIRE__PARTITION_INFO__INIT, *partitions[] = {&partition};
+    Wire__Topics topics = WIRE__TOPICS__INIT;
+    info.name = (char *)"t";
+    info.partitions = partitions;
+    info.n_partitions = 1;
+    info.retry = retry;
+    topics.request = ((const Wire__TopicDescribe *)sent.message)->request;
+    topics.topics = infos;
+    topics.n_topics = 1;
+    rig_receive(&rig, FRAME_TOPICS, &topics, NULL, 0);
+    cr_assert_str_eq(dead_letter, expected);
+    rig_finish(&rig);
+}
+
+Test(engine_request, a_topic_says_where_its_dead_letters_go_if_it_was_chosen)
+{
+    Wire__RetryPolicy retry = WIRE__RETRY_POLICY__INIT;
+    expect_dead_letter(NULL, "as usual");
+    retry.deliveries = 3;
+    expect_dead_letter(&retry, "as usual");
+    retry.dead_letter = (char *)"graveyard";
+    expect_dead_letter(&retry, "graveyard");
+}
+
 Test(engine_request, describe_does_not_create_and_brings_the_topic)
 {
     struct rig rig;

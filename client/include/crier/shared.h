@@ -13,7 +13,8 @@
  * All members get events of every partition, so there may be more of them than partitions. An event is leased to one member at a
  * time. When its handler has succeeded it is done, durably, and nobody gets it again. When it fails it is delivered again after the
  * topic's retry delay (crier_retry: doubling, with jitter), so often as the topic says; then it goes to the dead-letter
- * topic, with headers that tell why. It is handled at least once: a lost connection or a restart may repeat what was not settled.
+ * topic (crier_topic_info.dead_letter), with headers that tell why. It is handled at least once: a lost connection or a restart
+ * may repeat what was not settled.
  *
  * An event whose end is not known when its handler returns: keep its lease, return CRIER_LATER, and settle it from any thread.
  *
