@@ -48,8 +48,8 @@ typedef struct crier_iterator crier_iterator;
 /** How an iterator is to be. From crier_iterator_options_default(). */
 struct crier_iterator_options {
     size_t struct_size; /* set by crier_iterator_options_default() */
-    const struct crier_listen_options
-        *listen;   /* NULL: the defaults; as above, but for count: so many, then the end */
+    /* NULL: the defaults; as above, but for count: so many, then the end */
+    const struct crier_listen_options *listen;
     uint32_t high; /* events that wait at most; default 1024; at least 1 */
     uint32_t low;  /* so few are left when it takes more; default 512; below high */
     /* borrowed; when it settles, the iterator ends with CRIER_ECANCELED; default NULL */
