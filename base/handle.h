@@ -12,6 +12,8 @@
 #ifndef CRIER_BASE_HANDLE_H
 #define CRIER_BASE_HANDLE_H
 
+struct handle_kind;
+
 #ifdef CRIER_DEBUG
 
 #include <stdatomic.h>
