@@ -2,10 +2,10 @@
  * the program, with one line that says which call got what. */
 #include "base/handle.h"
 
-#ifdef CRIER_DEBUG
-
-#include <stdio.h>
+#include <stdio.h> /* not an empty translation unit without CRIER_DEBUG */
 #include <stdlib.h>
+
+#ifdef CRIER_DEBUG
 
 /* Fibonacci hashing (Knuth, The Art of Computer Programming 3, 6.4): addresses are multiples of 16. */
 static _Atomic(uintptr_t) *place_of(struct handle_kind *kind, const void *handle)

@@ -1,6 +1,8 @@
 /* handles.c: the kinds of handles, and what has ended one that is no more. Nothing but words. */
 #include "client/handles.h"
 
+#include <stddef.h> /* not an empty translation unit without CRIER_DEBUG */
+
 #ifdef CRIER_DEBUG
 
 struct handle_kind bus_handles = {
