@@ -2,7 +2,7 @@
 # guard.sh [BUILD]: has the hot path grown? Counts, never times, so that it means the same on every machine.
 #
 #   instructions  of one event in a client's emit, in an emit on local:, in the broker's check of a batch, in a listener's walk: callgrind, twice,
-#                 so that what is paid once falls out of the difference
+#                 so that what is paid once falls out of the difference; of a start, for each topic there is, the same way
 #   system calls  of the broker per million events of 100 B, producer to consumer; of clients with one event in flight: strace
 #   bytes         that the broker writes per byte of payload, in a flood of 1 KiB events: /proc/PID/io
 #
@@ -39,6 +39,24 @@ instructions() { # PART LIMIT WHAT
 
 # shellcheck source=bench/broker.sh
 source "$(dirname "${BASH_SOURCE[0]}")/broker.sh"
+
+started() { # TOPICS -> instructions of a start with so many, each with a producer, and of the stop
+    start_broker
+    "$build/bench/crier_fill" "$url" "$1" 0 100
+    read -r -t 3 <> <(:) || true # the state is written every second: what it does not have yet would be replayed
+    stop_broker
+    under=(valgrind --tool=callgrind --callgrind-out-file=/dev/null)
+    start_broker
+    stop_broker
+    sed -n 's/.*Collected : //p' "$folder/log"
+}
+
+starts() { # LIMIT
+    local few many
+    rm -rf "$folder/data"
+    few=$(started 1000) many=$(started 21000)
+    expect "instructions of a start and a stop, per topic" $(((many - few) / 20000)) "$1"
+}
 
 system_calls() { # LIMIT
     rm -rf "$folder/data"
@@ -82,6 +100,7 @@ instructions emit 435 "a client's emit"
 instructions local 97 "an emit on local:, interned"
 instructions validate 235 "the broker's check"
 instructions iterate 230 "a listener's walk"
+starts 5000
 system_calls 6000
 client_calls 2800
 written 150

@@ -16,7 +16,7 @@ struct fields {
     const uint8_t *bytes; /* of TYPE_BYTES */
 };
 
-static uint64_t varint(struct fields *fields)
+static uint64_t varint_long(struct fields *fields)
 {
     uint64_t value = 0;
     for (unsigned shift = 0; shift < 64 && fields->at < fields->end; shift += 7) {
@@ -29,8 +29,16 @@ static uint64_t varint(struct fields *fields)
     return 0;
 }
 
+/* Most are a byte. */
+static inline uint64_t varint(struct fields *fields)
+{
+    if (fields->at < fields->end && *fields->at < 0x80)
+        return *fields->at++;
+    return varint_long(fields);
+}
+
 /* False: there is none, or none that can be read (`bad`). */
-static bool next(struct fields *fields)
+static inline bool next(struct fields *fields)
 {
     if (fields->at == fields->end)
         return false;
