@@ -505,9 +505,7 @@ struct crier_topic_info {
     size_t listeners_told;                        /* of listeners */
     struct crier_retry retry;                     /* 0: the broker's defaults */
     struct crier_quota quota;                     /* its own; 0: as the broker says */
-    const char
-        *dead_letter; /* the topic its dead letters go to (crier/shared.h), which is made with the first;
-                              * NUL-terminated; NULL: it can have none */
+    const char *dead_letter;                      /* where its dead letters go; NULL: it can have none */
 };
 
 /** Create a topic. 0, CRIER_EEXIST, CRIER_EINVAL, ... Blocking. options: borrowed, NULL: defaults. */
