@@ -18,7 +18,6 @@
 #include <string.h>
 
 #define ROW_SIZE_MAX (1u << 20)
-#define MARK_SIZE    3 /* byte order mark */
 
 enum csv_state {
     CSV_FIELD,  /* a field begins */
@@ -33,7 +32,7 @@ struct csv_reader {
     struct grown key_column; /* with its NUL; empty: none */
     crier_stream *stream;    /* not a reference: its ctx */
     enum csv_state state;
-    unsigned mark_size;       /* of the byte order mark, so far; MARK_SIZE: it is through, or there is none */
+    unsigned mark_size; /* of the byte order mark, so far; CSV_MARK_SIZE: it is through, or there is none */
     uint64_t line, row_line;  /* from 1: here; where the row began */
     struct csv_fields fields; /* of the row */
     struct grown row;         /* as it stands, but for what the chunk at hand has of it */
@@ -247,12 +246,12 @@ static int bytes_read(struct csv_reader *csv, const char *at, const char *end)
 /* The first bytes: a byte order mark is not there; what only looked like one is. */
 static int mark_read(struct csv_reader *csv, const char **at, const char *end)
 {
-    static const char mark[MARK_SIZE] = {'\xef', '\xbb', '\xbf'};
+    static const char mark[] = CSV_MARK;
 
-    while (csv->mark_size < MARK_SIZE && *at < end) {
+    while (csv->mark_size < CSV_MARK_SIZE && *at < end) {
         unsigned like = csv->mark_size;
         if (**at != mark[like]) {
-            csv->mark_size = MARK_SIZE;
+            csv->mark_size = CSV_MARK_SIZE;
             return bytes_read(csv, mark, mark + like);
         }
         csv->mark_size++;
@@ -284,7 +283,7 @@ static void csv_flush(crier_stream *stream, void *ctx)
     int rc = 0;
 
     (void)stream;
-    if (csv->mark_size < MARK_SIZE)
+    if (csv->mark_size < CSV_MARK_SIZE)
         rc = corrupt(csv, "it ends inside a byte order mark");
     if (csv->mark_size == 0)
         rc = 0; /* nothing at all: no rows */

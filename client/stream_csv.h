@@ -6,6 +6,9 @@
 #include "client/stream_internal.h"
 #include "crier/transform.h"
 
+#define CSV_MARK      "\xef\xbb\xbf" /* byte order mark, in UTF-8 */
+#define CSV_MARK_SIZE 3
+
 /* Names, or fields, one behind the other. */
 struct csv_fields {
     struct grown bytes;

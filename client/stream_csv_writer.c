@@ -71,6 +71,8 @@ static bool same_columns(const struct csv_writer *csv)
 
 static bool needs_quotes(const struct csv_writer *csv, const char *field, size_t size)
 {
+    if (size >= CSV_MARK_SIZE && memcmp(field, CSV_MARK, CSV_MARK_SIZE) == 0)
+        return true; /* the first of all would be taken for a byte order mark */
     for (size_t i = 0; i < size; i++)
         if (field[i] == csv->options.delimiter || field[i] == '"' || field[i] == '\r' || field[i] == '\n')
             return true;

@@ -20,8 +20,9 @@ set(FUZZ_LIBS_session broker_core storage proto base)
 set(FUZZ_LIBS_recover broker_core storage proto base)
 set(FUZZ_LIBS_engine client proto base)
 set(FUZZ_LIBS_text broker_config client base)
+set(FUZZ_LIBS_stream client base)
 
-foreach(name frame batch session recover engine text)
+foreach(name frame batch session recover engine text stream)
   crier_test(test_fuzz_${name} ${CMAKE_CURRENT_LIST_DIR}/replay.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_${name}.c
              ${FUZZ_MORE_${name}} ${FUZZ_SHARED} PLAIN LIBS ${FUZZ_LIBS_${name}} proto ARGS ${name} ${CMAKE_CURRENT_LIST_DIR}/corpus/${name}
              LABELS unit)
