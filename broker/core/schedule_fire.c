@@ -12,6 +12,8 @@
 #define READ_BYTES     (1u << 20)  /* of events in one request; the rest is asked for again */
 #define AHEAD_BYTES    (16u << 20) /* of events in memory, and one request more */
 #define FIRED_A_TURN   2048u
+#define GATHER_US      50000   /* read with the one whose turn it is: fewer and larger requests */
+#define FIRE_STEP_US   1000    /* those due in one step share a turn, and so an entry */
 #define TURN_US_MAX    1000000 /* the shard's time may be slewed */
 #define BUSY_US        10000
 #define DELETING_US    100000
@@ -135,14 +137,16 @@ static int by_place(const void *a, const void *b)
     return (left->number > right->number) - (left->number < right->number);
 }
 
-/* The next ones to be read, as many as there is room for, in the order of the log: neighbours share an entry. */
+/* The next ones to be read, once it is time for the first, as many as there is room for, in the order of the log: neighbours
+ * share an entry. */
 static size_t gather(struct shard *shard, struct schedule **list, size_t count_max)
 {
     struct schedules *schedules = shard->schedules;
     size_t count = 0, bytes = schedules->ahead_bytes;
+    int64_t until_us = shard->time.now_us;
     for (struct heap_node *next; count < count_max && bytes < AHEAD_BYTES &&
-                                 (next = heap_first(&schedules->waiting)) &&
-                                 next->due_us <= shard->time.now_us;) {
+                                 (next = heap_first(&schedules->waiting)) && next->due_us <= until_us;) {
+        until_us = shard->time.now_us + GATHER_US;
         heap_remove(&schedules->waiting, next);
         list[count++] = schedule_of(next);
         bytes += schedule_of(next)->size;
@@ -209,8 +213,8 @@ static int64_t soonest(const struct schedules *schedules)
     const struct heap_node *waiting = heap_first(&schedules->waiting), *ready = heap_first(&schedules->ready);
     if (waiting && schedules->read_count < READS_MAX && schedules->ahead_bytes < AHEAD_BYTES)
         wake_us = waiting->due_us;
-    if (ready && ready->due_us < wake_us)
-        wake_us = ready->due_us;
+    if (ready && ready->due_us < wake_us) /* later rather than earlier */
+        wake_us = (ready->due_us + FIRE_STEP_US - 1) / FIRE_STEP_US * FIRE_STEP_US;
     return wake_us;
 }
 

@@ -255,6 +255,29 @@ Test(schedules, only_the_next_ones_are_in_memory_and_all_of_them_come)
     fixture_destroy(s.f);
 }
 
+static uint64_t reads_of(const struct stage *s)
+{
+    struct store_stats stats;
+    s->f->store->ops->stats(s->f->store, &stats);
+    return stats.reads;
+}
+
+/* A thousand a second and more are read and fired some at a time. */
+Test(schedules, those_due_about_then_are_read_together)
+{
+    struct stage s = stage_make(0);
+    struct id last = {0};
+    for (int i = 0; i < 100; i++)
+        last = in(&s, 10 * SECOND_US + i * 1000);
+    uint64_t before = reads_of(&s);
+    fixture_run(s.f, 12 * SECOND_US);
+    cr_assert_eq(end_of(&s, "t"), 100);
+    cr_assert_eq(cancel(&s, last), WIRE_CRIER_ENOSCHEDULE);
+    cr_assert_leq(reads_of(&s) - before, 6);
+    cr_assert_geq(reads_of(&s) - before, 2); /* at most 64 in one */
+    fixture_destroy(s.f);
+}
+
 Test(schedules, one_sent_again_is_answered_with_its_id_and_comes_once)
 {
     struct stage s = stage_make(0);
