@@ -24,7 +24,7 @@ static inline int grown_add(struct grown *grown, const void *data, size_t size)
         return CRIER_ENOMEM;
     while (capacity < grown->size + size)
         capacity *= 2;
-    if (capacity > grown->capacity) {
+    if (!grown->data || capacity > grown->capacity) {
         if (!(larger = realloc(grown->data, capacity)))
             return CRIER_ENOMEM;
         grown->data = larger;
