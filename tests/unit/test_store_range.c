@@ -123,6 +123,42 @@ BOTH(the_rest_of_a_table_need_not_be_loaded)
         cr_assert_str_eq(seen.keys[i], loaded[i]);
 }
 
+static const size_t row_sizes[] = {1,    1900, 2020, 2040,
+                                   2100, 4096, 20000}; /* around what a page of LMDB holds, and more */
+
+static int check_sized(void *ctx, const struct store_row *row)
+{
+    size_t *seen = ctx, size = row_sizes[*seen];
+    cr_assert_eq(row->key_size, 2);
+    cr_assert_eq(row->key[1], '0' + *seen);
+    cr_assert_eq(row->value_size, size);
+    for (size_t i = 0; i < size; i++)
+        cr_assert_eq(row->value[i], 'a' + (i + *seen) % 26);
+    (*seen)++;
+    return 0;
+}
+
+BOTH(rows_of_any_size_are_loaded_as_they_were_flushed)
+{
+    enum { COUNT = sizeof(row_sizes) / sizeof(row_sizes[0]) };
+    char *rows[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        rows[i] = malloc(row_sizes[i] + 4);
+        (void)snprintf(rows[i], 4, "t%zu=", i);
+        for (size_t at = 0; at < row_sizes[i]; at++)
+            rows[i][3 + at] = (char)('a' + (at + i) % 26);
+        rows[i][3 + row_sizes[i]] = '\0';
+    }
+    cr_assert_eq(fixture_emit(f, 1, 0, 1, 100), STORE_OK);
+    cr_assert_eq(fixture_flush(f, 1, (const char *const *)rows, COUNT), STORE_OK);
+    size_t seen = 0;
+    uint64_t applied = 0;
+    cr_assert_eq(f->store->ops->load_state(f->store, check_sized, &seen, &applied), 0);
+    cr_assert_eq(seen, COUNT);
+    for (size_t i = 0; i < COUNT; i++)
+        free(rows[i]);
+}
+
 /* Entries of several batches of two partitions, small ones and large ones; then only some offsets are wanted. */
 BOTH(a_read_of_some_offsets_returns_their_batches_and_no_others)
 {
