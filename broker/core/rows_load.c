@@ -8,7 +8,7 @@
 #include "proto/arena.h"
 #include "proto/state_rows.h"
 
-enum { ROW_SMALL = 512, ROW_UNPACKED_MAX = 8 << 10 };
+enum { ROW_SMALL = 512, ROW_UNPACKED_MAX = 8 << 10, PREFETCH_AHEAD = 8 };
 
 static int load_shard(struct shard *shard, const struct store_row *row, ProtobufCAllocator *memory)
 {
@@ -63,9 +63,12 @@ static int load_topic(struct shard *shard, const struct store_row *row, Protobuf
 
 static int partition_load(struct shard *shard, const struct store_row *row, const State__PartitionRow *value)
 {
-    struct partition *partition = row->key_size == 9 ? partition_find(shard, be64_get(row->key + 1)) : NULL;
+    uint64_t id = row->key_size == 9 ? be64_get(row->key + 1) : 0; /* nobody has 0 */
+    struct partition *partition = partition_find(shard, id);
     if (!partition)
         return STORE_ECORRUPT;
+    __builtin_prefetch(partition_find(shard, id + PREFETCH_AHEAD),
+                       1); /* partitions lie in the order of topics */
     partition->next = partition->next_prepared = value->next_offset;
     partition->log_start = partition->log_start_prepared = value->log_start;
     partition->bytes = value->bytes;
