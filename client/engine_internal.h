@@ -196,6 +196,7 @@ struct request {
     struct crier_retention retention;     /* CREATE, ALTER */
     struct crier_retry retry;             /* the same */
     struct crier_quota quota;             /* the same */
+    uint32_t max_listeners;               /* the same */
     bool ephemeral;                       /* CREATE */
     unsigned set;                         /* ALTER */
     struct crier_topic_trim_options trim; /* TRIM; of no name: the clock is right */
@@ -486,6 +487,9 @@ void request_sent_answer(struct engine *engine, struct request *request, const s
 void schedule_send_cancel(struct engine *engine, const struct request *request);
 void schedule_send_list(struct engine *engine, const struct request *request);
 void request_schedules(struct engine *engine, const Wire__Schedules *schedules);
+/* ---- engine_crowd.c ---- */
+void listen_crowded(struct engine *engine, const struct crier_listener *listener,
+                    const Wire__Listening *listening);
 /* ---- engine_redrive.c ---- */
 void redrive_send(struct engine *engine, const struct request *request);
 void request_redriven(struct engine *engine, const Wire__Redriven *redriven);

@@ -445,6 +445,8 @@ void listen_listening(struct engine *engine, const Wire__Listening *listening)
     listener->again = listener->pattern && !listening->more;
     position_moved(engine, listener);
     engine->settles_wait |= listener->shared != NULL;
+    if (listening->listeners > 0)
+        listen_crowded(engine, listener, listening);
     if (listener->listening && !listener->stopped)
         listener->listening(listener->ctx);
 }

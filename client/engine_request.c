@@ -108,6 +108,7 @@ int engine_topic_create(struct engine *engine, const char *name, const struct cr
         request->ephemeral = options->ephemeral;
         request->retry = options->retry;
         request->quota = options->quota;
+        request->max_listeners = options->max_listeners;
     }
     return 0;
 }
@@ -163,6 +164,7 @@ static void send_create(struct engine *engine, const struct request *request)
     Wire__TopicQuota quota = quota_to_wire(&request->quota);
     if (wire__topic_quota__get_packed_size(&quota))
         message.quota = &quota;
+    message.max_listeners = request->max_listeners;
     engine_send(engine, FRAME_TOPIC_CREATE, &message.base);
 }
 
@@ -311,7 +313,8 @@ static struct crier_topic_info *topics_convert(struct engine *engine, const Wire
             .retention = retention_from_wire(topic->retention),
             .retry = retry_from_wire(topic->retry),
             .quota = quota_from_wire(topic->quota),
-            .dead_letter = topic->retry && topic->retry->dead_letter[0] ? topic->retry->dead_letter : NULL};
+            .dead_letter = topic->retry && topic->retry->dead_letter[0] ? topic->retry->dead_letter : NULL,
+            .max_listeners = topic->max_listeners};
     }
     return infos;
 }

@@ -79,6 +79,7 @@ int engine_topic_alter(struct engine *engine, const char *name, const struct cri
     request->retention = changes->retention;
     request->retry = changes->retry;
     request->quota = changes->quota;
+    request->max_listeners = changes->max_listeners;
     return 0;
 }
 
@@ -117,6 +118,7 @@ void topic_send_alter(struct engine *engine, const struct request *request)
 
     message.retry = &retry;
     message.quota = &quota;
+    message.max_listeners = request->max_listeners;
     message.request = request->id;
     message.name = (char *)(uintptr_t)request->name;
     message.set = request->set;

@@ -20,6 +20,7 @@ struct topic_options {
     enum crier_durability durability;
     struct retention_options retention;
     struct quota_options quota;
+    uint64_t max_listeners;
     bool ephemeral, json;
     int64_t retry_first_us, retry_max_us; /* 0: the broker's */
     uint64_t deliveries;
@@ -33,6 +34,8 @@ static const struct option_row create_rows[] = {
      offsetof(struct topic_options, durability)},
     RETENTION_ROWS(struct topic_options, retention),
     QUOTA_ROWS(struct topic_options, quota),
+    {"max-listeners", 0, NULL, "N", NULL, "Warn, once, when it has more, and say who. Default: any number.",
+     options_uint64, offsetof(struct topic_options, max_listeners)},
     {"ephemeral", 'e', NULL, NULL, NULL, "Keep nothing: events go to who listens just then, at most once.",
      options_flag, offsetof(struct topic_options, ephemeral)},
     {"retry-delay", 0, NULL, "DURATION", NULL,
@@ -88,14 +91,17 @@ static void print_details(void *ctx, const struct crier_topic_info *info)
     char number[4][TEXT_SIZE], created[TEXT_SIZE];
     (void)ctx;
 
-    char keeps[RETENTION_TEXT_SIZE], takes[QUOTA_TEXT_SIZE];
+    char keeps[RETENTION_TEXT_SIZE], takes[QUOTA_TEXT_SIZE], most[48] = "";
+    if (info->max_listeners)
+        (void)snprintf(most, sizeof(most), ", a warning above %" PRIu32, info->max_listeners);
     printf("%s: %" PRIu32
-           " partition%s, %s, created %s\nkeeps: %s\ntakes: %s\ndead letters: %s\nlisteners: %" PRIu32 "\n\n",
+           " partition%s, %s, created %s\nkeeps: %s\ntakes: %s\ndead letters: %s\nlisteners: %" PRIu32
+           "%s\n\n",
            info->name, info->partition_count, info->partition_count == 1 ? "" : "s", level_name(info),
            text_time(info->created_us, created),
            info->ephemeral ? "nothing" : retention_text(&info->retention, keeps),
-           quota_text(&info->quota, takes), info->dead_letter ? info->dead_letter : "-",
-           info->listener_count);
+           quota_text(&info->quota, takes), info->dead_letter ? info->dead_letter : "-", info->listener_count,
+           most);
     printf("%10s  %20s  %20s  %20s  %12s\n", "PARTITION", "LOG START", "HIGH WATERMARK", "EVENTS", "BYTES");
     for (uint32_t i = 0; i < info->partition_count; i++) {
         const struct crier_partition_info *partition = &info->partitions[i];
@@ -147,11 +153,12 @@ static json_t *topic_json(const struct crier_topic_info *info)
                               "until_consumed", retention->until_consumed);
     json_t *takes = json_pack("{s:o,s:o}", "events_max", quota_json(info->quota.events_max), "bytes_max",
                               quota_json(info->quota.bytes_max));
-    return json_pack("{s:s,s:s,s:b,s:I,s:o,s:I,s:I,s:o,s:o,s:s?,s:o}", "name", info->name, "durability",
+    return json_pack("{s:s,s:s,s:b,s:I,s:I,s:o,s:I,s:I,s:o,s:o,s:s?,s:o}", "name", info->name, "durability",
                      durability_name(info->durability), "ephemeral", info->ephemeral, "listeners",
-                     (json_int_t)info->listener_count, "who", who, "created_us", (json_int_t)info->created_us,
-                     "events", (json_int_t)event_count(info), "retention", keeps, "quota", takes,
-                     "dead_letter", info->dead_letter, "partitions", partitions);
+                     (json_int_t)info->listener_count, "max_listeners", (json_int_t)info->max_listeners,
+                     "who", who, "created_us", (json_int_t)info->created_us, "events",
+                     (json_int_t)event_count(info), "retention", keeps, "quota", takes, "dead_letter",
+                     info->dead_letter, "partitions", partitions);
 }
 
 static void append_json(void *ctx, const struct crier_topic_info *info)
@@ -195,6 +202,7 @@ static int create_run(const struct command *command, const char *url, int argc, 
         .retention = retention_of(&options.retention),
         .ephemeral = options.ephemeral,
         .quota = quota_of(&options.quota),
+        .max_listeners = options.max_listeners > UINT32_MAX ? UINT32_MAX : (uint32_t)options.max_listeners,
         .retry = {.first_ms = milliseconds(options.retry_first_us),
                   .max_ms = milliseconds(options.retry_max_us),
                   .deliveries = options.deliveries > UINT32_MAX ? UINT32_MAX : (uint32_t)options.deliveries}};

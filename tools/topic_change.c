@@ -22,6 +22,7 @@ struct change_options {
     } durability;
     struct retention_options retention;
     struct quota_options quota;
+    uint64_t max_listeners; /* UINT64_MAX: not given */
     const char *before;
     uint64_t partition;
 };
@@ -41,6 +42,8 @@ static const struct option_row alter_rows[] = {
     {"no-retain-until-consumed", 0, NULL, NULL, NULL, "Events stay again.", options_flag,
      offsetof(struct change_options, retention) + offsetof(struct retention_options, until_removed)},
     QUOTA_ROWS(struct change_options, quota),
+    {"max-listeners", 0, NULL, "N", NULL, "Warn, once, when it has more, and say who; 0: any number.",
+     options_uint64, offsetof(struct change_options, max_listeners)},
 };
 
 static const struct option_row url_rows[] = {COMMAND_URL_ROW(struct change_options)};
@@ -88,7 +91,7 @@ static int open_bus(const struct change_options *options, crier **ret_bus)
 
 static int alter_run(const struct command *command, const char *url, int argc, char **argv)
 {
-    struct change_options options = {.url = url};
+    struct change_options options = {.url = url, .max_listeners = UINT64_MAX};
     const char *name;
     int status;
     if (!begin(command, argc, argv, &options, &name, &status))
@@ -99,6 +102,11 @@ static int alter_run(const struct command *command, const char *url, int argc, c
                                           .durability = options.durability.durability,
                                           .retention = retention_of(&options.retention),
                                           .quota = quota_of(&options.quota)};
+    if (options.max_listeners != UINT64_MAX) {
+        changes.set |= CRIER_SET_MAX_LISTENERS;
+        changes.max_listeners =
+            options.max_listeners > UINT32_MAX ? UINT32_MAX : (uint32_t)options.max_listeners;
+    }
     if (options.durability.given)
         changes.set |= CRIER_SET_DURABILITY;
     if (changes.set == 0)

@@ -35,6 +35,7 @@ static int apply_create_topic(struct shard *shard, const uint8_t *bytes, size_t 
                           command->settings->durability, command->created_us);
     topic->retention = retention_unpack(command->settings);
     topic->quota = quota_unpack(command->settings);
+    topic->max_listeners = command->settings->max_listeners;
     topic->ephemeral = command->settings->ephemeral;
     struct retry_policy retry = retry_policy_unpack(command->settings);
     retry_policy_set(topic, &retry);

@@ -19,7 +19,7 @@ static const struct shard_output to_session = {.reply = session_reply,
                                                .topic = session_topic,
                                                .log_start = session_log_start,
                                                .deleted = session_deleted,
-                                               .quota = session_quota};
+                                               .limits = session_limits};
 
 struct core_config core_config_default(void)
 {

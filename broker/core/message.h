@@ -132,8 +132,9 @@ struct lease {
 #define TOPIC_SET_QUOTA_EVENTS   256u
 #define TOPIC_SET_QUOTA_BYTES    512u
 #define TOPIC_SET_QUOTA          (TOPIC_SET_QUOTA_EVENTS | TOPIC_SET_QUOTA_BYTES)
+#define TOPIC_SET_MAX_LISTENERS  1024u
 #define TOPIC_SET_RETRY          65536u
-#define TOPIC_SET_ALL            (31u | TOPIC_SET_QUOTA | TOPIC_SET_RETRY)
+#define TOPIC_SET_ALL            (31u | TOPIC_SET_QUOTA | TOPIC_SET_MAX_LISTENERS | TOPIC_SET_RETRY)
 
 enum shard_request_kind {
     SHARD_TOPIC_CREATE,   /* → SHARD_TOPICS with the one, or a code */
@@ -174,6 +175,7 @@ struct shard_request {
     bool ephemeral;             /* TOPIC_CREATE */
     struct retention retention; /* TOPIC_CREATE, TOPIC_ALTER */
     struct quota quota;         /* the same */
+    uint32_t max_listeners;     /* the same; 0: any number */
     uint32_t set;               /* TOPIC_ALTER: TOPIC_SET_* */
     bool confirm_time;          /* TOPIC_TRIM: of no topic; the clock is right */
     int64_t time_us;            /* TOPIC_TRIM: not 0: what was appended before goes, whatever the offset */
@@ -214,6 +216,7 @@ struct topic_info {
     struct retention retention;
     struct retry_policy retry;
     struct quota quota;
+    uint32_t max_listeners;
 };
 
 struct group_partition {

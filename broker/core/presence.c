@@ -162,6 +162,21 @@ bool cursor_leads(const struct cursor *cursor)
     return cursor == cursor->listener->cursors || cursor->prev->view->topic != cursor->view->topic;
 }
 
+/* Once for a topic, as Node does: anew when it was down to one in between. */
+static void warn_of_many(struct session *session, struct topic_view *topic, struct listener *listener)
+{
+    struct who who = {.count = 0};
+    char text[400];
+    if (topic->warned || topic->max_listeners == 0 || topic->listener_count <= topic->max_listeners)
+        return;
+    topic->warned = listener->one_too_many = true;
+    who_find(topic, &who);
+    who_text(&who, text, sizeof(text));
+    session_log(session, LOG_LEVEL_WARN, "TOPIC-LISTENERS",
+                "%u listeners of %s, more than its max-listeners, %u (told once): %s", topic->listener_count,
+                topic->name, topic->max_listeners, text);
+}
+
 static void changed(const struct cursor *cursor, int by, const char *what)
 {
     struct session *session = cursor->listener->connection->session;
@@ -169,6 +184,10 @@ static void changed(const struct cursor *cursor, int by, const char *what)
     if (!alone(cursor))
         return;
     topic->listener_count += (uint32_t)by;
+    if (by > 0)
+        warn_of_many(session, topic, cursor->listener);
+    else if (topic->listener_count <= 1)
+        topic->warned = false;
     if (!session->presences || cursor->view->id >> 63) /* nobody is told of inboxes, or of who is told */
         return;
     struct change change = {session, cursor->listener, topic, what};

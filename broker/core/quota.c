@@ -9,7 +9,7 @@
  *
  * A topic's own quota takes the place of the broker's for topics, each of events and bytes for itself.
  *
- * Called:   frame_emit(); session_turn_end(); session_topic(), session_quota() and session_deleted() by the shard.
+ * Called:   frame_emit(); session_turn_end(); session_topic(), session_limits() and session_deleted() by the shard.
  * Owns:     session.slowed, the list of connections that wait for their time.
  * Cost:     per batch; a list of those that are slowed is looked through when the first may be due, every RELEASE_US at
  *           most.
@@ -222,12 +222,15 @@ void quota_topic(struct session *session, struct topic_view *topic, struct quota
     slowed_anew(session, topic);
 }
 
-void session_quota(void *ctx, const struct topic_info *info)
+void session_limits(void *ctx, const struct topic_info *info)
 {
     struct session *session = ctx;
     const struct view *view = view_find(session, info->partitions[0].id);
     CHECK(view);
-    quota_topic(session, view->topic, info->quota);
+    view->topic->max_listeners = info->max_listeners;
+    view->topic->warned = false;
+    if (view->topic->quota.events != info->quota.events || view->topic->quota.bytes != info->quota.bytes)
+        quota_topic(session, view->topic, info->quota);
 }
 
 void quota_reconfigure(struct session *session, const struct core_config *config)

@@ -81,6 +81,7 @@ static void row_topic(struct rows *rows, const struct topic *topic)
     settings.ephemeral = topic->ephemeral;
     retention_pack(&topic->retention, &settings);
     quota_pack(&topic->quota, &settings);
+    settings.max_listeners = topic->max_listeners;
     retry_policy_pack(&topic->retry, &settings);
     State__TopicRow value = STATE__TOPIC_ROW__INIT;
     value.name = topic->name;

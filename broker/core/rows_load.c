@@ -42,6 +42,7 @@ static int topic_load(struct shard *shard, const struct store_row *row, const St
     topic->retention = retention_unpack(value->settings);
     topic->ephemeral = value->settings->ephemeral;
     topic->quota = quota_unpack(value->settings);
+    topic->max_listeners = value->settings->max_listeners;
     struct retry_policy retry = retry_policy_unpack(value->settings);
     retry_policy_set(topic, &retry);
     topic_applied(shard, topic);

@@ -36,6 +36,6 @@ void session_known(void *session, const struct topic_info *info);
 void session_topic(void *session, const struct topic_info *info);
 void session_log_start(void *session, const struct partition_info *info);
 void session_deleted(void *session, const struct topic_info *info);
-void session_quota(void *session, const struct topic_info *info);
+void session_limits(void *session, const struct topic_info *info);
 
 #endif

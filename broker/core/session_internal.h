@@ -10,7 +10,7 @@
  *   ephemeral.c       topics of which nothing is kept                              inbox.c    where replies come in
  *   session_shared.c  members of shared groups: what they get                       session_settle.c ACK, NACK, EXTEND, REDRIVE
  *   session_text.c    text from peers                                               quota.c    who emits too much is slowed
- *   presence.c        who listens, as events */
+ *   presence.c        who listens, as events                                          who.c      and in answers */
 #ifndef CRIER_BROKER_CORE_SESSION_INTERNAL_H
 #define CRIER_BROKER_CORE_SESSION_INTERNAL_H
 
@@ -127,9 +127,10 @@ struct listener {
     Wire__Slow slow;                        /* of ephemeral topics: what becomes of what is over queue_max */
     size_t queue_max;                       /* bytes of a backlog */
     uint64_t dropped;                       /* events */
-    bool told;                              /* of who listens, if that is what it listens to: presence.c */
-    struct cursor *ready;                   /* round-robin */
-    bool queued; /* in its connection's list of listeners with something to deliver */
+    bool one_too_many; /* it made its topic have more listeners than it should; until LISTENING has said so */
+    bool told;         /* of who listens, if that is what it listens to: presence.c */
+    struct cursor *ready; /* round-robin */
+    bool queued;          /* in its connection's list of listeners with something to deliver */
     struct listener *queue_prev, *queue_next;
 };
 
@@ -182,7 +183,9 @@ struct topic_view {
     struct topic_view *prev, *next;
     char *name;
     bool ephemeral, presence;
+    bool warned;             /* of more listeners than this, and it was not down to one since */
     uint32_t listener_count; /* who has a cursor in it */
+    uint32_t max_listeners;  /* 0: any number */
     struct quota quota;      /* its own */
     struct quota_meter meter;
     uint32_t view_count;
@@ -419,6 +422,17 @@ struct view *inbox_view(const struct session *session, uint64_t partition); /* N
 
 struct inbox *inbox_create(struct session *session, const char *name, uint64_t id);
 void inbox_destroy(struct session *session, struct inbox *inbox); /* nobody listens to it */
+
+/* ---- who.c ---- */
+/* Those of whom a message tells. */
+#define WHO_MAX 32u /* with 1,024 partitions and the longest names they fit a frame's header */
+struct who {
+    Wire__TopicListener listeners[WHO_MAX], *pointers[WHO_MAX];
+    uint32_t count;
+};
+void who_find(const struct topic_view *topic, struct who *who); /* each listener once, the first of them */
+/* "a (address), b (address), ..." as far as it fits. */
+void who_text(const struct who *who, char *to, size_t size);
 
 /* ---- presence.c ---- */
 bool presence_is_one(const char *name); /* or pretends to be */

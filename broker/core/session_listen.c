@@ -140,6 +140,14 @@ static void listening_send(struct listener *listener)
     message.partitions = partitions;
     message.n_partitions = count;
     message.generation = listener->generation;
+    struct who who = {.count = 0};
+    if (listener->one_too_many && listener->cursors) {
+        who_find(listener->cursors->view->topic, &who);
+        message.listeners = listener->cursors->view->topic->listener_count;
+        message.who = who.pointers;
+        message.n_who = who.count;
+    }
+    listener->one_too_many = false;
     connection_send(listener->connection, FRAME_LISTENING, &message.base, NULL, 0);
     free(partitions);
     free(block);

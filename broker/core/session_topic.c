@@ -4,8 +4,6 @@
  * with TOKEN_LISTENER in session_listen.c). */
 #include "broker/core/session_internal.h"
 
-#define WHO_MAX 32u /* with 1,024 partitions and the longest names they fit a frame's header */
-
 #define TOPIC_LIST_LIMIT_MAX                                                                                 \
     30 /* with 255-byte names, those of their dead-letter topics and their partitions they fit a frame's header */
 
@@ -71,6 +69,7 @@ void frame_topic_create(struct core_connection *connection, const struct frame *
                                               session->config.durability_memory,
                                     .ephemeral = message->ephemeral,
                                     .quota = quota_read(message->quota),
+                                    .max_listeners = message->max_listeners,
                                     .retention = retention_read(message->retention),
                                     .retry = retry_read(message->retry)};
     session->ops->random(session->ops_ctx, request.topic_id, TOPIC_ID_SIZE);
@@ -126,6 +125,7 @@ void frame_topic_alter(struct core_connection *connection, const struct frame *f
                                     .set = message->set,
                                     .memory = message->durability == WIRE__DURABILITY__MEMORY,
                                     .quota = quota_read(message->quota),
+                                    .max_listeners = message->max_listeners,
                                     .retention = retention_read(message->retention),
                                     .retry = retry_read(message->retry)};
     connection_unanswered(connection, +1);
@@ -212,35 +212,14 @@ static Wire__TopicQuota *quota_write(Wire__TopicQuota *to, const struct quota *q
     return quota->events || quota->bytes ? to : NULL;
 }
 
-/* Those of whom an answer tells. */
-struct who {
-    Wire__TopicListener listeners[WHO_MAX], *pointers[WHO_MAX];
-    uint32_t count;
-};
-
-static void who_add(struct who *who, const struct listener *listener)
-{
-    if (who->count == WHO_MAX)
-        return;
-    Wire__TopicListener *to = who->pointers[who->count] = &who->listeners[who->count];
-    who->count++;
-    wire__topic_listener__init(to);
-    to->client = (char *)listener->connection->name;
-    to->address = (char *)listener->connection->peer;
-    if (listener->group)
-        to->group = listener->group;
-}
-
 /* Who listens to it just now, each listener once, patterns too; a group's members that have some of it. */
 static uint32_t listeners_find(struct session *session, const struct topic_info *info, struct who *who)
 {
     const struct view *first = view_find(session, info->partitions[0].id);
-    const struct topic_view *topic = first ? first->topic : NULL;
-    for (uint32_t i = 0; topic && i < topic->view_count && who->count < WHO_MAX; i++)
-        for (const struct cursor *cursor = topic->views[i].cursors; cursor; cursor = cursor->view_next)
-            if (cursor_leads(cursor))
-                who_add(who, cursor->listener);
-    return topic ? topic->listener_count : 0;
+    if (!first)
+        return 0;
+    who_find(first->topic, who);
+    return first->topic->listener_count;
 }
 
 static void topics_send(struct core_connection *connection, const struct shard_reply *reply)
@@ -274,6 +253,7 @@ static void topics_send(struct core_connection *connection, const struct shard_r
         infos[i].retention = retention_write(&retentions[i], &topic->retention);
         infos[i].retry = retry_write(&retries[i], &topic->retry);
         infos[i].quota = quota_write(&quotas[i], &topic->quota);
+        infos[i].max_listeners = topic->max_listeners;
         infos[i].partitions = pointers + used;
         infos[i].n_partitions = topic->partition_count;
         for (uint32_t p = 0; p < topic->partition_count; p++, used++)

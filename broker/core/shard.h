@@ -29,7 +29,8 @@ struct shard_output {
     void (*topic)(void *ctx, const struct topic_info *info);         /* it exists from now on */
     void (*log_start)(void *ctx, const struct partition_info *info); /* what is below is gone */
     void (*deleted)(void *ctx, const struct topic_info *info);
-    void (*quota)(void *ctx, const struct topic_info *info); /* its own is another from now on */
+    void (*limits)(void *ctx,
+                   const struct topic_info *info); /* quota and max_listeners are others from now on */
 };
 
 struct shard;

@@ -97,6 +97,7 @@ struct topic {
     bool deleting;   /* that one deletes it */
     bool deleted;    /* it is no longer in the hash and waits for the flush that removes its row */
     struct quota quota;
+    uint32_t max_listeners; /* 0: any number */
     struct retention retention;
     bool retained;            /* it has limits: in the shard's list */
     bool retaining;           /* a job is at it */
@@ -415,7 +416,7 @@ void topic_applied(struct shard *shard, struct topic *topic);
 void topics_announce_all(struct shard *shard);               /* to the session, when recovery is over */
 void topic_remove(struct shard *shard, struct topic *topic); /* one that was never applied */
 void topic_announce_end(struct shard *shard, const struct topic *topic); /* to the session: it goes */
-void topic_announce_quota(struct shard *shard, const struct topic *topic);
+void topic_announce_limits(struct shard *shard, const struct topic *topic);
 void topic_delete(struct shard *shard, struct topic *topic); /* applied: its rows go with the next flush */
 void topic_bury(struct row *row); /* its row and its partitions' are gone: frees it */
 void topics_reply(struct shard *shard, const struct shard_request *request, struct topic *const *topics,

@@ -83,6 +83,7 @@ static void alter_prepare(struct shard *shard, struct topic *topic, const struct
     settings.durability = request->memory;
     retention_pack(&request->retention, &settings);
     quota_pack(&request->quota, &settings);
+    settings.max_listeners = request->max_listeners;
     retry_policy_pack(&request->retry, &settings);
     State__AlterTopic command = STATE__ALTER_TOPIC__INIT;
     command.id = (ProtobufCBinaryData){TOPIC_ID_SIZE, topic->id};
@@ -124,7 +125,7 @@ static int admin_code(const struct shard *shard, const struct topic *topic,
         return WIRE_CRIER_EIO;
     if (request->kind != SHARD_TOPIC_ALTER)
         return 0;
-    if (topic->ephemeral && (request->set & ~TOPIC_SET_QUOTA))
+    if (topic->ephemeral && (request->set & ~(TOPIC_SET_QUOTA | TOPIC_SET_MAX_LISTENERS)))
         return WIRE_CRIER_ENOTSUP;
     struct retention retention = altered(&topic->retention, &request->retention, request->set);
     if ((request->set & ~TOPIC_SET_ALL) || retry_policy_check(topic->name, &request->retry))
@@ -172,15 +173,17 @@ static struct topic *topic_of(struct shard *shard, const char *name, const Proto
     return same ? topic : NULL;
 }
 
-static void quota_alter(struct shard *shard, struct topic *topic, const State__AlterTopic *command)
+static void limits_alter(struct shard *shard, struct topic *topic, const State__AlterTopic *command)
 {
     struct quota wanted = quota_unpack(command->settings);
     if (command->set & TOPIC_SET_QUOTA_EVENTS)
         topic->quota.events = wanted.events;
     if (command->set & TOPIC_SET_QUOTA_BYTES)
         topic->quota.bytes = wanted.bytes;
-    if ((command->set & TOPIC_SET_QUOTA) && shard->serving)
-        topic_announce_quota(shard, topic);
+    if (command->set & TOPIC_SET_MAX_LISTENERS)
+        topic->max_listeners = command->settings->max_listeners;
+    if ((command->set & (TOPIC_SET_QUOTA | TOPIC_SET_MAX_LISTENERS)) && shard->serving)
+        topic_announce_limits(shard, topic);
 }
 
 int apply_alter_topic(struct shard *shard, const uint8_t *bytes, size_t size)
@@ -196,7 +199,7 @@ int apply_alter_topic(struct shard *shard, const uint8_t *bytes, size_t size)
         struct retry_policy retry = retry_policy_unpack(command->settings);
         if (command->set & TOPIC_SET_RETRY)
             retry_policy_set(topic, &retry);
-        quota_alter(shard, topic, command);
+        limits_alter(shard, topic, command);
         retention_settings_changed(shard, topic);
     }
     if (command)

@@ -129,7 +129,8 @@ static void topic_tell(const struct shard *shard, const struct topic *topic,
                                     .created_us = topic->created_us,
                                     .retention = topic->retention,
                                     .retry = topic->retry,
-                                    .quota = topic->quota};
+                                    .quota = topic->quota,
+                                    .max_listeners = topic->max_listeners};
 }
 
 /* To the session: it is there from now on, or it goes. */
@@ -151,9 +152,9 @@ void topic_announce_end(struct shard *shard, const struct topic *topic)
     topic_announce(shard, topic, shard->output->deleted);
 }
 
-void topic_announce_quota(struct shard *shard, const struct topic *topic)
+void topic_announce_limits(struct shard *shard, const struct topic *topic)
 {
-    topic_announce(shard, topic, shard->output->quota);
+    topic_announce(shard, topic, shard->output->limits);
 }
 
 void topics_announce_all(struct shard *shard)
@@ -266,6 +267,7 @@ uint64_t topic_create(struct shard *shard, const struct shard_request *request)
     settings.ephemeral = request->ephemeral;
     retention_pack(&request->retention, &settings);
     quota_pack(&request->quota, &settings);
+    settings.max_listeners = request->max_listeners;
     retry_policy_pack(&request->retry, &settings);
     State__CreateTopic command = STATE__CREATE_TOPIC__INIT;
     command.name = (char *)request->name;
@@ -284,6 +286,7 @@ uint64_t topic_create(struct shard *shard, const struct shard_request *request)
         topic_add(shard, request->name, request->topic_id, ids, count, request->memory, command.created_us);
     topic->retention = request->retention;
     topic->quota = request->quota;
+    topic->max_listeners = request->max_listeners;
     topic->ephemeral = request->ephemeral;
     retry_policy_set(topic, &request->retry);
     free(ids);

@@ -105,7 +105,7 @@ void names_complete(struct session *session)
 void session_known(void *ctx, const struct topic_info *info)
 {
     struct session *session = ctx;
-    if (quota_any(&info->quota)) { /* it counts from the start, and few have one */
+    if (quota_any(&info->quota) || info->max_listeners) { /* it counts from the start, and few have one */
         session_topic(session, info);
         return;
     }
@@ -138,6 +138,7 @@ void session_topic(void *ctx, const struct topic_info *info)
         view_init(session, topic, i,
                   &(struct known_partition){partition->id, partition->log_start, partition->high_watermark});
     }
+    topic->max_listeners = info->max_listeners;
     quota_topic(session, topic, info->quota);
     pattern_topic(session, topic);
 }

@@ -331,6 +331,7 @@ static void say_set(struct peer *peer, struct script *script)
     message.retry = &retry;
     quota_take(script_u8(script), &quota);
     message.quota = &quota;
+    message.max_listeners = script_u8(script) % 4;
     message_give(peer, FRAME_TOPIC_CREATE, &message.base);
 }
 
@@ -344,9 +345,10 @@ static void say_alter(struct peer *peer, struct script *script)
     settings_of(script_u8(script), &retention, &retry, dead_letter, script);
     message.request = script_u8(script);
     message.name = name(script, 't', topic);
-    message.set = (script_u8(script) & 31u) | (script_u8(script) & 1u) << 16 | (script_u8(script) & 3u) << 8;
+    message.set = (script_u8(script) & 31u) | (script_u8(script) & 1u) << 16 | (script_u8(script) & 7u) << 8;
     quota_take(script_u8(script), &quota);
     message.quota = &quota;
+    message.max_listeners = script_u8(script) % 4;
     message.durability = (Wire__Durability)(script_u8(script) % 2);
     message.retention = &retention;
     message.retry = &retry;

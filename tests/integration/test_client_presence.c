@@ -188,3 +188,25 @@ Test(client_presence, what_is_no_such_event_is_not_read)
     event.key = NULL;
     cr_assert_eq(crier_presence_read(&event, &presence), CRIER_EINVAL);
 }
+
+Test(client_presence, more_listeners_than_a_topic_should_have_are_warned_of_with_who)
+{
+    struct crier_topic_options options = crier_topic_options_default();
+    struct probe probe, warned;
+    probe_init(&probe);
+    probe_init(&warned);
+    crier *billing = bus_open("billing"), *stock = bus_open("stock");
+    options.max_listeners = 1;
+    cr_assert_eq(crier_topic_create(billing, "t", &options), 0);
+    cr_assert_eq(crier_on(stock, CRIER_WARNING, probe_handler, &warned), 0);
+    listen_in(&probe, billing, "t", NULL);
+    listen_in(&probe, stock, "t", NULL);
+    cr_assert(probe_wait(&warned, &warned.event_count, 1));
+    const char *text = warned.events[0].value;
+    cr_assert_eq(strncmp(text, "2 listeners of t on all buses", 29), 0, "%s", text);
+    cr_assert(strstr(text, "billing (127.0.0.1:") && strstr(text, "stock (127.0.0.1:"), "%s", text);
+    cr_assert_eq(crier_close(stock), 0);
+    cr_assert_eq(crier_close(billing), 0);
+    probe_finish(&warned);
+    probe_finish(&probe);
+}

@@ -95,3 +95,17 @@ Test(tools_listeners, what_is_no_topic_is_told)
     cr_assert_eq(process_wait(bad), 1);
     process_destroy(bad);
 }
+
+Test(tools_listeners, how_many_a_topic_should_have_is_set_and_shown)
+{
+    cr_assert_eq(process_end(crier_start(url, "topic", "create", "t", "--max-listeners", "3", NULL)), 0);
+    struct process *show = crier_start(url, "topic", "describe", "t", NULL);
+    cr_assert_eq(process_wait(show), 0);
+    cr_assert_not_null(strstr(process_output(show, NULL), "listeners: 0, a warning above 3\n"));
+    process_destroy(show);
+    cr_assert_eq(process_end(crier_start(url, "topic", "alter", "t", "--max-listeners", "0", NULL)), 0);
+    show = crier_start(url, "topic", "describe", "t", "--json", NULL);
+    cr_assert_eq(process_wait(show), 0);
+    cr_assert_not_null(strstr(process_output(show, NULL), "\"max_listeners\": 0"));
+    process_destroy(show);
+}

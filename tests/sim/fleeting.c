@@ -92,11 +92,14 @@ static void emit_to(struct client *client, uint32_t topic)
 
 /* ---- changing ---- */
 
-/* Its quota is what was asked for, as far as something was. */
-static bool quota_is(const struct fleeting_change *change, const struct engine_answer *answer)
+/* Its quota and max_listeners are what was asked for, as far as something was. */
+static bool limits_are(const struct fleeting_change *change, const struct engine_answer *answer)
 {
     const struct crier_quota *is = answer->topic_count ? &answer->topics[0].quota : NULL;
     bool all = change->kind == FLEETING_CREATE;
+    if (is && (all || (change->set & CRIER_SET_MAX_LISTENERS)) &&
+        answer->topics[0].max_listeners != change->max_listeners)
+        return false;
     return is &&
            ((!all && !(change->set & CRIER_SET_EVENTS_MAX)) || is->events_max == change->quota.events_max) &&
            ((!all && !(change->set & CRIER_SET_BYTES_MAX)) || is->bytes_max == change->quota.bytes_max);
@@ -118,8 +121,8 @@ static void on_answered(void *ctx, const struct engine_answer *answer)
          ((change->set & CRIER_SET_RETENTION_COUNT) && is->count != wanted->count) ||
          ((change->set & CRIER_SET_UNTIL_CONSUMED) && is->until_consumed != wanted->until_consumed)))
         report_add(&sim->report, 6, "topic d%u was altered, and is not as it was asked to be", change->topic);
-    if (answer->code == 0 && change->kind != FLEETING_DELETE && !quota_is(change, answer))
-        report_add(&sim->report, 6, "topic d%u has another quota than it was to have", change->topic);
+    if (answer->code == 0 && change->kind != FLEETING_DELETE && !limits_are(change, answer))
+        report_add(&sim->report, 6, "topic d%u has other limits than it was to have", change->topic);
 }
 
 static struct crier_retention retention_draw(struct sim *sim)
@@ -154,7 +157,8 @@ static void quota_draw(const struct sim *sim, struct fleeting_change *change)
     uint64_t bytes[] = {0, CRIER_QUOTA_NONE, 50000 + random_below(&random, 500000)};
     change->quota.events_max = events[random_below(&random, 3)];
     change->quota.bytes_max = bytes[random_below(&random, 3)];
-    change->set |= (unsigned)random_below(&random, 4) * CRIER_SET_EVENTS_MAX;
+    change->max_listeners = (uint32_t)random_below(&random, 4);
+    change->set |= (unsigned)random_below(&random, 8) * CRIER_SET_EVENTS_MAX;
 }
 
 static void change(struct client *client, uint32_t topic, enum fleeting_change_kind kind)
@@ -178,12 +182,14 @@ static void change(struct client *client, uint32_t topic, enum fleeting_change_k
         options.partitions = asked->partitions;
         options.retention = asked->retention;
         options.quota = asked->quota;
+        options.max_listeners = asked->max_listeners;
         rc = engine_topic_create(client->engine, name, &options, on_answered, asked, sim->now_us);
     } else if (kind == FLEETING_ALTER) {
         struct crier_topic_changes changes = {.struct_size = sizeof(changes),
                                               .set = asked->set,
                                               .retention = asked->retention,
-                                              .quota = asked->quota};
+                                              .quota = asked->quota,
+                                              .max_listeners = asked->max_listeners};
         rc = engine_topic_alter(client->engine, name, &changes, on_answered, asked, sim->now_us);
     } else {
         rc = engine_topic_delete(client->engine, name, on_answered, asked, sim->now_us);

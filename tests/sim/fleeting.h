@@ -39,6 +39,7 @@ struct fleeting_change {
     uint32_t topic, partitions, set;
     struct crier_retention retention;
     struct crier_quota quota;
+    uint32_t max_listeners;
     bool answered;
     int code;
     uint64_t asked_at, answered_at; /* places in the order of everything */

@@ -356,3 +356,90 @@ Test(presence, watching_twice_on_one_connection_tells_each)
     cr_assert_str_eq(told(p), "", "nobody watches any more");
     fixture_destroy(f);
 }
+
+/* ---- too many ---- */
+
+static void topic_with_most(struct peer *p, const char *name, uint32_t most)
+{
+    Wire__TopicCreate message = WIRE__TOPIC_CREATE__INIT;
+    message.request = 13;
+    message.name = (char *)name;
+    message.max_listeners = most;
+    peer_send(p, FRAME_TOPIC_CREATE, &message.base);
+    fixture_settle(p->fixture);
+    const Wire__Topics *topics = peer_expect(p, FRAME_TOPICS);
+    cr_assert_eq(topics->code, 0);
+    cr_assert_eq(topics->topics[0]->max_listeners, most);
+}
+
+/* Returns how many listeners its LISTENING warns of. */
+static uint32_t warned_of(struct peer *p, uint32_t id, const char *topic)
+{
+    peer_listen(p, &(struct listen_spec){.id = id, .topic = topic});
+    fixture_settle(p->fixture);
+    const Wire__Listening *listening = peer_expect_anywhere(p, FRAME_LISTENING);
+    cr_assert_eq(listening->n_who, listening->listeners);
+    return listening->listeners;
+}
+
+static void most_alter(struct peer *p, const char *name, uint32_t most)
+{
+    Wire__TopicAlter message = WIRE__TOPIC_ALTER__INIT;
+    message.request = 14;
+    message.name = (char *)name;
+    message.set = 1024;
+    message.max_listeners = most;
+    peer_send(p, FRAME_TOPIC_ALTER, &message.base);
+    fixture_settle(p->fixture);
+    cr_assert_eq(((const Wire__Topics *)peer_expect_anywhere(p, FRAME_TOPICS))->topics[0]->max_listeners,
+                 most);
+}
+
+Test(too_many, is_told_to_the_one_too_many_with_who_they_are_and_once)
+{
+    struct fixture *f = started();
+    struct peer *a = peer_welcome(f), *b = peer_welcome(f);
+    topic_with_most(a, "t", 2);
+    cr_assert_eq(warned_of(a, 1, "t"), 0);
+    cr_assert_eq(warned_of(a, 2, "t"), 0);
+    cr_assert_not(fixture_logged(f, "TOPIC-LISTENERS"));
+    cr_assert_eq(warned_of(b, 1, "t"), 3);
+    cr_assert(fixture_logged(f, "TOPIC-LISTENERS"));
+    cr_assert_eq(warned_of(b, 2, "t"), 0, "once");
+    leave(b, 1);
+    leave(b, 2);
+    cr_assert_eq(warned_of(b, 1, "t"), 0, "and two are there all the time");
+    peer_close(b);
+    leave(a, 1);
+    cr_assert_eq(warned_of(a, 1, "t"), 0);
+    cr_assert_eq(warned_of(a, 3, "t"), 3, "it was down to one: anew");
+    fixture_destroy(f);
+}
+
+Test(too_many, is_any_number_unless_set_and_altered_at_once)
+{
+    struct fixture *f = started();
+    struct peer *a = peer_welcome(f);
+    topic_with_most(a, "t", 0);
+    for (uint32_t i = 1; i <= 20; i++)
+        cr_assert_eq(warned_of(a, i, "t"), 0);
+    most_alter(a, "t", 10);
+    cr_assert_eq(warned_of(a, 21, "t"), 21);
+    most_alter(a, "t", 30);
+    cr_assert_eq(warned_of(a, 22, "t"), 0);
+    fixture_destroy(f);
+}
+
+Test(too_many, counts_all_buses_patterns_and_groups_and_survives_a_restart)
+{
+    struct fixture *f = started();
+    struct peer *a = peer_welcome(f);
+    topic_with_most(a, "t", 2);
+    fixture_run(f, 5000000); /* a flush: the row has it */
+    fixture_crash(f);
+    a = peer_welcome(f);
+    listen_as(a, 1, "*", NULL);
+    listen_as(a, 2, "t", "g");
+    cr_assert_eq(warned_of(peer_welcome(f), 1, "t"), 3);
+    fixture_destroy(f);
+}

@@ -464,6 +464,9 @@ struct crier_topic_options {
     bool ephemeral;
     struct crier_retry retry; /* default: the broker's defaults */
     struct crier_quota quota; /* default: the same */
+    /* More listeners of all buses than this: a line in the broker's log, and on CRIER_WARNING of the bus whose listener was one too
+     * many, once; both say who. Default 0: any number */
+    uint32_t max_listeners;
 };
 
 /** The defaults; see the fields. */
@@ -506,6 +509,7 @@ struct crier_topic_info {
     struct crier_retry retry;                     /* 0: the broker's defaults */
     struct crier_quota quota;                     /* its own; 0: as the broker says */
     const char *dead_letter;                      /* where its dead letters go; NULL: it can have none */
+    uint32_t max_listeners;                       /* more are warned of; 0: any number */
 };
 
 /** Create a topic. 0, CRIER_EEXIST, CRIER_EINVAL, ... Blocking. options: borrowed, NULL: defaults. */

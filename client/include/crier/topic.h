@@ -19,6 +19,7 @@ extern "C" {
 #define CRIER_SET_UNTIL_CONSUMED  16u
 #define CRIER_SET_EVENTS_MAX      256u
 #define CRIER_SET_BYTES_MAX       512u
+#define CRIER_SET_MAX_LISTENERS   1024u
 #define CRIER_SET_RETRY           65536u /* all of it */
 /** How a topic is to change; what `set` does not name stays. */
 struct crier_topic_changes {
@@ -28,6 +29,7 @@ struct crier_topic_changes {
     struct crier_retention retention; /* of it what is set */
     struct crier_retry retry;         /* with CRIER_SET_RETRY */
     struct crier_quota quota;         /* of it what is set; also of an ephemeral topic */
+    uint32_t max_listeners;           /* with CRIER_SET_MAX_LISTENERS; the same */
 };
 
 /** Change a topic's settings. 0, CRIER_ENOTOPIC, CRIER_EINVAL (they contradict each other), ... Blocking. changes: borrowed. */
