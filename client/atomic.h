@@ -75,7 +75,7 @@ int stage_emit_atomic(struct stage *stage, const struct crier_atomic_event *even
 void stage_atomic_release(struct stage *stage, struct atomic_emit *atomic); /* in no list but by age */
 /* One batch per partition, in the order in which the partitions first come; their topics are known. 0, CRIER_EINVAL (a
  * partition that is not there, or two offsets expected of one) or CRIER_ENOMEM. */
-int stage_atomic_build(struct atomic_emit *atomic);
+int stage_atomic_build(const struct stage *stage, struct atomic_emit *atomic);
 
 /* ---- engine_atomic.c ---- */
 

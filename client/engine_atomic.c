@@ -140,7 +140,7 @@ static bool build_next(struct engine *engine, struct atomic_emit *atomic)
     if (!topics_known(engine, atomic, &rc) && rc == 0)
         return false;
     if (rc == 0)
-        rc = stage_atomic_build(atomic);
+        rc = stage_atomic_build(&engine->stage, atomic);
     atomic->failure = rc; /* told outside the lock */
     return true;
 }

@@ -31,6 +31,8 @@ void stage_init(struct stage *stage, const struct crier_options *options)
     *stage = (struct stage){.batch_size_max = options->batch_size_max,
                             .buffer_size_max = options->buffer_size_max,
                             .event_size_max = STAGE_EVENT_SIZE_MAX,
+                            .partitioner = options->partitioner,
+                            .partitioner_ctx = options->partitioner_ctx,
                             .ticket_next = 1};
     list_init(&stage->batches);
     list_init(&stage->fresh);
@@ -371,14 +373,19 @@ void stage_finish(struct stage *stage)
     stage_spares_free(stage);
 }
 
-uint32_t stage_partition_choose(const struct emit_topic *topic, const void *key, size_t key_size,
-                                uint32_t route)
+uint32_t stage_partition_choose(const struct stage *stage, const struct emit_topic *topic, const void *key,
+                                size_t key_size, uint32_t route)
 {
     if (route != LANE_UNROUTED)
         return route;
     if (topic->partition_count == 1)
         return 0;
-    return key ? murmur2_partition(key, key_size, topic->partition_count) : topic->turn;
+    if (!key)
+        return topic->turn;
+    if (!stage->partitioner)
+        return murmur2_partition(key, key_size, topic->partition_count);
+    return stage->partitioner(stage->partitioner_ctx, topic->name, key, key_size, topic->partition_count) %
+           topic->partition_count;
 }
 
 /* ---- emitting ---- */
@@ -517,7 +524,7 @@ int stage_emit(struct stage *stage, const char *name, const void *value, size_t 
     if (event.heard && !topic->known)
         atomic_store(&topic->ephemeral, true);
     if (topic->known) {
-        uint32_t partition = stage_partition_choose(topic, event.key, event.key_size, route);
+        uint32_t partition = stage_partition_choose(stage, topic, event.key, event.key_size, route);
         if (partition >= topic->partition_count)
             return CRIER_EINVAL;
         lane = stage_lane_get(&topic->lanes[2 * partition + memory], topic, partition, memory);

@@ -126,6 +126,8 @@ struct emit_topic {
 
 struct stage {
     size_t batch_size_max, buffer_size_max;
+    uint32_t (*partitioner)(void *ctx, const char *topic, const void *key, size_t key_size, uint32_t count);
+    void *partitioner_ctx;
     size_t event_size_max; /* from WELCOME, by engine_collect */
     bool closed;
     bool woken;         /* the I/O thread has been told, and has not collected yet */

@@ -199,6 +199,7 @@ void stage_atomic_release(struct stage *stage, struct atomic_emit *atomic)
 
 /* Events and where they go, while an emit is built. */
 struct building {
+    const struct stage *stage;
     struct atomic_emit *atomic;
     uint64_t *ids; /* per event */
 };
@@ -207,7 +208,8 @@ static int events_route(struct building *building)
 {
     for (uint32_t i = 0; i < building->atomic->event_count; i++) {
         const struct atomic_event *event = &building->atomic->events[i];
-        uint32_t partition = stage_partition_choose(event->topic, event->key, event->key_size, event->route);
+        uint32_t partition =
+            stage_partition_choose(building->stage, event->topic, event->key, event->key_size, event->route);
         if (partition >= event->topic->partition_count)
             return CRIER_EINVAL;
         building->ids[i] = event->topic->partition_ids[partition];
@@ -256,10 +258,10 @@ static bool is_built(const struct atomic_emit *atomic, uint64_t id)
     return false;
 }
 
-int stage_atomic_build(struct atomic_emit *atomic)
+int stage_atomic_build(const struct stage *stage, struct atomic_emit *atomic)
 {
     size_t size = atomic->event_count ? atomic->event_count : 1; /* none: positions alone */
-    struct building building = {atomic, malloc(size * sizeof(uint64_t))};
+    struct building building = {stage, atomic, malloc(size * sizeof(uint64_t))};
     int rc = CRIER_ENOMEM;
 
     atomic->parts = calloc(size, sizeof(*atomic->parts));

@@ -42,8 +42,8 @@ struct emit_lane *stage_lane_get(struct emit_lane **place, struct emit_topic *to
 void stage_lane_touch(struct stage *stage, struct emit_lane *lane,
                       bool *ret_wake); /* engine_collect has to look */
 /* route: the partition that was asked for, by key, or the one whose turn it is. */
-uint32_t stage_partition_choose(const struct emit_topic *topic, const void *key, size_t key_size,
-                                uint32_t route);
+uint32_t stage_partition_choose(const struct stage *stage, const struct emit_topic *topic, const void *key,
+                                size_t key_size, uint32_t route);
 /* Puts the event into the lane's open batch, ending the one that is full or goes elsewhere. as_old_as: the batch it comes
  * from, for which flushes already wait; NULL: it is new. *ret_fresh: engine_collect has to look, also on an error.
  * 0 or CRIER_ENOMEM. */

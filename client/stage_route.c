@@ -38,7 +38,8 @@ static int record_deal(struct stage *stage, struct emit_topic *topic, struct emi
                        const struct batch_record *record, const struct emit_completion *completion)
 {
     bool memory = from->lane->memory || topic->memory, fresh, wake;
-    uint32_t partition = stage_partition_choose(topic, record->key.data, record->key.size, LANE_UNROUTED);
+    uint32_t partition =
+        stage_partition_choose(stage, topic, record->key.data, record->key.size, LANE_UNROUTED);
     struct emit_lane *lane = stage_lane_get(&topic->lanes[2 * partition + memory], topic, partition, memory);
     struct batch_pair *headers = headers_collect(record);
     struct stage_event event = {.timestamp_ms = record->timestamp_ms,

@@ -180,6 +180,55 @@ Test(engine_emit, a_key_always_goes_to_kafkas_partition)
     rig_finish(&rig);
 }
 
+/* By the first byte: whatever the number of partitions. */
+static uint32_t by_first_byte(void *ctx, const char *topic, const void *key, size_t key_size, uint32_t count)
+{
+    cr_assert_str_eq(topic, "t");
+    cr_assert(key && key_size > 0);
+    cr_assert_eq(count, 5);
+    (*(int *)ctx)++;
+    return *(const uint8_t *)key;
+}
+
+Test(engine_emit, an_own_partitioner_is_asked_for_what_has_a_key_and_no_partition)
+{
+    struct rig rig;
+    struct crier_options options = crier_options_default();
+    struct crier_emit_options placed = crier_emit_options_default();
+    static const char *const keys[] = {"a", "b", "ac", "c", "d"};
+    int asked = 0;
+    bool wake;
+    options.partitioner = by_first_byte;
+    options.partitioner_ctx = &asked;
+    rig_init(&rig, &options);
+    rig_ready(&rig, 1 << 20);
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) /* waiting for the topic ... */
+        rig_emit(&rig, "t", keys[i], keys[i]);
+    struct sent sent = rig_expect(&rig, FRAME_TOPIC_DESCRIBE);
+    rig_topics(&rig, &sent, 5);
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) /* ... or not */
+        rig_emit(&rig, "t", keys[i], keys[i]);
+    rig_wait(&rig, 5000);
+    int found = 0;
+    while (!rig_sent_nothing(&rig)) {
+        sent = rig_expect(&rig, FRAME_EMIT);
+        const Wire__Emit *emit = (const Wire__Emit *)sent.message;
+        for (size_t part = 0; part < emit->n_parts; part++)
+            for (int i = 0; i < rig_count(&sent, part); i++, found++)
+                cr_assert_eq(emit->parts[part]->partition,
+                             RIG_PARTITION + (uint8_t)*rig_value(&sent, part, i) % 5);
+    }
+    cr_assert_eq(found, 2 * ARRAY_SIZE(keys));
+    cr_assert_eq(asked, found);
+    placed.key = "a";
+    placed.key_size = 1;
+    placed.partition = 3;
+    cr_assert_eq(engine_emit(rig.engine, "t", "x", 1, &placed, 0, &wake), 0);
+    rig_emit(&rig, "t", "x", NULL);
+    cr_assert_eq(asked, found, "nobody asks for those");
+    rig_finish(&rig);
+}
+
 Test(engine_emit, events_without_key_take_turns_batch_by_batch)
 {
     struct rig rig;

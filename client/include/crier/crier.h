@@ -209,6 +209,12 @@ struct crier_options {
     /* Whose source crier_emit_atomic() is a step of: 1 to 255 bytes of printable UTF-8, copied. The bus that opens last with
      * a name has it; default NULL: none */
     const char *producer_name;
+    /* Which partition of a topic an event with this key goes to, if its emit does not say: the result modulo partition_count. Called
+     * on any thread that emits and on the bus's own, with its lock: always the same for the same arguments, quick, and without a call
+     * of crier_. default NULL: murmur2, as Kafka's clients */
+    uint32_t (*partitioner)(void *ctx, const char *topic, const void *key, size_t key_size,
+                            uint32_t partition_count);
+    void *partitioner_ctx;
 };
 
 /** The defaults; see the fields. */
