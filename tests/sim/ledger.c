@@ -215,7 +215,8 @@ static void request_note(struct ledger *ledger, uint64_t tap, struct ledger_requ
             ledger_state(ledger, leases[i]->partition, leases[i]->offset, member->group);
         CHECK(state && leases[i]->count <= 1); /* our members name what they were given, one by one */
         *settled = (struct settled){leases[i]->partition, leases[i]->offset, leases[i]->attempt, false};
-        settled->late = state->tap && state->attempt > settled->attempt && state->until_us > now_us;
+        settled->late = state->tap && !state->done && !state->dead && state->attempt > settled->attempt &&
+                        state->until_us > now_us;
         state->rejected |= reject;
         state->acked |= request->kind == FRAME_ACK;
         if (state->attempt != settled->attempt || !state->tap)
