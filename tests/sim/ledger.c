@@ -155,14 +155,16 @@ static struct ledger_member *member_find(const struct ledger *ledger, uint64_t t
     return member;
 }
 
-void ledger_gone(struct ledger *ledger, uint64_t tap, int64_t now_us)
+void ledger_leaves(struct ledger *ledger, uint64_t tap, int64_t now_us)
 {
-    struct ledger_member *next;
-    for (struct ledger_member *member = ledger->members; member; member = next) {
-        next = member->next;
+    for (const struct ledger_member *member = ledger->members; member; member = member->next)
         if (member->tap == tap)
             each_of(ledger, tap, member->listener, orphan, now_us + member->session_us);
-    }
+}
+
+void ledger_gone(struct ledger *ledger, uint64_t tap, int64_t now_us)
+{
+    ledger_leaves(ledger, tap, now_us);
     members_free(ledger, tap, 0);
     requests_free(ledger, tap);
 }

@@ -97,6 +97,8 @@ void ledger_finish(struct ledger *ledger);
 void ledger_up(struct ledger *ledger, uint64_t tap, const struct frame *frame, int64_t now_us);
 void ledger_down(struct ledger *ledger, uint64_t tap, uint8_t kind, const uint8_t *header, size_t size,
                  int64_t now_us);
+/* The broker ends the connection: what its members have is theirs for their session timeout, from now on. */
+void ledger_leaves(struct ledger *ledger, uint64_t tap, int64_t now_us);
 void ledger_gone(struct ledger *ledger, uint64_t tap, int64_t now_us); /* the connection is over */
 void ledger_restart(struct ledger *ledger); /* the broker has forgotten all leases */
 

@@ -62,6 +62,7 @@ static void ops_close(void *owner)
 {
     struct server *server = owner;
     sim_trace(server->sim, TRACE_BROKER_CLOSES, server->link->client, 0, 0);
+    ledger_leaves(&server->sim->ledger, server->link->number, server->sim->now_us);
     server->closing = true;
     server->close_by_us = server->sim->now_us + CLOSE_LINGER_US;
 }
