@@ -13,6 +13,8 @@
  * send holds it up for LINE_PATIENCE_US. */
 #include "broker/core/session_internal.h"
 
+#include "base/check.h"
+
 #define GRANT_FRAMES 4u /* a window holds at least so many frames of the size that is being sent */
 
 #define LINE_PATIENCE_US (2 * INT64_C(1000000))
@@ -39,7 +41,9 @@ static size_t idle_max(const struct session *session)
 /* The window of one that does not emit. */
 static size_t window_idle(const struct session *session)
 {
-    return least(idle_max(session) / HASH_COUNT(session->connections), GRANT_INITIAL);
+    unsigned count = HASH_COUNT(session->connections);
+    CHECK(count > 0);
+    return least(idle_max(session) / count, GRANT_INITIAL);
 }
 
 static size_t window_max(const struct session *session)

@@ -214,7 +214,7 @@ struct crier_options {
      * of crier_. default NULL: murmur2, as Kafka's clients */
     uint32_t (*partitioner)(void *ctx, const char *topic, const void *key, size_t key_size,
                             uint32_t partition_count);
-    void *partitioner_ctx;
+    void *partitioner_ctx; /* for partitioner; default NULL */
 };
 
 /** The defaults; see the fields. */
