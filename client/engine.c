@@ -198,9 +198,11 @@ void engine_connected(struct engine *engine, int64_t now_us)
     hello.name = engine->name;
     hello.producer_name = engine->producer_name;
     hello.software = (char *)(uintptr_t) "libcrier " CRIER_VERSION;
-    if (engine->producer_known && !engine->producer_renew) {
+    /* Numbers that are lost begin anew in the next epoch: with another id, one that has lost its name meanwhile would take it back,
+     * and what others stored under it for what is its own. */
+    if (engine->producer_known && engine->producer_epoch + engine->producer_renew <= INT16_MAX) {
         hello.producer_id = engine->producer_id;
-        hello.producer_epoch = engine->producer_epoch;
+        hello.producer_epoch = engine->producer_epoch + engine->producer_renew;
     }
     engine_send(engine, FRAME_HELLO, &hello.base);
     engine_settle(engine);

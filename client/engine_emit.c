@@ -439,7 +439,7 @@ void emit_build(struct engine *engine)
 
     if (engine->producer_renew && engine->unanswered_count == 0)
         engine_fail(engine, CRIER_ESEQUENCE,
-                    "the broker has lost count of this producer: asking for a new id");
+                    "the broker has lost count of this producer: beginning a new epoch");
     while (built && !engine->broken && !engine->producer_renew &&
            engine->unanswered_count < ENGINE_UNANSWERED_MAX && engine->output.size < ENGINE_OUTPUT_HIGH) {
         built = lanes_build(engine);
@@ -452,8 +452,8 @@ void emit_build(struct engine *engine)
 
 void emit_ready(struct engine *engine, const Wire__Welcome *welcome)
 {
-    bool same = engine->producer_known && engine->producer_id == welcome->producer_id &&
-                engine->producer_epoch == (uint16_t)welcome->producer_epoch;
+    bool same_id = engine->producer_known && engine->producer_id == welcome->producer_id;
+    bool same = same_id && engine->producer_epoch == (uint16_t)welcome->producer_epoch;
 
     engine->producer_id = welcome->producer_id;
     engine->producer_epoch = (uint16_t)welcome->producer_epoch;
@@ -468,7 +468,7 @@ void emit_ready(struct engine *engine, const Wire__Welcome *welcome)
         if (!list_is_linked(&lane->revisit))
             list_append(&engine->revisit, &lane->revisit);
     }
-    atomic_ready(engine, !same, welcome->source_position);
+    atomic_ready(engine, !same_id, welcome->source_position);
 }
 
 void emit_disconnected(struct engine *engine)

@@ -247,7 +247,7 @@ struct engine {
     uint64_t producer_id;
     uint16_t producer_epoch;
     bool producer_known;     /* a WELCOME gave the two above */
-    bool producer_renew;     /* sequences are lost: ask for a new id when nothing is in flight */
+    bool producer_renew;     /* sequences are lost: a new epoch, when nothing is in flight */
     size_t event_size_max;   /* from WELCOME, for the stage */
     struct list lanes;       /* all that ever had a batch here */
     struct list sendable[2]; /* lanes with a batch that may go, by durability */

@@ -233,7 +233,7 @@ Test(engine_outcome, an_io_error_fails_what_was_never_written)
     rig_finish(&rig);
 }
 
-Test(engine_outcome, a_broker_that_lost_count_is_asked_for_a_new_producer_id)
+Test(engine_outcome, for_a_broker_that_lost_count_a_new_epoch_begins)
 {
     struct rig rig;
     struct sent before[3];
@@ -245,9 +245,12 @@ Test(engine_outcome, a_broker_that_lost_count_is_asked_for_a_new_producer_id)
     rig_wait(&rig, 100000);
     rig_connect(&rig);
     struct sent hello = rig_expect(&rig, FRAME_HELLO);
-    cr_assert_eq(((const Wire__Hello *)hello.message)->producer_id, 0);
+    uint64_t id = ((const Wire__Hello *)hello.message)->producer_id;
+    cr_assert_neq(id, 0, "whose it is can be told");
+    cr_assert_eq(((const Wire__Hello *)hello.message)->producer_epoch, 1);
     welcome.version = ENGINE_PROTOCOL_VERSION;
-    welcome.producer_id = 99;
+    welcome.producer_id = id;
+    welcome.producer_epoch = 1;
     welcome.grant = 1 << 20;
     rig_receive(&rig, FRAME_WELCOME, &welcome, NULL, 0);
     for (int i = 0; i < 3; i++) { /* nothing of it was stored: the same events under new numbers */
@@ -456,7 +459,8 @@ Test(engine_outcome, a_batch_sent_before_that_is_refused_now_is_told_as_unknown)
     rig_wait(&rig, 100000);
     rig_connect(&rig);
     struct sent hello = rig_expect(&rig, FRAME_HELLO);
-    cr_assert_eq(((const Wire__Hello *)hello.message)->producer_id, 0);
+    cr_assert_neq(((const Wire__Hello *)hello.message)->producer_id, 0);
+    cr_assert_eq(((const Wire__Hello *)hello.message)->producer_epoch, 1);
     rig_finish(&rig);
 }
 
