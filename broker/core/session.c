@@ -135,6 +135,8 @@ static void frame_hello(struct core_connection *connection, const struct frame *
         connection->producer_name = core_strdup(hello->producer_name);
     snprintf(connection->name, sizeof(connection->name), "%s", hello->name);
     connection->producer_epoch = hello->producer_epoch;
+    if (hello->instance.len == sizeof(connection->instance))
+        memcpy(connection->instance, hello->instance.data, sizeof(connection->instance));
     connection->feature_level =
         hello->feature_level < WIRE_FEATURE_LEVEL ? hello->feature_level : WIRE_FEATURE_LEVEL;
     connection_enter(connection, CONNECTION_WELCOMING);
@@ -143,42 +145,6 @@ static void frame_hello(struct core_connection *connection, const struct frame *
                                     .name = connection->producer_name,
                                     .producer_id = hello->producer_id};
     shard_submit(connection->session->shard, &request);
-}
-
-static void producer_unlist(struct core_connection *connection)
-{
-    if (connection->producer_listed)
-        HASH_DELETE(hh_producer, connection->session->producers, connection);
-    connection->producer_listed = false;
-}
-
-/* One connection speaks for a producer: what an older one of the same client still has on its way must not be stored
- * after the newer one was answered. */
-static void producer_list(struct core_connection *connection)
-{
-    struct core_connection *older = NULL;
-    HASH_FIND(hh_producer, connection->session->producers, &connection->producer_id,
-              sizeof(connection->producer_id), older);
-    if (older) {
-        producer_unlist(older);
-        connection_refuse(older, WIRE_CRIER_EFENCED, "the same client has connected again");
-    }
-    HASH_ADD(hh_producer, connection->session->producers, producer_id, sizeof(connection->producer_id),
-             connection);
-    connection->producer_listed = true;
-}
-
-/* The name is this connection's now: what others would still emit under it is refused, so they had better know. */
-static void name_take(struct core_connection *connection)
-{
-    struct core_connection *other, *next;
-    HASH_ITER (hh_producer, connection->session->producers, other, next) {
-        if (!other->producer_name || strcmp(other->producer_name, connection->producer_name) != 0)
-            continue;
-        producer_unlist(other);
-        connection_refuse(other, WIRE_CRIER_EFENCED, "another client has connected as producer \"%s\"",
-                          connection->producer_name);
-    }
 }
 
 static void welcome_refuse(struct core_connection *connection, int code)
@@ -203,8 +169,6 @@ static void welcome(struct core_connection *connection, const struct shard_reply
         return;
     }
     connection->producer_id = reply->producer_id;
-    if (connection->producer_name)
-        name_take(connection);
     producer_list(connection);
     grant_open(connection);
     connection_enter(connection, CONNECTION_READY);

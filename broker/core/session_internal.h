@@ -26,6 +26,7 @@
 
 #define WIRE_VERSION          1u
 #define WIRE_FEATURE_LEVEL    3u
+#define CLIENT_INSTANCE_SIZE  16u
 #define UNANSWERED_MAX        256u /* requests of one connection; above, it is not read until some are answered */
 #define DELIVER_UNSENT_MAX    (256u * 1024) /* DELIVER is written only while less than this is unsent */
 #define DELIVER_FRAME_BYTES   (256u * 1024) /* batches gathered into one DELIVER, at least one */
@@ -137,7 +138,9 @@ struct listener {
 struct core_connection {
     UT_hash_handle hh;          /* by id */
     UT_hash_handle hh_producer; /* by producer id, while it is READY */
+    UT_hash_handle hh_client;   /* by instance, likewise; not if that is 0 */
     bool producer_listed;
+    uint8_t instance[CLIENT_INSTANCE_SIZE]; /* of the client; 0: it has not said */
     struct session *session;
     uint64_t id;
     void *owner;
@@ -214,6 +217,7 @@ struct session {
     int64_t mono_us, wall_us, ticked_us;
     struct core_connection *connections; /* hash */
     struct core_connection *producers;   /* the same by producer id */
+    struct core_connection *clients;     /* and by instance */
     uint64_t connection_last;
     struct topic_view *topics;  /* all, in the order they came */
     struct topic_view *unnamed; /* the first of them that is not in `names` yet, and with it all behind it */
@@ -267,6 +271,11 @@ void session_log(struct session *session, enum log_level level, const char *id, 
     __attribute__((format(printf, 4, 5)));
 bool text_valid(const char *text,
                 size_t size_max); /* 1..size_max bytes of UTF-8 without control characters */
+
+/* ---- session_producer.c ---- */
+
+void producer_list(struct core_connection *connection); /* older ones of its client, producer or name end */
+void producer_unlist(struct core_connection *connection);
 
 /* ---- session_inspect.c ---- */
 void frame_inspect(struct core_connection *connection, const struct frame *frame, struct slice bytes);

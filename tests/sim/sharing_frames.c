@@ -30,6 +30,7 @@ void sharer_hello(struct sharer *sharer)
 {
     uint8_t instance[16] = {0};
     memcpy(instance, &sharer->id, sizeof(sharer->id));
+    instance[15] = 1; /* not one of the clients */
     Wire__Hello message = WIRE__HELLO__INIT;
     message.version = 1;
     message.feature_level = 2;

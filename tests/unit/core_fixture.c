@@ -267,11 +267,21 @@ struct peer *peer_open(struct fixture *f)
     return peer;
 }
 
+void peer_instance(struct peer *peer, uint8_t to[16])
+{
+    uint32_t number = 1;
+    for (const struct peer *older = peer->next; older; older = older->next)
+        number++;
+    memset(to, 0, 16);
+    memcpy(to, &number, sizeof(number));
+}
+
 struct peer *peer_welcome_again(struct fixture *f, uint64_t producer_id)
 {
     struct peer *peer = peer_open(f);
-    uint8_t instance[16] = {1};
+    uint8_t instance[16];
     Wire__Hello hello = WIRE__HELLO__INIT;
+    peer_instance(peer, instance);
     hello.version = 1;
     hello.instance = (ProtobufCBinaryData){sizeof(instance), instance};
     hello.producer_id = producer_id;

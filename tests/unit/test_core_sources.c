@@ -20,8 +20,9 @@ static struct peer *welcome_named(struct fixture *f, const char *name, uint64_t 
                                   uint64_t position)
 {
     struct peer *peer = peer_open(f);
-    uint8_t instance[16] = {1};
+    uint8_t instance[16];
     Wire__Hello hello = WIRE__HELLO__INIT;
+    peer_instance(peer, instance);
     hello.version = 1;
     hello.instance = (ProtobufCBinaryData){sizeof(instance), instance};
     hello.producer_id = producer_id;
@@ -335,5 +336,25 @@ Test(sources, a_name_that_is_no_text_is_refused)
 {
     struct stage s = stage_make("file");
     peer_expect_error(welcome_named(s.f, "a\nb", 0, 0), WIRE_CRIER_EINVAL);
+    fixture_destroy(s.f);
+}
+
+/* Found by the simulator: its name was somebody else's, so it came back under another producer id, and emitted; what was on its way
+ * over the connection before was stored after that. */
+Test(sources, a_client_that_is_back_ends_its_older_connection_whatever_its_producer_id)
+{
+    struct stage s = stage_make("");
+    uint8_t instance[16];
+    struct peer *again = peer_open(s.f);
+    Wire__Hello hello = WIRE__HELLO__INIT;
+    peer_instance(s.p, instance);
+    hello.version = 1;
+    hello.instance = (ProtobufCBinaryData){sizeof(instance), instance};
+    peer_send(again, FRAME_HELLO, &hello.base);
+    fixture_settle(s.f);
+    const Wire__Welcome *welcome = peer_expect(again, FRAME_WELCOME);
+    cr_assert_neq(welcome->producer_id, s.p->producer_id);
+    peer_expect_error(s.p, WIRE_CRIER_EFENCED);
+    cr_assert(s.p->closing);
     fixture_destroy(s.f);
 }
