@@ -96,6 +96,11 @@ static bool endless(const struct subscriber *subscriber)
  * has been so recently that more may follow. Whether everybody is where he should be is for the checker. */
 static bool world_busy(struct sim *sim)
 {
+    for (const struct link *link = sim->links; link; link = link->next)
+        if (!link->client_gone && !link->broker_gone &&
+            (link_pending(link, NET_UP) ||
+             link_pending(link, NET_DOWN))) /* a large frame over a narrow line */
+            return true;
     struct core_stats stats;
     if (broker_not_ready(sim) || sim->disk.watches || sim->now_us - sim->progress_us < SIM_QUIET_US)
         return true;
