@@ -137,8 +137,10 @@ Test(exactly_once, processes_and_broker_are_killed_and_every_order_leads_to_one_
     }
     cr_assert(probe_wait(&invoices, &invoices.event_count, ORDERS));
     for (int i = 0; i < PROCESSES; i++) {
-        int status = process_end(processes[i], SIGTERM);
-        cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", (unsigned)status);
+        int status =
+            process_end(processes[i], SIGTERM); /* the newest may not have a handler yet, and dies of it */
+        cr_assert(WIFEXITED(status) ? WEXITSTATUS(status) == 0 : WTERMSIG(status) == SIGTERM, "status %x",
+                  (unsigned)status);
     }
     assert_invoices(bus, "invoices", 1, 1, ORDERS);
     assert_invoices(bus, "audit", 100, 100, ORDERS);
