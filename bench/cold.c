@@ -5,23 +5,24 @@
  * An open loop: events of 1 KB are due at fixed times whatever became of those before, and a latency counts from when its
  * event was due to when it was acknowledged, durably. First as many as can be, for a second: the rate is 30 % of that.
  * Then in turns: SECONDS alone, and SECONDS while another bus replays TOPIC from its start at MB_PER_S, after FOLDER's files
- * were synced and dropped from the kernel's cache; and the same of the bare disk (cold_disk.c). Medians of the rounds' 99th
- * percentiles; one JSON object.
+ * were synced and dropped from the kernel's cache. Medians of the rounds' 99th percentiles; one JSON object.
  *
  * Threads: main emits; each bus has its own. The outcomes are all counted by the emitting bus's. */
-#include "bench/cold.h"
-
 #include "base/clock.h"
 #include "base/histogram.h"
 
 #include <crier/crier.h>
+#include <dirent.h>
 #include <err.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-enum { EVENT_SIZE = 1000, ROUNDS_MAX = 50, SHARE_PERCENT = 30 };
+enum { EVENT_SIZE = 1000, TICK_US = 1000, ROUNDS_MAX = 50, SHARE_PERCENT = 30 };
 
 /* What main counts in; the emitting bus's thread writes it while events are on their way. */
 struct loop {
@@ -40,6 +41,15 @@ struct replay {
 };
 
 static struct histogram histogram;
+
+static void sleep_until(int64_t us)
+{
+    int64_t left_us = us - clock_monotonic_us();
+    if (left_us > 0) {
+        struct timespec left = {.tv_sec = left_us / 1000000, .tv_nsec = left_us % 1000000 * 1000};
+        (void)nanosleep(&left, NULL);
+    }
+}
 
 /* ---- the open loop ---- */
 
@@ -90,7 +100,7 @@ static void settle(struct loop *loop)
     if (rc < 0)
         errx(1, "flush: %s", crier_strerror(rc));
     while (atomic_load(&loop->answered) < loop->emitted)
-        cold_sleep_until(clock_monotonic_us() + COLD_TICK_US);
+        sleep_until(clock_monotonic_us() + TICK_US);
 }
 
 static double flood(struct loop *loop)
@@ -99,7 +109,7 @@ static double flood(struct loop *loop)
     unsigned long before = loop->emitted;
     while (clock_monotonic_us() - began_us < 1000000)
         if (!emit(loop, 0))
-            cold_sleep_until(clock_monotonic_us() + COLD_TICK_US);
+            sleep_until(clock_monotonic_us() + TICK_US);
     settle(loop);
     return (double)(loop->emitted - before) / ((double)(clock_monotonic_us() - began_us) / 1e6);
 }
@@ -112,10 +122,10 @@ static double run(struct loop *loop, double events_per_s, double seconds)
     int64_t began_us = clock_monotonic_us();
     unsigned long count = (unsigned long)(events_per_s * seconds);
     for (unsigned long i = 0; i < count; i++) {
-        int64_t due_us = began_us + (int64_t)((double)i * 1e6 / events_per_s) / COLD_TICK_US * COLD_TICK_US;
-        cold_sleep_until(due_us);
+        int64_t due_us = began_us + (int64_t)((double)i * 1e6 / events_per_s) / TICK_US * TICK_US;
+        sleep_until(due_us);
         while (!emit(loop, due_us)) /* its latency goes on */
-            cold_sleep_until(clock_monotonic_us() + COLD_TICK_US);
+            sleep_until(clock_monotonic_us() + TICK_US);
     }
     settle(loop);
     loop->latencies = NULL;
@@ -124,6 +134,25 @@ static double run(struct loop *loop, double events_per_s, double seconds)
 
 /* ---- the replay ---- */
 
+static void drop_cached(const char *folder)
+{
+    char path[600];
+    (void)snprintf(path, sizeof(path), "%s/shard-0", folder);
+    DIR *dir = opendir(path);
+    if (!dir)
+        err(1, "%s", path);
+    for (const struct dirent *entry; (entry = readdir(dir));) {
+        (void)snprintf(path, sizeof(path), "%s/shard-0/%s", folder, entry->d_name);
+        int fd = entry->d_name[0] == '.' ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            continue;
+        if (fdatasync(fd) < 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0)
+            warn("%s", path);
+        close(fd);
+    }
+    closedir(dir);
+}
+
 static int on_event(crier *bus, const crier_event *event, void *ctx)
 {
     struct replay *replay = ctx;
@@ -131,7 +160,7 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
     if (atomic_load(&replay->over))
         return 0;
     unsigned long bytes = atomic_fetch_add(&replay->bytes, event->value_size) + event->value_size;
-    cold_sleep_until(replay->began_us + (int64_t)((double)bytes / replay->bytes_per_us));
+    sleep_until(replay->began_us + (int64_t)((double)bytes / replay->bytes_per_us));
     return 0;
 }
 
@@ -185,30 +214,23 @@ int main(int argc, char **argv)
     if (rc < 0)
         errx(1, "%s: %s", argv[1], crier_strerror(rc));
     double most = flood(&loop), rate = argument(argc, argv, 7, most * SHARE_PERCENT / 100);
-    double alone[ROUNDS_MAX], beside[ROUNDS_MAX], ratio[ROUNDS_MAX], replayed[ROUNDS_MAX], bare[ROUNDS_MAX];
-    double bytes_per_us = rate * EVENT_SIZE / 1e6;
+    double alone[ROUNDS_MAX], beside[ROUNDS_MAX], ratio[ROUNDS_MAX], replayed[ROUNDS_MAX];
     for (unsigned i = 0; i < rounds; i++) {
         struct replay replay;
         alone[i] = run(&loop, rate, seconds);
-        cold_drop_cached(argv[2]);
+        drop_cached(argv[2]);
         replay_begin(&replay, argv[1], argv[3], mb_per_s);
         beside[i] = run(&loop, rate, seconds);
         replayed[i] = replay_end(&replay);
         ratio[i] = beside[i] / alone[i];
-        double bare_alone = cold_disk(argv[2], bytes_per_us, mb_per_s, seconds, false);
-        double bare_beside = cold_disk(argv[2], bytes_per_us, mb_per_s, seconds, true);
-        bare[i] = bare_beside / bare_alone;
-        (void)fprintf(
-            stderr,
-            "  round %u: p99 alone %.0f us, beside %.0f us; replayed %.0f MB/s; bare disk alone %.0f us, "
-            "beside %.0f us\n",
-            i + 1, alone[i], beside[i], replayed[i], bare_alone, bare_beside);
+        (void)fprintf(stderr, "  round %u: p99 alone %.0f us, beside %.0f us; replayed %.0f MB/s\n", i + 1,
+                      alone[i], beside[i], replayed[i]);
     }
     printf(
         "{\"most_events_per_s\": %.0f, \"events_per_s\": %.0f, \"rounds\": %u, \"p99_us\": {\"alone\": %.0f, "
-        "\"beside\": %.0f, \"ratio\": %.2f, \"bare_ratio\": %.2f}, \"replayed_mb_per_s\": %.0f}\n",
+        "\"beside\": %.0f, \"ratio\": %.2f}, \"replayed_mb_per_s\": %.0f}\n",
         most, rate, rounds, median(alone, rounds), median(beside, rounds), median(ratio, rounds),
-        median(bare, rounds), median(replayed, rounds));
+        median(replayed, rounds));
     crier_close(loop.bus);
     return 0;
 }

@@ -42,8 +42,7 @@ def cold_replay(place):
     finally:
         broker.stop()
     return {"producer p99 alone, us": told["p99_us"]["alone"], "producer p99 beside it, us": told["p99_us"]["beside"],
-            "ratio": told["p99_us"]["ratio"], "ratio of the bare disk": told["p99_us"]["bare_ratio"],
-            "producer, events/s": told["events_per_s"],
+            "ratio": told["p99_us"]["ratio"], "producer, events/s": told["events_per_s"],
             "replayed, MB/s": told["replayed_mb_per_s"], "reactor's turn, CPU p99, us": broker.turn_p99_us()}
 
 
