@@ -424,8 +424,10 @@ int64_t session_turn_end(struct session *session)
     presence_turn_end(session);
     session_deliver(session);
     int64_t due_us = session->connections ? session->ticked_us + TICK_US : INT64_MAX;
-    if (session->presences_dirty) /* delivery has ended some, or there was no memory */
-        due_us = session->mono_us + PRESENCE_AGAIN_US;
+    int64_t presence_us = session->mono_us + PRESENCE_AGAIN_US;
+    if (session->presences_dirty &&
+        presence_us < due_us) /* delivery has ended some, or there was no memory */
+        due_us = presence_us;
     return session->quota_due_us < due_us ? session->quota_due_us : due_us;
 }
 
