@@ -198,8 +198,8 @@ void engine_connected(struct engine *engine, int64_t now_us)
     hello.name = engine->name;
     hello.producer_name = engine->producer_name;
     hello.software = (char *)(uintptr_t) "libcrier " CRIER_VERSION;
-    /* Numbers that are lost begin anew in the next epoch: with another id, one that has lost its name meanwhile would take it back,
-     * and what others stored under it for what is its own. */
+    /* Numbers that are lost begin anew in the next epoch. Under another id a producer that has lost its name meanwhile would take it
+     * back, and take what others have stored under it since for its own. */
     if (engine->producer_known && engine->producer_epoch + engine->producer_renew <= INT16_MAX) {
         hello.producer_id = engine->producer_id;
         hello.producer_epoch = engine->producer_epoch + engine->producer_renew;

@@ -269,7 +269,7 @@ static void batch_refused(struct engine *engine, struct emit_batch *batch, int c
         engine->producer_renew =
             true; /* whether its numbers are taken is not known either: nobody else gets them, */
         lane_stored(lane, sequence_after(batch->base_sequence,
-                                         batch->builder.count)); /* also if the new id is put off */
+                                         batch->builder.count)); /* also if the new epoch is put off */
         batch_settle(engine, batch, CRIER_EUNKNOWN, -1, text);
         break;
     case FAIL:
