@@ -152,30 +152,46 @@ Test(engine_emit, batches_of_several_partitions_share_a_frame)
     rig_finish(&rig);
 }
 
+/* Emits to "t" of five partitions, each key as the value, too, before the topic is known and after; returns how many came, each where
+ * `place` says. */
+static int keyed_emits(struct rig *rig, const char *const *keys, size_t count,
+                       uint32_t (*place)(const char *key))
+{
+    for (size_t i = 0; i < count; i++)
+        rig_emit(rig, "t", keys[i], keys[i]);
+    struct sent sent = rig_expect(rig, FRAME_TOPIC_DESCRIBE);
+    rig_topics(rig, &sent, 5);
+    for (size_t i = 0; i < count; i++)
+        rig_emit(rig, "t", keys[i], keys[i]);
+    rig_wait(rig, 5000);
+    int found = 0;
+    while (!rig_sent_nothing(rig)) {
+        sent = rig_expect(rig, FRAME_EMIT);
+        const Wire__Emit *emit = (const Wire__Emit *)sent.message;
+        for (size_t part = 0; part < emit->n_parts; part++)
+            for (int i = 0; i < rig_count(&sent, part); i++, found++)
+                cr_assert_eq(emit->parts[part]->partition, RIG_PARTITION + place(rig_value(&sent, part, i)));
+    }
+    return found;
+}
+
+static uint32_t kafkas_place(const char *key)
+{
+    return murmur2_partition(key, strlen(key), 5);
+}
+
+static uint32_t first_bytes_place(const char *key)
+{
+    return (uint8_t)*key % 5;
+}
+
 Test(engine_emit, a_key_always_goes_to_kafkas_partition)
 {
     struct rig rig;
     rig_init(&rig, NULL);
     rig_ready(&rig, 1 << 20);
     static const char *const keys[] = {"a", "21", "foobar", "key-7", "x"};
-    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) /* waiting for the topic ... */
-        rig_emit(&rig, "t", keys[i], keys[i]);
-    struct sent sent = rig_expect(&rig, FRAME_TOPIC_DESCRIBE);
-    rig_topics(&rig, &sent, 5);
-    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) /* ... or not */
-        rig_emit(&rig, "t", keys[i], keys[i]);
-    rig_wait(&rig, 5000);
-    int found = 0;
-    while (!rig_sent_nothing(&rig)) {
-        sent = rig_expect(&rig, FRAME_EMIT);
-        const Wire__Emit *emit = (const Wire__Emit *)sent.message;
-        for (size_t part = 0; part < emit->n_parts; part++)
-            for (int i = 0; i < rig_count(&sent, part); i++, found++) {
-                const char *key = rig_value(&sent, part, i);
-                cr_assert_eq(emit->parts[part]->partition,
-                             RIG_PARTITION + murmur2_partition(key, strlen(key), 5));
-            }
-    }
+    int found = keyed_emits(&rig, keys, ARRAY_SIZE(keys), kafkas_place);
     cr_assert_eq(found, 2 * ARRAY_SIZE(keys));
     rig_finish(&rig);
 }
@@ -202,22 +218,7 @@ Test(engine_emit, an_own_partitioner_is_asked_for_what_has_a_key_and_no_partitio
     options.partitioner_ctx = &asked;
     rig_init(&rig, &options);
     rig_ready(&rig, 1 << 20);
-    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) /* waiting for the topic ... */
-        rig_emit(&rig, "t", keys[i], keys[i]);
-    struct sent sent = rig_expect(&rig, FRAME_TOPIC_DESCRIBE);
-    rig_topics(&rig, &sent, 5);
-    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) /* ... or not */
-        rig_emit(&rig, "t", keys[i], keys[i]);
-    rig_wait(&rig, 5000);
-    int found = 0;
-    while (!rig_sent_nothing(&rig)) {
-        sent = rig_expect(&rig, FRAME_EMIT);
-        const Wire__Emit *emit = (const Wire__Emit *)sent.message;
-        for (size_t part = 0; part < emit->n_parts; part++)
-            for (int i = 0; i < rig_count(&sent, part); i++, found++)
-                cr_assert_eq(emit->parts[part]->partition,
-                             RIG_PARTITION + (uint8_t)*rig_value(&sent, part, i) % 5);
-    }
+    int found = keyed_emits(&rig, keys, ARRAY_SIZE(keys), first_bytes_place);
     cr_assert_eq(found, 2 * ARRAY_SIZE(keys));
     cr_assert_eq(asked, found);
     placed.key = "a";
