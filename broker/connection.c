@@ -4,7 +4,9 @@
  *       again. A frame that is cut is moved to a buffer of exactly its size and finished there, with the first bytes of
  *       what follows going to the slab. A sender of big frames gets only BIG_FRAME_PEEK in the slab, so that little is
  *       moved. Nothing is allocated by a length that was not checked against the sender's grant.
- * Out:  references in a ring, small frames gathered in a control buffer, one writev for up to WRITE_PIECES of them.
+ * Out:  references in a ring, small frames gathered in a control buffer, one writev for up to WRITE_PIECES of them. Who
+ *       has something to send stands in the reactor's line; a turn serves it from the front, SEND_ONCE_MAX each time,
+ *       until SEND_TURN_MAX bytes are sent in all, and who is not done stands at its end again.
  * Ends: a close asked for by the core waits for the output, CLOSE_LINGER_US at the longest. */
 #include "broker/reactor_internal.h"
 
@@ -206,14 +208,16 @@ static void chunk_push(struct connection *connection, struct slice chunk)
 static void mark_dirty(struct connection *connection)
 {
     struct reactor *reactor = connection->reactor;
-    if (connection->dirty || connection->write_armed)
+    if (connection->dirty)
         return;
     connection->dirty = true;
-    connection->dirty_prev = NULL;
-    connection->dirty_next = reactor->dirty;
-    if (reactor->dirty)
-        reactor->dirty->dirty_prev = connection;
-    reactor->dirty = connection;
+    connection->dirty_next = NULL;
+    connection->dirty_prev = reactor->dirty_last;
+    if (reactor->dirty_last)
+        reactor->dirty_last->dirty_next = connection;
+    else
+        reactor->dirty = connection;
+    reactor->dirty_last = connection;
 }
 
 static void unmark_dirty(struct connection *connection)
@@ -226,6 +230,8 @@ static void unmark_dirty(struct connection *connection)
         connection->reactor->dirty = connection->dirty_next;
     if (connection->dirty_next)
         connection->dirty_next->dirty_prev = connection->dirty_prev;
+    else
+        connection->reactor->dirty_last = connection->dirty_prev;
     connection->dirty = false;
 }
 
@@ -262,7 +268,8 @@ static void ops_send(void *owner, const uint8_t *head, size_t head_size, const s
     control_push(connection, head, head_size);
     for (size_t i = 0; i < slice_count; i++)
         chunk_push(connection, slices[i]);
-    mark_dirty(connection);
+    if (!connection->write_armed) /* else the socket is full: it says when it is not */
+        mark_dirty(connection);
 }
 
 static void chunks_consume(struct connection *connection, size_t size)
@@ -292,10 +299,13 @@ static void output_release(struct connection *connection)
 static ssize_t write_once(struct connection *connection)
 {
     struct iovec pieces[WRITE_PIECES];
-    size_t count = connection->chunk_count < WRITE_PIECES ? connection->chunk_count : WRITE_PIECES;
-    for (size_t i = 0; i < count; i++) {
-        const struct slice *chunk = chunk_at(connection, i);
-        pieces[i] = (struct iovec){chunk->data, chunk->size};
+    size_t count = 0;
+    for (size_t left = SEND_ONCE_MAX; left && count < connection->chunk_count && count < WRITE_PIECES;
+         count++) {
+        const struct slice *chunk = chunk_at(connection, count);
+        size_t now = chunk->size < left ? chunk->size : left;
+        pieces[count] = (struct iovec){chunk->data, now};
+        left -= now;
     }
     if (count == 1) /* one answer, most often: the kernel has less to look at */
         return send(connection->fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL);
@@ -327,32 +337,48 @@ static void half_close(struct connection *connection)
     event_add(&connection->read_event, &linger);
 }
 
-void connection_flush(struct connection *connection)
+/* The socket takes no more: it stands in nobody's line until it says that it does. */
+static void write_arm(struct connection *connection)
 {
-    unmark_dirty(connection);
-    while (connection->chunk_count) {
-        ssize_t sent = write_once(connection);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent < 0 && errno == EAGAIN) {
-            if (!connection->write_armed)
-                event_add(&connection->write_event, NULL);
-            connection->write_armed = true;
-            return;
-        }
-        if (sent < 0) {
-            connection_destroy(connection, strerror(errno));
-            return;
-        }
-        chunks_consume(connection, (size_t)sent);
-        core_connection_sent(connection->core, (size_t)sent);
-    }
+    if (!connection->write_armed)
+        event_add(&connection->write_event, NULL);
+    connection->write_armed = true;
+}
+
+static void all_sent(struct connection *connection)
+{
     output_release(connection); /* an idle connection keeps no buffer */
     if (connection->write_armed)
         event_del(&connection->write_event);
     connection->write_armed = false;
     if (connection->closing)
         half_close(connection);
+}
+
+size_t connection_flush(struct connection *connection)
+{
+    unmark_dirty(connection);
+    if (!connection->chunk_count) {
+        all_sent(connection);
+        return 0;
+    }
+    ssize_t sent = write_once(connection);
+    if (sent < 0 && errno == EAGAIN) {
+        write_arm(connection);
+        return 0;
+    }
+    if (sent < 0 && errno != EINTR) {
+        connection_destroy(connection, strerror(errno));
+        return 0;
+    }
+    size_t done = sent < 0 ? 0 : (size_t)sent;
+    chunks_consume(connection, done);
+    core_connection_sent(connection->core, done);
+    if (connection->chunk_count)
+        mark_dirty(connection);
+    else
+        all_sent(connection);
+    return done;
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *ctx)
@@ -363,7 +389,7 @@ static void on_writable(evutil_socket_t fd, short what, void *ctx)
     if (what & EV_TIMEOUT)
         connection_destroy(connection, "closed, without waiting longer for it to read");
     else
-        connection_flush(connection);
+        mark_dirty(connection);
 }
 
 /* ---- what the core asks for ---- */

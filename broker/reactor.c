@@ -71,9 +71,10 @@ static void on_control(evutil_socket_t fd, short what, void *ctx)
 static int64_t turn_end(struct reactor *reactor)
 {
     int64_t due_us = core_turn_end(reactor->core);
-    for (int round = 0; reactor->dirty && round < FLUSH_ROUNDS; round++) {
-        while (reactor->dirty)
-            connection_flush(reactor->dirty);
+    size_t sent = 0;
+    for (int round = 0; reactor->dirty && round < FLUSH_ROUNDS && sent < SEND_TURN_MAX; round++) {
+        while (reactor->dirty && sent < SEND_TURN_MAX)
+            sent += connection_flush(reactor->dirty);
         due_us = core_turn_end(reactor->core);
     }
     return reactor->dirty ? reactor->mono_us : due_us;

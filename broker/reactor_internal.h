@@ -13,13 +13,15 @@
 #define SLAB_SIZE        (512u * 1024)  /* what all connections receive into, one after the other */
 #define CONTROL_SIZE     4096u          /* a connection's small frames, gathered */
 #define RECEIVE_TURN_MAX (1024u * 1024) /* of one connection in one turn: the others' turn comes */
+#define SEND_ONCE_MAX    (512u * 1024)  /* to one connection before the next in the line is served */
+#define SEND_TURN_MAX    (2048u * 1024) /* to all of them in one turn: then the sockets are looked at again */
 #define BIG_FRAME        (32u * 1024)   /* after one of these, the next is expected to be as large */
 #define BIG_FRAME_PEEK   4096u          /* and so little of it is received in front of a buffer of its own */
 
 struct connection {
     struct reactor *reactor;
     struct connection *prev, *next;             /* all of them */
-    struct connection *dirty_prev, *dirty_next; /* those with output to write now */
+    struct connection *dirty_prev, *dirty_next; /* the line of those with output to write now */
     struct core_connection *core;
     struct event read_event, write_event;
     int fd;
@@ -58,7 +60,7 @@ struct reactor {
     struct event store_event, control_event, timer;
     struct acceptor *acceptors;
     struct connection *connections;
-    struct connection *dirty;
+    struct connection *dirty, *dirty_last;
     uint32_t connection_count; /* those turned away not among them */
     uint32_t turned_away_count;
     struct buffer_pool *slabs, *controls;
@@ -79,7 +81,9 @@ void reactor_turn_begin(
 void connection_accept(struct reactor *reactor, int fd, const char *peer); /* fd: taken */
 /* The same, but it is told why it cannot stay, and closed. */
 void connection_turn_away(struct reactor *reactor, int fd, const char *peer, const char *why);
-void connection_flush(struct connection *connection); /* writes what the socket takes */
+size_t connection_flush(
+    struct connection
+        *connection); /* writes once; not done: it stands at the line's end; returns the bytes sent */
 void connection_destroy(struct connection *connection, const char *reason);
 extern const struct core_ops reactor_core_ops;
 
