@@ -13,12 +13,12 @@ static struct tail *order_at(const struct tail_cache *cache, size_t place)
     return cache->order[(cache->order_first + place) & (cache->order_capacity - 1)];
 }
 
-/* What a batch pins beyond its predecessor of the same tail: nothing, if they share a buffer. */
+/* What a batch pins beyond its neighbour of the same tail: its places only, if they share a buffer. */
 static size_t pinned_by(const struct cached_batch *batch, const struct cached_batch *neighbour)
 {
     if (neighbour && neighbour->batch.buffer == batch->batch.buffer)
-        return 0;
-    return batch->batch.buffer->capacity;
+        return TAIL_PLACE_SIZE;
+    return TAIL_PLACE_SIZE + batch->batch.buffer->capacity;
 }
 
 static void tail_grow(struct tail *tail)
@@ -103,12 +103,12 @@ static void order_grow(struct tail_cache *cache)
 void tail_cache_add(struct tail_cache *cache, struct tail *tail, uint64_t base_offset, uint32_t span,
                     struct slice batch)
 {
-    if (batch.buffer->capacity > cache->pinned_bytes_max)
+    if (TAIL_PLACE_SIZE + batch.buffer->capacity > cache->pinned_bytes_max) {
         while (
             tail->count) /* it would push everything out: it is read from the log, and the tail starts after it */
             tail_cache_evict(cache);
-    if (batch.buffer->capacity > cache->pinned_bytes_max)
         return;
+    }
     if (cache->order_count == cache->order_capacity)
         order_grow(cache);
     struct cached_batch added = {base_offset, span, batch};

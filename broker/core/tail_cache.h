@@ -1,7 +1,8 @@
 /* tail_cache.h: the newest durable batches of every partition, kept in memory for listeners that keep up.
  *
  * Batches leave in the order they came, over all partitions, when what they pin together passes the limit. What is
- * counted is what is pinned: a batch keeps its whole receive buffer alive, and neighbours usually share one.
+ * counted is what is pinned: a batch keeps its whole receive buffer alive, and neighbours usually share one; and its
+ * places in the tail and in the order, which are a quarter of it when every batch holds one small event.
  * Owner and thread: the session core's. */
 #ifndef CRIER_BROKER_CORE_TAIL_CACHE_H
 #define CRIER_BROKER_CORE_TAIL_CACHE_H
@@ -16,6 +17,9 @@ struct cached_batch {
     uint32_t span;
     struct slice batch;
 };
+
+/* In its tail and in the order of all. */
+#define TAIL_PLACE_SIZE (sizeof(struct cached_batch) + sizeof(struct tail *))
 
 /* One partition's cached batches, ascending and without a gap between the first and the partition's end. */
 struct tail {
