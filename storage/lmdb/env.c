@@ -103,6 +103,7 @@ static int open_sealed(struct env *env)
     env->fd = open(env->path, O_RDONLY | O_CLOEXEC);
     if (env->fd < 0)
         return errno;
+    (void)posix_fadvise(env->fd, 0, 0, POSIX_FADV_RANDOM); /* no read-ahead: commits would wait for it */
     struct page_meta meta;
     int rc = page_read_newest(env->fd, env->page_size, &meta);
     env->pages_max = rc == 0 ? meta.pages : 0;

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define PIECE_SIZE            (128u << 10) /* a commit that comes meanwhile waits for one of these, not for all */
 #define META_SIZE             152
 #define META_MAGIC            0xBEEFC0DEu
 #define META_VERSION          1u
@@ -15,7 +16,7 @@ int page_read(int fd, void *to, size_t size, uint64_t position)
 {
     uint8_t *at = to;
     while (size > 0) {
-        ssize_t got = pread(fd, at, size, (off_t)position);
+        ssize_t got = pread(fd, at, size < PIECE_SIZE ? size : PIECE_SIZE, (off_t)position);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)

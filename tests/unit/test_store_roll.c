@@ -6,11 +6,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SEGMENT_SIZE (512u << 10)
-#define BATCH_SIZE   20000
+#define SEGMENT_SIZE  (512u << 10)
+#define BATCH_SIZE    20000
+#define FIRST_SEGMENT "0000000001-0.mdb"
 
 static struct fixture *open_small(void)
 {
@@ -73,6 +75,55 @@ static void cut_file(const char *path)
     struct stat file;
     cr_assert_eq(stat(path, &file), 0);
     cr_assert_eq(truncate(path, file.st_size - 7), 0);
+}
+
+/* ---- the kernel's cache ---- */
+
+static size_t cached_bytes; /* of the files it was called for */
+
+static void count_cached(const char *path)
+{
+    static unsigned char pages[2 * SEGMENT_SIZE / 4096];
+    int fd = open(path, O_RDONLY);
+    struct stat file;
+    cr_assert_eq(fstat(fd, &file), 0);
+    size_t size = (size_t)file.st_size, count = (size + 4095) / 4096;
+    cr_assert_leq(count, sizeof(pages));
+    void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    cr_assert_neq(map, MAP_FAILED);
+    cr_assert_eq(mincore(map, size, pages), 0);
+    for (size_t i = 0; i < count; i++)
+        cached_bytes += (pages[i] & 1) ? 4096 : 0;
+    munmap(map, size);
+    close(fd);
+}
+
+static void drop_cached(const char *path)
+{
+    int fd = open(path, O_RDONLY);
+    cr_assert_eq(fdatasync(fd), 0);
+    cr_assert_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    close(fd);
+}
+
+/* Commits wait for what the disk was told to read before them (decision 0026). */
+Test(store_roll, a_read_of_cold_data_has_the_disk_read_no_more_than_it_needs)
+{
+    struct fixture *f = open_small();
+    emit_many(f, 1, 0, 60, BATCH_SIZE);
+    fixture_reopen(f, FIXTURE_CLEAN);       /* no descriptor is left that was open for writing */
+    fixture_expect(f, 1, 0, 1, BATCH_SIZE); /* indexes, and the first segment is open */
+    each_file(f, FIRST_SEGMENT, "", drop_cached);
+    each_file(f, FIRST_SEGMENT, "", count_cached);
+    if (cached_bytes > 0) {
+        fixture_destroy(f);
+        cr_skip("this file system keeps what it is told to drop");
+    }
+    fixture_expect(f, 1, 4, 5, BATCH_SIZE);
+    cr_assert_eq(each_file(f, FIRST_SEGMENT, "", count_cached), 1);
+    cr_assert_gt(cached_bytes, 0);
+    cr_assert_leq(cached_bytes, 16 * 4096, "%zu bytes for a batch of %d", cached_bytes, BATCH_SIZE);
+    fixture_destroy(f);
 }
 
 Test(store_roll, a_log_goes_on_over_many_segments_and_each_entry_stays_where_it_was)
