@@ -296,8 +296,9 @@ struct store_options {
     int64_t
         sweep_settle_us; /* a segment that is mostly dead is swept when it has been so unchanged for so long: what
                                 * goes on dying is soon removed whole; default 2 s */
-    bool create;         /* false: a missing folder is an error */
-    struct log *log;     /* borrowed; NULL: silent */
+    int64_t clean_delay_us; /* no segment is removed or swept so long after a start; default 2 s */
+    bool create;            /* false: a missing folder is an error */
+    struct log *log;        /* borrowed; NULL: silent */
 };
 
 static inline struct store_options store_options_default(void)
@@ -307,6 +308,7 @@ static inline struct store_options store_options_default(void)
                                   .reader_threads = 1,
                                   .append_queue_max = 256,
                                   .sweep_settle_us = 2000000,
+                                  .clean_delay_us = 2000000,
                                   .create = true};
 }
 

@@ -161,6 +161,16 @@ static void go_on_sweeping(struct cleaner *cleaner, int64_t now_us)
 
 /* ---- passes ---- */
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* May it go? A start needs what lies above the oldest copy of the state, and one segment that says where the log ends. */
 static bool may_go(struct cleaner *cleaner, const struct segment *segment, size_t position)
 {
@@ -195,8 +205,9 @@ static bool changed(const struct cleaner *cleaner)
 
 #define OLDEST (CLEANER_PASS_SEGMENTS / 2)
 
-static void pass_begin(struct cleaner *cleaner)
+static void pass_begin(struct cleaner *cleaner, int64_t now_us)
 {
+    cleaner->pass_us = now_us;
     size_t count = segments_count(cleaner->place.segments);
     if (changed(cleaner))
         cleaner->unseen = count > OLDEST ? count - OLDEST : 0;
@@ -231,18 +242,14 @@ static void pass_step(struct cleaner *cleaner, int64_t now_us)
             cleaner->unseen -= cleaner->unseen > 0;
         }
     }
-    if (cleaner->left == 0 && cleaner->due_us < now_us + CLEANER_PASS_US)
-        cleaner->due_us = now_us + CLEANER_PASS_US;
+    if (cleaner->left == 0)
+        cleaner->due_us = later(cleaner->due_us,
+                                now_us + later(CLEANER_PASS_US, CLEANER_REST * (now_us - cleaner->pass_us)));
 }
 
 static bool pass_wanted(const struct cleaner *cleaner)
 {
     return cleaner->left > 0 || cleaner->unseen > 0 || changed(cleaner);
-}
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
 }
 
 /* One thing a step: removing goes first, for it gives the most for the least. */
@@ -254,7 +261,7 @@ int64_t cleaner_step(struct cleaner *cleaner, int64_t now_us)
         return cleaner->disk_us;
     if (pass_wanted(cleaner) && now_us >= cleaner->due_us) {
         if (cleaner->left == 0)
-            pass_begin(cleaner);
+            pass_begin(cleaner, now_us);
         pass_step(cleaner, now_us);
     } else if (cleaner->sweep && now_us >= cleaner->slice_us) {
         go_on_sweeping(cleaner, now_us);

@@ -7,8 +7,12 @@
  * A segment that is dying is not swept: where retention goes on, what is half dead now is wholly dead soon, and copying its
  * rest was for nothing (and what went on meanwhile was not removed). So its live bytes must have stood still for a while.
  *
- * Budget: one segment is looked at or one slice swept a step, a sweep reads at most CLEANER_SWEEP_BYTES_PER_S, and a removed file is freed in steps (remains.h); the
- * background thread's other work goes first, so that neither the writer nor a flush ever waits for more than a slice.
+ * A start has the machine for itself: the first pass comes a while after it, for with many topics the indexes of all
+ * segments are more work than the start.
+ *
+ * Budget: one segment is looked at or one slice swept a step, looking takes a third of the time at most, a sweep reads at
+ * most CLEANER_SWEEP_BYTES_PER_S, and a removed file is freed in steps (remains.h); the background thread's other work goes
+ * first, so that neither the writer nor a flush ever waits for more than a slice.
  *
  * Thread: the background thread's; cleaner_init and _finish the owner's. */
 #ifndef CRIER_STORAGE_LMDB_CLEANER_H
@@ -19,6 +23,7 @@
 
 #define CLEANER_SWEEP_BYTES_PER_S (64u << 20)
 #define CLEANER_PASS_US           100000  /* a pass begins this long after the one before at the earliest */
+#define CLEANER_REST              2       /* and so many times as long as that one took */
 #define CLEANER_RETRY_US          1000000 /* after a full disk */
 #define CLEANER_DISK_US           1000000 /* how often the free space is looked at */
 #define CLEANER_HALF_FACTOR                                                                                  \
@@ -42,7 +47,8 @@ struct cleaner {
     uint64_t passed_copy;
     size_t passed_count;
     bool again;       /* something waits for the next pass */
-    int64_t due_us;   /* of the next pass, or of more of this one */
+    int64_t due_us;   /* of the next pass, or of more of this one; set before use: of the first */
+    int64_t pass_us;  /* when this pass began */
     int64_t slice_us; /* of the next slice */
     int64_t disk_us;  /* of the next look at the disk */
 };

@@ -93,6 +93,7 @@ static int make_background(struct store_lmdb *store, struct segment *next)
                                                   .starts = &store->starts,
                                                   .remains = &store->background.cleaner.remains},
                                         .settle_us = store->options.sweep_settle_us,
+                                        .due_us = clock_monotonic_us() + store->options.clean_delay_us,
                                         .state = &store->state}};
     cleaner_disk(&store->background.cleaner, clock_monotonic_us());
     int rc = background_init(&store->background);

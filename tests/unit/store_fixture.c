@@ -100,6 +100,7 @@ struct fixture *fixture_create(enum fixture_kind kind)
         f->options.path = f->path;
         f->options.segment_size = 4u << 20;
         f->options.sweep_settle_us = 0;
+        f->options.clean_delay_us = 0;
     }
     return f;
 }
@@ -111,6 +112,7 @@ struct fixture *fixture_create_at(const char *path)
     f->kind = FIXTURE_LMDB;
     f->options = store_options_default();
     f->options.sweep_settle_us = 0;
+    f->options.clean_delay_us = 0;
     (void)snprintf(f->path, sizeof(f->path), "%s", path);
     f->options.path = f->path;
     f->path_borrowed = true;

@@ -71,6 +71,14 @@ static struct store_lookup prefix(struct fixture *f, uint64_t partition, uint64_
     return lookup;
 }
 
+static void emit_flushed(struct fixture *f, uint64_t partition, uint64_t until)
+{
+    for (uint64_t at = 0; at < until; at += 10) {
+        emit_some(f, partition, at, at + 10);
+        flush(f);
+    }
+}
+
 /* The background thread works when there is a job for it, so jobs bring it there. */
 static void until_removed(struct fixture *f, uint64_t removed)
 {
@@ -197,6 +205,28 @@ Test(retention_lmdb, segments_without_anything_wanted_are_removed)
     fixture_destroy(f);
 }
 
+Test(retention_lmdb, a_start_looks_at_no_segment_before_its_time)
+{
+    struct fixture *f = fixture_create(FIXTURE_LMDB);
+    f->options.segment_size = 512u << 10;
+    cr_assert_eq(fixture_start(f), 0, "%s", f->error);
+    emit_flushed(f, 1, 200);
+    fixture_end(f, FIXTURE_CLEAN);
+    f->options.clean_delay_us = INT64_C(3600) * 1000000;
+    cr_assert_eq(fixture_start(f), 0, "%s", f->error);
+    trim(f, 1, 200);
+    for (unsigned i = 0; i < 100; i++)
+        flush(f); /* the background thread has had its chance a hundred times */
+    cr_assert_eq(fixture_stats(f).removed, 0);
+    fixture_end(f, FIXTURE_CLEAN);
+    f->options.clean_delay_us = 0;
+    cr_assert_eq(fixture_start(f), 0, "%s", f->error);
+    trim(f, 1, 200);
+    until_removed(f, 7);
+    fixture_expect(f, 1, 200, 200, SIZE);
+    fixture_destroy(f);
+}
+
 Test(retention_lmdb, nothing_is_removed_that_a_copy_of_the_state_may_replay)
 {
     struct fixture *f = open_kind(FIXTURE_LMDB);
@@ -256,14 +286,6 @@ Test(retention_lmdb, segments_that_are_mostly_dead_are_written_anew)
         fixture_expect(f, 2, 0, 60, 300);
     }
     fixture_destroy(f);
-}
-
-static void emit_flushed(struct fixture *f, uint64_t partition, uint64_t until)
-{
-    for (uint64_t at = 0; at < until; at += 10) {
-        emit_some(f, partition, at, at + 10);
-        flush(f);
-    }
 }
 
 /* Copying the rest of what is about to go would be for nothing. That segments of another partition are removed shows that
