@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define COMPLETIONS_TURN_MAX 256
+#define STOP_LOOK_US         50000
 #define FLUSH_ROUNDS                                                                                         \
     8 /* delivering and writing take turns this often before other sockets are looked at again */
 
@@ -103,10 +104,20 @@ static int loop_once(struct reactor *reactor)
     return 0;
 }
 
+/* While it stops: its deadline must wake us too, and that somebody was the last who waited. */
+static int64_t stop_due(const struct reactor *reactor)
+{
+    int64_t soon_us = reactor->mono_us + STOP_LOOK_US;
+    return soon_us < reactor->stop_by_us ? soon_us : reactor->stop_by_us;
+}
+
 static void turn_finish(struct reactor *reactor)
 {
     reactor_turn_begin(reactor); /* if nothing but the timer woke us */
-    timer_set(reactor, turn_end(reactor));
+    int64_t due_us = turn_end(reactor);
+    if (reactor->stopping && due_us > stop_due(reactor))
+        due_us = stop_due(reactor);
+    timer_set(reactor, due_us);
     turn_time_end(&reactor->turn_time);
     reactor->in_turn = false;
 }
@@ -155,10 +166,6 @@ static void serve_until_drained(struct reactor *reactor)
     while (!reactor->stopping || !drained(reactor)) {
         if (turn(reactor) < 0)
             break;
-        if (reactor->stopping) { /* the deadline must wake us too */
-            int64_t left_us = reactor->stop_by_us - reactor->mono_us;
-            timer_set(reactor, reactor->mono_us + (left_us < 50000 ? left_us : 50000));
-        }
     }
     if (!core_drained(reactor->core))
         LOG_WARN(reactor->log, "STOP-DEADLINE",

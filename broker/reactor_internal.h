@@ -81,9 +81,8 @@ void reactor_turn_begin(
 void connection_accept(struct reactor *reactor, int fd, const char *peer); /* fd: taken */
 /* The same, but it is told why it cannot stay, and closed. */
 void connection_turn_away(struct reactor *reactor, int fd, const char *peer, const char *why);
-size_t connection_flush(
-    struct connection
-        *connection); /* writes once; not done: it stands at the line's end; returns the bytes sent */
+/* Writes once; who is not done stands at the line's end. Returns the bytes sent. */
+size_t connection_flush(struct connection *connection);
 void connection_destroy(struct connection *connection, const char *reason);
 extern const struct core_ops reactor_core_ops;
 

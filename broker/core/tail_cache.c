@@ -104,8 +104,7 @@ void tail_cache_add(struct tail_cache *cache, struct tail *tail, uint64_t base_o
                     struct slice batch)
 {
     if (TAIL_PLACE_SIZE + batch.buffer->capacity > cache->pinned_bytes_max) {
-        while (
-            tail->count) /* it would push everything out: it is read from the log, and the tail starts after it */
+        while (tail->count) /* it would push all out: it is read from the log, and the tail starts after it */
             tail_cache_evict(cache);
         return;
     }
