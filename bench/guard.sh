@@ -4,7 +4,8 @@
 #   instructions  of one event in a client's emit, in an emit on local:, in the broker's check of a batch, in a listener's walk: callgrind, twice,
 #                 so that what is paid once falls out of the difference; of a start, for each topic there is, the same way
 #   system calls  of the broker per million events of 100 B, producer to consumer; of clients with one event in flight: strace
-#   bytes         that the broker writes per byte of payload, in a flood of 1 KiB events: /proc/PID/io
+#   bytes         that the broker writes per byte of payload, in a flood of 1 KiB events: /proc/PID/io; that it sends in a turn of its
+#                 loop at most: strace
 #
 # A limit is what was measured when it was set, and a tenth more (instructions) or twice as much (what depends on how the
 # load falls into batches). Getting better is a reason to lower it.
@@ -58,20 +59,41 @@ starts() { # LIMIT
     expect "instructions of a start and a stop, per topic" $(((many - few) / 20000)) "$1"
 }
 
-system_calls() { # LIMIT
-    rm -rf "$folder/data"
-    start_broker
-    strace -f -c -S calls -U calls,name -o "$folder/calls" -p "$broker" 2>"$folder/strace" &
+trace_broker() { # STRACE OPTION...: until the broker stops
+    strace -f "$@" -p "$broker" 2>"$folder/strace" &
     tracer=$!
     while ! grep -q attached "$folder/strace"; do
         kill -0 "$tracer" # it says why it cannot
         read -r -t 0.05 <> <(:) || true
     done
-    "$build/bin/crier" --url "$url" bench e2e --size 100 --events 1000000 --dir "$folder" --json >/dev/null
+}
+
+stop_traced() {
     stop_broker
     wait "$tracer" || true
     tracer=
+}
+
+system_calls() { # LIMIT
+    rm -rf "$folder/data"
+    start_broker
+    trace_broker -c -S calls -U calls,name -o "$folder/calls"
+    "$build/bin/crier" --url "$url" bench e2e --size 100 --events 1000000 --dir "$folder" --json >/dev/null
+    stop_traced
     expect "system calls of the broker per million events" "$(awk '$2 == "total" { print $1 }' "$folder/calls")" "$1"
+}
+
+# Eight listeners of one log take more than a turn of the loop may send (SEND_TURN_MAX, and what one connection may exceed it by).
+turn_sends() { # LIMIT
+    rm -rf "$folder/data"
+    start_broker
+    trace_broker -s 0 -e trace=epoll_wait,sendto,sendmsg -o "$folder/sends"
+    "$build/bin/crier" --url "$url" bench e2e --size 1K --listeners 8 --events 50000 --dir "$folder" --json >/dev/null
+    stop_traced
+    expect "bytes sent in a turn of the broker's loop, the most" "$(awk '
+        /epoll_wait/ { sent[$1] = 0 }
+        /send(to|msg)/ && $NF > 0 { sent[$1] += $NF; if (sent[$1] > most) most = sent[$1] }
+        END { print most + 0 }' "$folder/sends")" "$1"
 }
 
 # Of the load generator, all of whose connections are on one loop: a receive and a send for each event, and little more.
@@ -102,6 +124,7 @@ instructions validate 235 "the broker's check"
 instructions iterate 230 "a listener's walk"
 starts 5000
 system_calls 6000
+turn_sends $(((2048 + 512) * 1024))
 client_calls 2800
 written 150
 exit $bad
