@@ -10,7 +10,7 @@
  * A start has the machine for itself: the first pass comes a while after it, for with many topics the indexes of all
  * segments are more work than the start.
  *
- * Budget: one segment is looked at or one slice swept a step, looking takes a third of the time at most, a sweep reads at
+ * Budget: one segment is looked at or one slice swept a step, looking takes about a third of the time at most, a sweep reads at
  * most CLEANER_SWEEP_BYTES_PER_S, and a removed file is freed in steps (remains.h); the background thread's other work goes
  * first, so that neither the writer nor a flush ever waits for more than a slice.
  *

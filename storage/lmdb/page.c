@@ -14,9 +14,9 @@
 #define META_VERSION          1u
 #define FREE_TREE_INTEGER_KEY 8
 
-/* Who comes to the end of a block most likely reads on: the kernel fetches the next one whole. So a replay costs the disk
- * few requests, each so small that a commit behind it hardly waits (docs/decisions/0026), and needs no state to be known by.
- * What lies between two values may hide the end. */
+/* Who reads to the end of a block most likely reads on: the kernel is asked for the next one whole. So a replay makes few requests of
+ * the disk, each so small that a commit behind it hardly waits (docs/decisions/0026), and no state says that it is one.
+ * BLOCK_SLACK: pages of the tree lie between two values, and may be what the block ends with. */
 static void block_fetch(int fd, uint64_t from, uint64_t end)
 {
     uint64_t next = end / BLOCK_SIZE;

@@ -65,7 +65,8 @@ static inline uint64_t page_u64(const uint8_t *at)
     return value;
 }
 
-/* pread of all of it. 0, an errno, or MDB_CORRUPTED: the file ends before. */
+/* pread of all of it; near the end of a block of 512 KiB the kernel is asked for the next one. 0, an errno, or MDB_CORRUPTED: the file
+ * ends before. */
 int page_read(int fd, void *to, size_t size, uint64_t position);
 
 /* Both meta pages. 0, MDB_INVALID (one of them is none), or as page_read. */

@@ -14,12 +14,17 @@
 #define BATCH_SIZE    20000
 #define FIRST_SEGMENT "0000000001-0.mdb"
 
-static struct fixture *open_small(void)
+static struct fixture *open_sized(uint64_t segment_size)
 {
     struct fixture *f = fixture_create(FIXTURE_LMDB);
-    f->options.segment_size = SEGMENT_SIZE;
+    f->options.segment_size = segment_size;
     cr_assert_eq(fixture_start(f), 0);
     return f;
+}
+
+static struct fixture *open_small(void)
+{
+    return open_sized(SEGMENT_SIZE);
 }
 
 static void emit_many(struct fixture *f, uint64_t partition, uint64_t from, uint64_t to, size_t size)
@@ -109,9 +114,7 @@ static void drop_cached(const char *path)
 /* Two segments, the first of which is open in a new life, but not in the kernel's cache. NULL: that cannot be had here. */
 static struct fixture *open_cold(uint64_t segment_size, uint64_t events)
 {
-    struct fixture *f = fixture_create(FIXTURE_LMDB);
-    f->options.segment_size = segment_size;
-    cr_assert_eq(fixture_start(f), 0);
+    struct fixture *f = open_sized(segment_size);
     emit_many(f, 1, 0, events, BATCH_SIZE);
     fixture_reopen(f, FIXTURE_CLEAN); /* no descriptor is left that was open for writing */
     cr_assert_geq(fixture_stats(f).segments, 2);
