@@ -215,11 +215,24 @@ void batch_patch(uint8_t *data, int64_t base_offset, int32_t leader_epoch)
     be32_put(data + 12, (uint32_t)leader_epoch);
 }
 
-void batch_renumber(uint8_t *data, size_t size, int64_t producer_id, int16_t producer_epoch,
-                    int32_t base_sequence)
+static void numbers_put(uint8_t *data, int64_t producer_id, int16_t producer_epoch, int32_t base_sequence)
 {
     be64_put(data + PRODUCER_OFFSET, (uint64_t)producer_id);
     be16_put(data + EPOCH_OFFSET, (uint16_t)producer_epoch);
     be32_put(data + SEQUENCE_OFFSET, (uint32_t)base_sequence);
+}
+
+void batch_number(uint8_t *data, size_t size, uint32_t records_crc, int64_t producer_id,
+                  int16_t producer_epoch, int32_t base_sequence)
+{
+    numbers_put(data, producer_id, producer_epoch, base_sequence);
+    uint32_t head_crc = crc32c(0, data + BATCH_CRC_START, BATCH_HEADER_SIZE - BATCH_CRC_START);
+    be32_put(data + CRC_OFFSET, crc32c_join(head_crc, records_crc, size - BATCH_HEADER_SIZE));
+}
+
+void batch_renumber(uint8_t *data, size_t size, int64_t producer_id, int16_t producer_epoch,
+                    int32_t base_sequence)
+{
+    numbers_put(data, producer_id, producer_epoch, base_sequence);
     be32_put(data + CRC_OFFSET, crc32c(0, data + BATCH_CRC_START, size - BATCH_CRC_START));
 }

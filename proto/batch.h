@@ -69,6 +69,9 @@ bool batch_crc_matches(const uint8_t *data, size_t size);
 
 /* The broker's patch: outside the CRC. */
 void batch_patch(uint8_t *data, int64_t base_offset, int32_t leader_epoch);
+/* Sets the producer's three fields, and the CRC from that of the records (crc32c(0, all behind the header)). */
+void batch_number(uint8_t *data, size_t size, uint32_t records_crc, int64_t producer_id,
+                  int16_t producer_epoch, int32_t base_sequence);
 /* A producer's renumbering of a batch that was definitely refused: sets the three fields and renews the CRC. */
 void batch_renumber(uint8_t *data, size_t size, int64_t producer_id, int16_t producer_epoch,
                     int32_t base_sequence);
@@ -127,6 +130,8 @@ struct batch_builder {
     int32_t count;
     int64_t base_timestamp_ms;
     int64_t max_timestamp_ms;
+    size_t summed;        /* of size: the records before this are in records_crc */
+    uint32_t records_crc; /* taken while they are in the cache of the thread that wrote them */
 };
 
 /* data: borrowed until finish; capacity > BATCH_HEADER_SIZE. */

@@ -28,6 +28,7 @@
 #define CRC32C_SHORT      ((size_t)128) /* the same for what is left, and for small inputs */
 #define CRC32C_LINE       ((size_t)64)
 #define CRC32C_AHEAD      (3 * CRC32C_LONG) /* prefetched; beyond the end it is only a hint */
+#define SIZE_BITS         (8 * sizeof(size_t))
 
 typedef uint32_t crc32c_fn(uint32_t state, const uint8_t *at, size_t size);
 
@@ -37,6 +38,7 @@ static struct {
     uint32_t slice[8][256]; /* slice[k][b]: byte b, moved over k more bytes */
     uint32_t move_long[2];  /* x^(8n - 33) for n = two blocks, one block; see move() */
     uint32_t move_short[2];
+    uint32_t power[SIZE_BITS]; /* power[k]: x^(8 * 2^k), which moves over 2^k bytes */
 } crc = {.once = PTHREAD_ONCE_INIT};
 
 /* ---- portable: eight bytes a step, by tables ---- */
@@ -129,8 +131,22 @@ static uint32_t power_of_x(size_t power)
     return value;
 }
 
+/* The product of two polynomials; without branches, as its bits are anybody's guess. */
+static uint32_t times(uint32_t a, uint32_t b)
+{
+    uint32_t product = 0;
+    for (; b; b <<= 1) { /* from the lowest power up */
+        product ^= a & -(b >> 31);
+        a = a >> 1 ^ (CRC32C_POLYNOMIAL & -(a & 1));
+    }
+    return product;
+}
+
 static void crc_prepare(void)
 {
+    crc.power[0] = power_of_x(8);
+    for (size_t k = 1; k < SIZE_BITS; k++)
+        crc.power[k] = times(crc.power[k - 1], crc.power[k - 1]);
     for (unsigned byte = 0; byte < 256; byte++) {
         uint32_t value = byte;
         for (int bit = 0; bit < 8; bit++)
@@ -157,4 +173,13 @@ uint32_t crc32c_portable(uint32_t so_far, const void *data, size_t size)
 {
     pthread_once(&crc.once, crc_prepare);
     return ~run_portable(~so_far, data, size);
+}
+
+uint32_t crc32c_join(uint32_t crc_a, uint32_t crc_b, size_t size_b)
+{
+    pthread_once(&crc.once, crc_prepare);
+    for (size_t k = 0; size_b > 0; k++, size_b >>= 1)
+        if (size_b & 1)
+            crc_a = times(crc_a, crc.power[k]);
+    return crc_a ^ crc_b;
 }

@@ -156,6 +156,31 @@ Test(batch, events_of_every_shape_go_there_and_back_with_every_codec)
     }
 }
 
+/* The records' CRC is taken on the way, in steps: of batches that end before the first, on one and behind it. */
+Test(batch, the_crc_is_right_after_every_record)
+{
+    static uint8_t value[1000], before[CAPACITY];
+    struct batch_limits wide = {CAPACITY, CAPACITY, CAPACITY};
+    struct random random = random_seeded(5);
+    for (size_t i = 0; i < sizeof(value); i++)
+        value[i] = (uint8_t)random_next(&random);
+    struct batch_builder builder;
+    batch_builder_init(&builder, batch, sizeof(batch));
+    while (batch_builder_append(&builder, 7, "k", 1, value, 1 + random_next(&random) % sizeof(value), NULL,
+                                0) == 0) {
+        struct batch_builder copy = builder; /* this one ends here */
+        memcpy(before, batch, sizeof(batch));
+        size_t size = batch_builder_finish(&copy, 7, 2, 40);
+        struct batch_header header;
+        const char *why = NULL;
+        cr_assert_eq(batch_validate(batch, size, &wide, &header, &why), 0, "%d records: %s", copy.count, why);
+        batch_renumber(batch, size, 7, 2, 40);
+        cr_assert_eq(be32_get(batch + 17), header.crc, "%d records", copy.count);
+        memcpy(batch, before, sizeof(batch));
+    }
+    cr_assert_gt(builder.count, 100);
+}
+
 /* There are two ways to write a record: where there is plenty of room, and where each part is measured first. */
 Test(batch, a_record_is_the_same_bytes_in_plenty_of_room_and_in_just_enough)
 {

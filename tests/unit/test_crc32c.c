@@ -79,6 +79,16 @@ Test(crc32c, pieces_give_what_the_whole_gives)
     free(bytes);
 }
 
+Test(crc32c, joined_parts_give_what_the_whole_gives)
+{
+    uint8_t *bytes = random_bytes(10000);
+    uint32_t whole = crc32c(0, bytes, 10000);
+    for (size_t cut = 0; cut <= 10000; cut += cut < 9900 ? 37 : 1)
+        cr_assert_eq(crc32c_join(crc32c(0, bytes, cut), crc32c(0, bytes + cut, 10000 - cut), 10000 - cut),
+                     whole, "at %zu", cut);
+    free(bytes);
+}
+
 Test(crc32c, any_flipped_bit_changes_it)
 {
     uint8_t *bytes = random_bytes(3200);
