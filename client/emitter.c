@@ -19,6 +19,13 @@
 
 /* ---- the emitter ---- */
 
+/* After every change of the topic's listeners: the case that an emit asks about first. */
+static void topic_plain_set(struct crier_topic *topic)
+{
+    topic->plain =
+        !topic->special && topic->count == 1 && topic->array->count == 1 && !topic->array->slots[0].listener;
+}
+
 struct crier_topic *emitter_topic_get(struct emitter *emitter, const char *name)
 {
     struct crier_topic *topic = topic_table_get(&emitter->topics, emitter->bus, name);
@@ -98,6 +105,7 @@ void emitter_let_go(struct emitter *emitter)
             slot->left = 0;
         }
         topic->count = 0;
+        topic_plain_set(topic);
         list_remove(&topic->active);
         topic->settle_due = topic->array->marked = true;
         topic_release(topic, held);
@@ -151,6 +159,7 @@ void topic_settle(struct crier_topic *topic)
     }
     if (topic->array && topic->array->marked)
         array_compact(topic->array, &gone);
+    topic_plain_set(topic);
     if (topic->count == 0) {
         free(topic->array);
         topic->array = NULL;
@@ -264,6 +273,7 @@ static void slot_fill(struct emitter *emitter, struct crier_topic *topic, struct
         .handler = join->handler, .ctx = join->ctx, .listener = join->listener, .left = EMITTER_LIVE};
     if (topic->count++ == 0)
         list_append(&emitter->topics.active, &topic->active);
+    topic_plain_set(topic);
     if (!join->listener)
         return;
     join->listener->topic = topic;
@@ -323,6 +333,7 @@ static void slot_leave(struct emitter *emitter, struct crier_topic *topic, struc
         topic->warned = false;
     if (topic->count == 0)
         list_remove(&topic->active);
+    topic_plain_set(topic);
     if (listener) {
         listener_leave(topic, listener);
         if (listener->group && listener->active != EMITTER_LIVE)

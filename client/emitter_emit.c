@@ -123,23 +123,29 @@ static NOINLINE void slots_run(struct emitter *emitter, const struct crier_topic
     }
 }
 
-/* Most topics have one listener, and that a plain one: no walk for it. The topic is held by counting in its memory, not in a
- * register: each of those that lives over a handler's call is saved and restored. */
+/* The topic is held by counting in its memory, not in a register: each of those that lives over a handler's call is saved and
+ * restored. */
 static inline void array_run(struct emitter *emitter, struct crier_topic *topic, const crier_event *event)
 {
     const struct emitter_array *array = topic->array;
-    const struct emitter_slot *slot = array->slots;
+
+    topic->running++;
+    slots_run(emitter, topic, event, array->slots, array->slots + array->count);
+    if (--topic->running == 0 && UNLIKELY(topic->settle_due))
+        topic_settle(topic);
+}
+
+/* Most topics have one listener, and that a plain one: no walk for it. */
+static inline void plain_run(struct emitter *emitter, struct crier_topic *topic, const crier_event *event)
+{
+    const struct emitter_slot *slot = topic->array->slots;
     int rc;
 
     topic->running++;
-    if (LIKELY(array->count == 1 && !slot->listener)) {
-        emitter->delivered++;
-        rc = slot->handler(emitter->bus, event, slot->ctx);
-        if (UNLIKELY(rc < 0))
-            emitter_failure_note(emitter, event->topic, rc);
-    } else {
-        slots_run(emitter, topic, event, slot, slot + array->count);
-    }
+    emitter->delivered++;
+    rc = slot->handler(emitter->bus, event, slot->ctx);
+    if (UNLIKELY(rc < 0))
+        emitter_failure_note(emitter, event->topic, rc);
     if (--topic->running == 0 && UNLIKELY(topic->settle_due))
         topic_settle(topic);
 }
@@ -212,6 +218,11 @@ static inline int topic_emit(struct emitter *emitter, struct crier_topic *topic,
     event->topic = topic->name;
     event->offset = emitter->emitted;
     event->high_watermark = ++emitter->emitted;
+    if (LIKELY(topic->plain)) {
+        *ret_heard = true;
+        plain_run(emitter, topic, event);
+        return 0;
+    }
     if (UNLIKELY(topic->special) && (rc = special_begin(emitter, topic, event)) < 0)
         return rc;
     if (topic->count == 0)

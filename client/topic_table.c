@@ -51,6 +51,22 @@ static bool reserve(struct topic_table *table)
     return true;
 }
 
+struct crier_topic *topic_table_search(const struct topic_table *table, const char *name, size_t size)
+{
+    struct crier_topic *topic;
+    uint32_t hash;
+
+    if (!table->buckets)
+        return NULL;
+    hash = topic_hash(name, size);
+    for (size_t at = hash;; at++) {
+        topic = table->buckets[at & table->mask];
+        if (!topic ||
+            (topic->hash == hash && topic->name_size == size && topic_name_is(topic->name, name, size)))
+            return topic;
+    }
+}
+
 struct crier_topic *topic_table_get(struct topic_table *table, crier *bus, const char *name)
 {
     struct crier_topic *topic = topic_table_find(table, name);
@@ -99,6 +115,9 @@ void topic_table_drop(struct topic_table *table, struct crier_topic *topic)
     while (table->buckets[at] != topic)
         at = (at + 1) & table->mask;
     bucket_clear(table, at);
+    for (at = 0; at < TOPIC_RECENT; at++)
+        if (table->recent[at] == topic)
+            table->recent[at] = NULL;
     table->count--;
     list_remove(&topic->active);
     handle_freed(&topic_handles, topic);

@@ -25,9 +25,10 @@ struct crier_topic {
     uint32_t running;              /* calls under way that use the record */
     bool settle_due;               /* something waits for `running` to be 0 */
     bool special;                  /* "error", or some listener is bounded: see emitter_emit.c */
-    uint32_t bounded;              /* listeners whose events wait somewhere */
-    bool pinned;                   /* stays until the bus is closed */
-    bool warned;                   /* that there are many listeners */
+    bool plain;       /* not special, and one listener, which has only a slot: see topic_plain_set() */
+    uint32_t bounded; /* listeners whose events wait somewhere */
+    bool pinned;      /* stays until the bus is closed */
+    bool warned;      /* that there are many listeners */
     uint32_t hash, name_size;
     uint64_t stamp;     /* of the call that is to come to it: see emitter.c */
     uint32_t count;     /* listeners */
@@ -35,10 +36,14 @@ struct crier_topic {
     char name[];        /* NUL-terminated */
 };
 
+#define TOPIC_RECENT_BITS 6
+#define TOPIC_RECENT      (1 << TOPIC_RECENT_BITS)
+
 struct topic_table {
     struct crier_topic **buckets; /* NULL: empty */
     size_t mask, count;
     struct list active;
+    struct crier_topic *recent[TOPIC_RECENT]; /* by where the name stood in memory; NULL: none */
 };
 
 void topic_table_init(struct topic_table *table);
@@ -106,22 +111,23 @@ static inline bool topic_name_is(const char *name, const char *other, size_t siz
     return size <= 8 || topic_word(name + size - 8) == topic_word(other + size - 8);
 }
 
-/* NULL: there is none. */
-static inline struct crier_topic *topic_table_find(const struct topic_table *table, const char *name)
+/* By its hash. name: of 1 byte at least. NULL: there is none. */
+struct crier_topic *topic_table_search(const struct topic_table *table, const char *name, size_t size);
+
+/* A program emits from few places, and there the name is mostly the same constant: so what was found for a name at that address is
+ * looked at first. It is compared as any other: somebody may have written another name there. NULL: there is none. */
+static inline struct crier_topic *topic_table_find(struct topic_table *table, const char *name)
 {
     size_t size = strlen(name);
-    struct crier_topic *topic;
-    uint32_t hash;
+    uint64_t place = (uint64_t)(uintptr_t)name * UINT64_C(0x9e3779b97f4a7c15) >> (64 - TOPIC_RECENT_BITS);
+    struct crier_topic *topic = table->recent[place];
 
-    if (!table->buckets || size == 0)
+    if (topic && topic->name_size == size && topic_name_is(topic->name, name, size))
+        return topic;
+    if (size == 0 || !(topic = topic_table_search(table, name, size)))
         return NULL;
-    hash = topic_hash(name, size);
-    for (size_t at = hash;; at++) {
-        topic = table->buckets[at & table->mask];
-        if (!topic ||
-            (topic->hash == hash && topic->name_size == size && topic_name_is(topic->name, name, size)))
-            return topic;
-    }
+    table->recent[place] = topic;
+    return topic;
 }
 
 #endif
