@@ -1,10 +1,12 @@
 /* stream_codec.h: one step of compressing or decompressing: between stream_codec.c, which knows streams, and stream_frames.c, which
  * knows zstd and lz4.
  *
- * A step takes from at..end and fills `out` until one of them runs out. Thread: the loop's. */
+ * A step takes from at..end and fills `out` until one of them runs out. Thread: the loop's, or the pool's: whoever runs it has what
+ * it works on to itself meanwhile. */
 #ifndef CRIER_CLIENT_STREAM_CODEC_H
 #define CRIER_CLIENT_STREAM_CODEC_H
 
+#include "base/pool.h"
 #include "client/stream_internal.h"
 #include "crier/transform.h"
 
@@ -19,6 +21,9 @@ struct frame_reader;
 
 struct codec {
     crier_stream *stream; /* not a reference: its ctx */
+    crier_pool *pool;     /* steps are its jobs; NULL: they run on the loop */
+    struct pool_job work; /* holds a reference to the stream ... */
+    struct task task;     /* ... until it is back on the loop */
     /* 0, or < 0 and perhaps *ret_text, which is static. Sets `through` when nothing is left of the input, nor, when
      * `ending`, of what comes of it. */
     int (*step)(struct codec *codec, const char **ret_text);
@@ -26,9 +31,14 @@ struct codec {
     const unsigned char *at, *end; /* input, borrowed; empty while ending */
     bool ending;                   /* there is no more */
     bool through;
-    bool owes;  /* a transform or a flush is under way */
-    bool busy;  /* codec_go is running ... */
-    bool again; /* ... and was asked for more meanwhile */
+    int rc;           /* of the step, with `text` */
+    const char *text; /* static, or NULL */
+
+    bool owes;      /* a transform or a flush is under way */
+    bool busy;      /* a step, or the push of what it made ... */
+    bool again;     /* ... and more was asked for meanwhile */
+    bool closing;   /* ... and destroy waits for it */
+    int close_code; /* what destroy was given */
 
     ZSTD_CCtx *zstd; /* one of these is there */
     LZ4F_cctx *lz4;

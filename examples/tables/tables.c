@@ -9,7 +9,7 @@
  * order, and those of different keys as they are read.
  *
  * Memory is constant, whatever the size: the slowest step holds up the others. Standard input and output may be files, pipes or sockets:
- * what cannot be waited for goes by the worker pool. Exit status 1, and why, if anything fails, in whichever step. */
+ * what cannot be waited for, and what computes, goes by the worker pool. Exit status 1, and why, if anything fails, in whichever step. */
 #include <crier/crier.h>
 #include <crier/stream_ends.h>
 #include <crier/transform.h>
@@ -42,13 +42,15 @@ static int run(crier *bus, crier_stream **steps, size_t count)
 
 static int import_table(crier *bus, crier_pool *pool, const char *topic, const char *key_column)
 {
+    struct crier_decompress_options decompress = crier_decompress_options_default();
     struct crier_csv_options table = crier_csv_options_default();
     crier_stream *steps[4] = {NULL};
     int rc;
 
+    decompress.pool = pool;
     table.key_column = key_column;
     if ((rc = crier_fd_readable(bus, pool, STDIN_FILENO, &steps[0])) == 0 &&
-        (rc = crier_decompress(bus, NULL, &steps[1])) == 0 &&
+        (rc = crier_decompress(bus, &decompress, &steps[1])) == 0 &&
         (rc = crier_csv_reader(bus, &table, &steps[2])) == 0 &&
         (rc = crier_topic_writable(bus, topic, NULL, &steps[3])) == 0)
         return run(bus, steps, 4);
@@ -65,10 +67,12 @@ static void count_events(void *ctx, const struct crier_topic_info *info)
 
 static int export_table(crier *bus, crier_pool *pool, const char *topic)
 {
+    struct crier_compress_options compress = crier_compress_options_default();
     struct crier_listen_options listen = crier_listen_options_default();
     crier_stream *steps[4] = {NULL};
     int rc;
 
+    compress.pool = pool;
     listen.from = CRIER_EARLIEST;
     if ((rc = crier_topic_describe(bus, topic, count_events, &listen.count)) < 0)
         return failed(topic, rc);
@@ -76,7 +80,7 @@ static int export_table(crier *bus, crier_pool *pool, const char *topic)
         return 0; /* no rows, and so no names of columns either */
     if ((rc = crier_topic_readable(bus, topic, &listen, &steps[0])) == 0 &&
         (rc = crier_csv_writer(bus, NULL, &steps[1])) == 0 &&
-        (rc = crier_compress(bus, NULL, &steps[2])) == 0 &&
+        (rc = crier_compress(bus, &compress, &steps[2])) == 0 &&
         (rc = crier_fd_writable(bus, pool, STDOUT_FILENO, &steps[3])) == 0)
         return run(bus, steps, 4);
     for (size_t i = 0; i < 4; i++)

@@ -38,6 +38,7 @@ crier_test(test_stream_ends ${CMAKE_CURRENT_LIST_DIR}/test_stream_ends.c LIBS cl
 crier_test(test_stream_ends_fd ${CMAKE_CURRENT_LIST_DIR}/test_stream_ends_fd.c LIBS client LABELS unit emitter)
 crier_test(test_stream_csv ${CMAKE_CURRENT_LIST_DIR}/test_stream_csv.c LIBS client LABELS unit emitter)
 crier_test(test_stream_codec ${CMAKE_CURRENT_LIST_DIR}/test_stream_codec.c LIBS client LABELS unit emitter)
+crier_test(test_stream_codec_pool ${CMAKE_CURRENT_LIST_DIR}/test_stream_codec_pool.c LIBS client LABELS unit emitter)
 crier_test(test_stream_threads ${CMAKE_CURRENT_LIST_DIR}/test_stream_threads.c PLAIN
            LIBS client LABELS unit emitter tsan)
 add_executable(stream_differential ${CMAKE_CURRENT_LIST_DIR}/stream_differential.c

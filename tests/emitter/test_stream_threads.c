@@ -23,6 +23,7 @@
 #define PIPES     50 /* of a thread, one after the other */
 
 static crier *bus;
+static crier_pool *pool;
 static atomic_size_t bytes;
 static atomic_int released;
 
@@ -75,16 +76,20 @@ static void settled(crier_future *future)
     crier_future_release(future);
 }
 
-static void emit_pipe(void)
+/* where: of the compressing; NULL: on the loop. */
+static void emit_pipe(crier_pool *where)
 {
+    struct crier_compress_options compress = crier_compress_options_default();
+    struct crier_decompress_options decompress = crier_decompress_options_default();
     crier_stream *in[3] = {counted_source()}, *out[3];
     crier_future *there, *back;
     int ends[2];
     CHECK_THAT(pipe(ends) == 0);
-    CHECK_THAT(crier_compress(bus, NULL, &in[1]) == 0);
+    compress.pool = decompress.pool = where;
+    CHECK_THAT(crier_compress(bus, &compress, &in[1]) == 0);
     CHECK_THAT(crier_fd_writable(bus, NULL, ends[1], &in[2]) == 0);
     CHECK_THAT(crier_fd_readable(bus, NULL, ends[0], &out[0]) == 0);
-    CHECK_THAT(crier_decompress(bus, NULL, &out[1]) == 0);
+    CHECK_THAT(crier_decompress(bus, &decompress, &out[1]) == 0);
     out[2] = counted_sink();
     CHECK_THAT(crier_pipeline(bus, in, 3, &there) == 0);
     CHECK_THAT(crier_pipeline(bus, out, 3, &back) == 0);
@@ -100,7 +105,7 @@ static void *emit_pipelines(void *argument)
 {
     (void)argument;
     for (int i = 0; i < PIPES; i++)
-        emit_pipe();
+        emit_pipe(i % 2 ? pool : NULL);
     for (int i = 0; i < PIPELINES; i++) {
         crier_stream *both[2] = {counted_source(), counted_sink()};
         crier_future *future;
@@ -117,6 +122,7 @@ int main(void)
 {
     pthread_t threads[THREADS];
 
+    CHECK_THAT(crier_pool_create(NULL, &pool) == 0);
     CHECK_THAT(crier_open("local:", NULL, &bus) == 0);
     for (int i = 0; i < THREADS; i++)
         CHECK_THAT(pthread_create(&threads[i], NULL, emit_pipelines, NULL) == 0);
@@ -124,6 +130,7 @@ int main(void)
         pthread_join(threads[i], NULL);
     CHECK_THAT(atomic_load(&bytes) == (size_t)THREADS * (PIPELINES + PIPES) * CHUNKS * 10);
     crier_close(bus);
+    CHECK_THAT(crier_pool_destroy(pool) == 0);
     CHECK_THAT(atomic_load(&released) == THREADS * (PIPELINES + PIPES));
     return 0;
 }

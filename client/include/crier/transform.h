@@ -7,11 +7,13 @@
  *     crier_stream *all[] = {file, plain, rows, topic};
  *     crier_pipeline(bus, all, 4, &done);                   fulfilled when the last event is acknowledged; or why not
  *
- * Made on any thread, and returned with one reference, as all of <crier/stream_ends.h>. They compute on the bus's loop, 64 KiB at a
- * time, and hold what is written back while nobody reads: memory is constant, whatever the bytes are. */
+ * Made on any thread, and returned with one reference, as all of <crier/stream_ends.h>. They compute 64 KiB at a time, on the
+ * bus's loop or, compressing and decompressing, on a worker pool if one is given, and hold what is written back while nobody reads:
+ * memory is constant, whatever the bytes are. */
 #ifndef CRIER_TRANSFORM_H
 #define CRIER_TRANSFORM_H
 
+#include <crier/pool.h>
 #include <crier/stream.h>
 
 #ifdef __cplusplus
@@ -27,6 +29,9 @@ struct crier_compress_options {
         codec; /* CRIER_COMPRESSION_ZSTD or CRIER_COMPRESSION_LZ4; default CRIER_COMPRESSION_ZSTD */
     int level; /* more is smaller and slower; zstd: up to 22, lz4: up to 12; less than 0 is faster; default 0: the codec's own */
     bool checksum; /* of the whole, at the end of the frame, as the tools have it; default true */
+    /* where it computes, one step of 64 KiB after the other; lives longer than the bus; default NULL: on the bus's loop, which a high
+     * level keeps waiting (level 19: tens of milliseconds a step) */
+    crier_pool *pool;
 };
 
 /** The defaults; see the fields. */
@@ -54,6 +59,7 @@ struct crier_decompress_options {
     /* bytes of memory a frame of zstd may ask for; more is CRIER_ETOOBIG; 1 KiB or more, rounded down to a power of two; default
      * 0: 128 MiB, as the tool; what its levels up to 19 write asks for 8 MiB at most */
     size_t window_size_max;
+    crier_pool *pool; /* as crier_compress_options.pool */
 };
 
 /** The defaults; see the fields. */
