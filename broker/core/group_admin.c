@@ -122,6 +122,8 @@ static int seek_check(struct shard *shard, struct group *group, const struct top
         return WIRE_CRIER_ENOTOPIC;
     if (topic->ephemeral)
         return WIRE_CRIER_ENOTSUP;
+    if (request->position_count == 0) /* nothing would ever end it */
+        return WIRE_CRIER_EINVAL;
     if (group && crew_find(group, topic))
         return WIRE_CRIER_EBUSY;
     for (size_t i = 0; i < request->position_count; i++) {

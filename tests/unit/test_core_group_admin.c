@@ -135,6 +135,23 @@ Test(group_admin, a_seek_makes_a_group_that_was_not_there)
     fixture_destroy(s.f);
 }
 
+Test(group_admin, a_seek_of_no_partition_is_refused_and_nobody_waits_for_it)
+{
+    struct stage s = stage_make();
+    Wire__GroupSeek message = WIRE__GROUP_SEEK__INIT;
+    message.request = 3;
+    message.name = (char *)"g";
+    message.topic = (char *)"orders";
+    for (int i = 0; i < 2; i++) {
+        peer_send(s.p, FRAME_GROUP_SEEK, &message.base);
+        fixture_settle(s.f);
+        cr_assert_eq(((const Wire__Groups *)peer_expect(s.p, FRAME_GROUPS))->code, WIRE_CRIER_EINVAL);
+    }
+    cr_assert_eq(groups_list(s.p, "", 10)->n_groups, 0);
+    cr_assert_eq(join(peer_welcome(s.f), "g")->n_partitions, 2);
+    fixture_destroy(s.f);
+}
+
 Test(group_admin, who_joins_while_a_seek_is_under_way_starts_where_it_leads)
 {
     struct stage s = stage_make();
