@@ -230,17 +230,17 @@ static void entry_answer(struct shard *shard, struct shard_entry *entry, enum em
         emit_answer(shard, emit);
         emit = next;
     }
-    struct parked *parked = entry->parked;
-    entry->parked = NULL;
-    while (parked) {
-        struct parked *next = parked->next;
+    shard->answering = entry;
+    while (entry->parked) { /* an answer may end a connection, whose JOIN further behind is canceled then */
+        struct parked *parked = entry->parked;
+        entry->parked = parked->next;
         if (code || parked->request.kind == SHARD_COMMIT)
             shard_reply_code(shard, &parked->request, code);
         else
             shard_request_run(shard, &parked->request);
         parked_destroy(parked);
-        parked = next;
     }
+    shard->answering = NULL;
 }
 
 /* Prepared state of what this entry would have done goes back to what is applied. */

@@ -173,6 +173,8 @@ static void leave(struct shard *shard, const struct shard_request *request)
         join_cancel(entry->parked, request);
     if (shard->gathering)
         join_cancel(shard->gathering->parked, request);
+    if (shard->answering)
+        join_cancel(shard->answering->parked, request);
 }
 
 static void release(struct shard *shard, const struct shard_request *request)

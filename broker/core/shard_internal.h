@@ -308,6 +308,7 @@ struct shard {
     uint64_t epoch;        /* append epoch */
     struct shard_entry *gathering;
     struct shard_entry *in_flight, *in_flight_last;
+    struct shard_entry *answering; /* done, and in neither of these; NULL: none */
     size_t in_flight_count;
     struct shard_entry *entries_free;
     struct emit *waiting, *waiting_last; /* no room in the store's queue */

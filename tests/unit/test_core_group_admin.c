@@ -193,6 +193,41 @@ Test(group_admin, who_is_gone_before_a_seek_is_done_leaves_no_member_behind)
     fixture_destroy(s.f);
 }
 
+static struct peer *open_named(struct fixture *f, const char *producer_name)
+{
+    struct peer *peer = peer_open(f);
+    Wire__Hello hello = WIRE__HELLO__INIT;
+    hello.version = 1;
+    hello.producer_name = (char *)producer_name;
+    peer_send(peer, FRAME_HELLO, &hello.base);
+    return peer;
+}
+
+/* One entry decides about the seek, about whose the name is, and about who joins: it is answered in that order. */
+Test(group_admin, who_is_fenced_by_the_entry_its_join_waits_for_leaves_no_member_behind)
+{
+    struct stage s = stage_make();
+    Wire__Position position = WIRE__POSITION__INIT, *positions = &position;
+    position.partition = s.partition;
+    Wire__GroupSeek message = WIRE__GROUP_SEEK__INIT;
+    message.request = 3;
+    message.name = (char *)"g";
+    message.topic = (char *)"orders";
+    message.positions = &positions;
+    message.n_positions = 1;
+    struct peer *older = open_named(s.f, "source");
+    fixture_settle(s.f);
+    (void)peer_expect(older, FRAME_WELCOME);
+    peer_send(s.p, FRAME_GROUP_SEEK, &message.base);
+    struct peer *newer = open_named(s.f, "source");
+    peer_listen(older, &(struct listen_spec){.id = 1, .topic = "orders", .group = "g"});
+    fixture_settle(s.f);
+    (void)peer_expect(newer, FRAME_WELCOME);
+    peer_expect_error(older, WIRE_CRIER_EFENCED);
+    cr_assert_eq(join(peer_welcome(s.f), "g")->n_partitions, 2, "nobody holds them");
+    fixture_destroy(s.f);
+}
+
 Test(group_admin, a_deleted_group_is_gone_for_good_and_its_name_is_free)
 {
     struct stage s = stage_make();
