@@ -282,11 +282,25 @@ void schedules_set_back(struct shard *shard, struct shard_entry *entry)
 
 /* ---- apply ---- */
 
+static void apply_sequence(struct shard *shard, const State__Schedule *item, int64_t time_us)
+{
+    const struct schedule_key key = {item->due_us, item->number};
+    const struct batch_header header = {.producer_id = (int64_t)item->producer_id,
+                                        .producer_epoch = (int16_t)item->producer_epoch,
+                                        .base_sequence = (int32_t)item->base_sequence,
+                                        .last_offset_delta = (int32_t)item->last_offset_delta};
+    if (item->sequenced)
+        producer_apply_schedule(shard, &header, item->partition, &key, time_us);
+}
+
 static int apply_schedule(struct shard *shard, const State__Schedule *item, int64_t time_us)
 {
     struct schedule_key key = {item->due_us, item->number};
-    if (schedule_find(shard, &key) || !partition_find(shard, item->partition))
+    if (schedule_find(shard, &key))
         return STORE_ECORRUPT;
+    apply_sequence(shard, item, time_us);
+    if (!partition_find(shard, item->partition))
+        return 0; /* its topic was deleted by the same entry: the command stands behind that */
     struct schedule *schedule = schedule_add(shard, &key);
     schedule->partition = item->partition;
     schedule->size = item->size;
@@ -295,13 +309,6 @@ static int apply_schedule(struct shard *shard, const State__Schedule *item, int6
     shard_row_will_change(shard, &schedule->row);
     shard->self.schedules++;
     shard->schedules->dirty++;
-    if (item->sequenced) {
-        const struct batch_header header = {.producer_id = (int64_t)item->producer_id,
-                                            .producer_epoch = (int16_t)item->producer_epoch,
-                                            .base_sequence = (int32_t)item->base_sequence,
-                                            .last_offset_delta = (int32_t)item->last_offset_delta};
-        producer_apply_schedule(shard, &header, item->partition, &key, time_us);
-    }
     if (schedule_in_window(shard->schedules, &key))
         schedule_enter(shard, schedule, SCHEDULE_WAITING, key.due_us - SCHEDULE_AHEAD_US);
     return 0;

@@ -442,6 +442,31 @@ Test(schedules, with_its_topic_a_schedule_goes_too)
     fixture_destroy(s.f);
 }
 
+/* One entry has both: the event, then the topic's end, and behind them what is written when it is sealed. */
+Test(schedules, one_that_is_scheduled_just_before_its_topic_is_deleted_goes_with_it)
+{
+    struct stage s = stage_make(0);
+    in(&s, SECOND_US);
+    Wire__TopicDelete message = WIRE__TOPIC_DELETE__INIT;
+    message.request = 4;
+    message.name = (char *)"t";
+    peer_emit(s.p,
+              &(struct batch_spec){
+                  .partition = s.partition, .producer_id = 1, .delay_us = (uint64_t)(2 * SECOND_US)},
+              1);
+    peer_send(s.p, FRAME_TOPIC_DELETE, &message.base);
+    fixture_settle(s.f);
+    cr_assert_eq(((const Wire__Emitted *)peer_expect_past(s.p, FRAME_EMITTED))->parts[0]->outcome,
+                 WIRE__OUTCOME__OK, "it was there when the topic was");
+    cr_assert_eq(((const Wire__Topics *)peer_expect_past(s.p, FRAME_TOPICS))->code, 0);
+    fixture_crash(s.f);
+    s.p = peer_welcome(s.f);
+    cr_assert_eq(listed(&s, "", 0, NULL), 0);
+    fixture_run(s.f, 5 * SECOND_US);
+    cr_assert_eq(fixture_stats(s.f).schedules, 0);
+    fixture_destroy(s.f);
+}
+
 Test(schedules, nobody_else_writes_or_changes_the_topic_where_they_wait)
 {
     struct stage s = stage_make(0);
