@@ -230,6 +230,7 @@ struct store_stats {
     uint64_t removed;     /* segments given back whole */
     uint64_t swept;       /* segments written anew without what nobody wants any more */
     uint64_t swept_bytes; /* of entries, written by that */
+    uint64_t weighed; /* times that a segment's whole index was read to see how much of it is still wanted */
     uint64_t state_bytes; /* of the state's file when it was opened */
 };
 

@@ -20,30 +20,34 @@ void cleaner_disk(struct cleaner *cleaner, int64_t now_us)
 
 /* ---- what a segment is worth ---- */
 
-struct worth {
-    struct log_starts *starts;
-    uint64_t total, live; /* bytes of batches */
-};
-
-static int add_run(void *ctx, const struct index_run *run)
-{
-    struct worth *worth = ctx;
-    worth->total += run->bytes;
-    if (run->next_offset > log_starts_get(worth->starts, run->partition))
-        worth->live += run->bytes;
-    return 0;
-}
-
-static int measure(struct cleaner *cleaner, struct segment *segment, struct worth *ret_worth)
+static int weigh(struct cleaner *cleaner, struct segment *segment)
 {
     struct index *index;
     int rc = segments_index(cleaner->place.segments, segment, &index);
     if (rc < 0)
         return rc;
-    *ret_worth = (struct worth){.starts = cleaner->place.starts};
-    (void)index_each_run(index, add_run, ret_worth);
+    worth_weigh(&segment->worth, index, cleaner->place.starts);
     index_unref(index);
+    atomic_fetch_add(&cleaner->place.health->weighed, 1);
     return 0;
+}
+
+/* Nothing of it has died for a while. */
+static bool rests(const struct cleaner *cleaner, const struct segment *segment, int64_t now_us)
+{
+    return now_us - segment->moved_us >= cleaner->settle_us;
+}
+
+/* Its worth, as well as it has to be known now: 0, or why it is not. What has come to a rest is weighed once more: so a guess does not
+ * last. */
+static int know_worth(struct cleaner *cleaner, struct segment *segment, int64_t now_us)
+{
+    struct worth *worth = &segment->worth;
+    bool first = !worth->weighed;
+    if (first || worth_watch(worth, cleaner->place.starts))
+        segment->moved_us = now_us;
+    bool due = first || worth_in_doubt(worth) || (worth_guessed(worth) && rests(cleaner, segment, now_us));
+    return due ? weigh(cleaner, segment) : 0;
 }
 
 /* ---- what is done about it ---- */
@@ -95,14 +99,11 @@ static void remove_segment(struct cleaner *cleaner, struct segment *segment, int
 }
 
 /* Less than half of it is wanted: has that stood still? */
-static bool settled(const struct cleaner *cleaner, struct segment *segment, uint64_t live, int64_t now_us)
+static bool settled(const struct cleaner *cleaner, struct segment *segment, int64_t now_us)
 {
     if (segment->half_us == 0)
         segment->half_us = now_us;
-    if (segment->live_us == 0 || segment->live != live)
-        segment->live_us = now_us;
-    segment->live = live;
-    return now_us - segment->live_us >= cleaner->settle_us ||
+    return rests(cleaner, segment, now_us) ||
            now_us - segment->half_us >= cleaner->settle_us * CLEANER_HALF_FACTOR;
 }
 
@@ -120,17 +121,20 @@ static void begin_sweep(struct cleaner *cleaner, struct segment *segment, int64_
     }
 }
 
-static void sweep_or_wait(struct cleaner *cleaner, struct segment *segment, uint64_t live, int64_t now_us)
+/* Also if no log start moves. */
+static void look_again(struct cleaner *cleaner, struct segment *segment)
 {
-    bool ready = settled(cleaner, segment, live, now_us);
-    if (ready && !cleaner->sweep) {
-        begin_sweep(cleaner, segment, now_us);
-        return;
-    }
-    if (segment == cleaner->swept)
-        return;
     segment->judged = 0;
     cleaner->again = true;
+}
+
+static void sweep_or_wait(struct cleaner *cleaner, struct segment *segment, int64_t now_us)
+{
+    bool ready = settled(cleaner, segment, now_us);
+    if (ready && !cleaner->sweep)
+        begin_sweep(cleaner, segment, now_us);
+    else if (segment != cleaner->swept)
+        look_again(cleaner, segment);
 }
 
 static void go_on_sweeping(struct cleaner *cleaner, int64_t now_us)
@@ -183,17 +187,19 @@ static bool may_go(struct cleaner *cleaner, const struct segment *segment, size_
 static void look_at(struct cleaner *cleaner, struct segment *segment, int64_t now_us)
 {
     uint64_t version = log_starts_version(cleaner->place.starts);
-    struct worth worth;
+    const struct worth *worth = &segment->worth;
     if (segment->judged == version)
         return;
     segment->judged = version;
-    int rc = measure(cleaner, segment, &worth);
+    int rc = know_worth(cleaner, segment, now_us);
     if (rc < 0)
         segment->judged = 0; /* said in the log; readers meet the same */
-    else if (worth.live == 0)
+    else if (worth->live == 0)
         remove_segment(cleaner, segment, now_us);
-    else if (worth.live < worth.total / 2 && !segment->keep)
-        sweep_or_wait(cleaner, segment, worth.live, now_us);
+    else if (worth_guessed(worth))
+        look_again(cleaner, segment);
+    else if (worth_mostly_dead(worth) && !segment->keep)
+        sweep_or_wait(cleaner, segment, now_us);
 }
 
 static bool changed(const struct cleaner *cleaner)

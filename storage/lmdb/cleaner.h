@@ -4,6 +4,9 @@
  * Only sealed segments at or below the oldest kept copy of the state are touched, for a start may replay everything above
  * it; and the last segment with entries stays, for it says where the log ends.
  *
+ * How much of a segment is wanted is read from its index only when that may have changed the verdict; in between marks are watched
+ * (worth.h).
+ *
  * A segment that is dying is not swept: where retention goes on, what is half dead now is wholly dead soon, and copying its
  * rest was for nothing (and what went on meanwhile was not removed). So its live bytes must have stood still for a while.
  *

@@ -21,6 +21,7 @@
 #include "storage/lmdb/index.h"
 #include "storage/lmdb/index_file.h"
 #include "storage/lmdb/meta.h"
+#include "storage/lmdb/worth.h"
 
 #include <pthread.h>
 
@@ -44,9 +45,9 @@ struct segment {
     /* cleaner.c */
     uint64_t judged; /* the version of the log starts it was last looked at with */
     bool keep;       /* it could not be swept in this life: not tried again */
-    uint64_t live;   /* bytes wanted of it then, once they were less than half */
-    int64_t live_us,
-        half_us; /* since when they are so many; since when they are less than half, 0: they are not */
+    struct worth worth;
+    int64_t moved_us; /* when some of it was last seen to die */
+    int64_t half_us;  /* since when less than half of it is wanted; 0: it is more */
 };
 
 struct segments {
