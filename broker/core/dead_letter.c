@@ -22,13 +22,38 @@ bool dead_letter_name(const struct topic *topic, char *to)
 
 /* ---- the settings ---- */
 
-int retry_policy_check(const char *topic, const struct retry_policy *policy)
+bool dead_letter_chosen(const struct retry_policy *policy)
+{
+    return policy->dead_letter && policy->dead_letter[0];
+}
+
+int retry_policy_check(const struct shard *shard, const char *topic, const struct retry_policy *policy)
 {
     const char *name = policy->dead_letter;
     if (policy->first_ms > RETRY_MS_MAX || policy->max_ms > RETRY_MS_MAX ||
         policy->deliveries > RETRY_DELIVERIES_MAX)
         return WIRE_CRIER_EINVAL;
-    return name && name[0] && (!topic_name_valid(name) || !strcmp(name, topic)) ? WIRE_CRIER_EINVAL : 0;
+    if (!dead_letter_chosen(policy))
+        return 0;
+    if (!topic_name_valid(name) || topic_name_reserved(name) || !strcmp(name, topic))
+        return WIRE_CRIER_EINVAL;
+    const struct topic *there = topic_find(shard, name);
+    return there && there->ephemeral ? WIRE_CRIER_EINVAL : 0;
+}
+
+struct retry_policy retry_policy_altered(const struct retry_policy *now, const struct retry_policy *wanted,
+                                         uint32_t set)
+{
+    struct retry_policy policy = *now;
+    if (set & (TOPIC_SET_RETRY | TOPIC_SET_RETRY_FIRST))
+        policy.first_ms = wanted->first_ms;
+    if (set & (TOPIC_SET_RETRY | TOPIC_SET_RETRY_MAX))
+        policy.max_ms = wanted->max_ms;
+    if (set & (TOPIC_SET_RETRY | TOPIC_SET_DELIVERIES))
+        policy.deliveries = wanted->deliveries;
+    if (set & (TOPIC_SET_RETRY | TOPIC_SET_DEAD_LETTER))
+        policy.dead_letter = wanted->dead_letter;
+    return policy;
 }
 
 void retry_policy_pack(const struct retry_policy *policy, State__TopicSettings *settings)
@@ -50,9 +75,10 @@ struct retry_policy retry_policy_unpack(const State__TopicSettings *settings)
 
 void retry_policy_set(struct topic *topic, const struct retry_policy *policy)
 {
-    char *name = policy->dead_letter && policy->dead_letter[0] ? core_strdup(policy->dead_letter) : NULL;
-    free((char *)topic->retry.dead_letter);
-    topic->retry = *policy;
+    char *name = dead_letter_chosen(policy) ? core_strdup(policy->dead_letter) : NULL;
+    struct retry_policy taken = *policy;
+    free((char *)topic->retry.dead_letter); /* may be policy's */
+    topic->retry = taken;
     topic->retry.dead_letter = name;
 }
 

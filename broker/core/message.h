@@ -133,8 +133,13 @@ struct lease {
 #define TOPIC_SET_QUOTA_BYTES    512u
 #define TOPIC_SET_QUOTA          (TOPIC_SET_QUOTA_EVENTS | TOPIC_SET_QUOTA_BYTES)
 #define TOPIC_SET_MAX_LISTENERS  1024u
-#define TOPIC_SET_RETRY          65536u
-#define TOPIC_SET_ALL            (31u | TOPIC_SET_QUOTA | TOPIC_SET_MAX_LISTENERS | TOPIC_SET_RETRY)
+#define TOPIC_SET_RETRY          65536u /* all of it; its parts: */
+#define TOPIC_SET_RETRY_FIRST    131072u
+#define TOPIC_SET_RETRY_MAX      262144u
+#define TOPIC_SET_DELIVERIES     524288u
+#define TOPIC_SET_DEAD_LETTER    1048576u
+#define TOPIC_SET_RETRY_ANY      (31u << 16)
+#define TOPIC_SET_ALL            (31u | TOPIC_SET_QUOTA | TOPIC_SET_MAX_LISTENERS | TOPIC_SET_RETRY_ANY)
 
 enum shard_request_kind {
     SHARD_TOPIC_CREATE,   /* → SHARD_TOPICS with the one, or a code */

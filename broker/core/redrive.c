@@ -154,7 +154,7 @@ static void job_end(struct redrive *job, int code)
 static struct partition *letter_partition(struct shard *shard, const struct letter *letter)
 {
     const struct topic *topic = topic_find(shard, letter->topic);
-    if (!topic || !topic->applied || topic->deleting || topic->ephemeral ||
+    if (!topic || !topic->applied || topic->deleting || topic->ephemeral || topic->reserved ||
         letter->place >= topic->partition_count)
         return NULL;
     return partition_find(shard, topic->partitions[letter->place]);

@@ -407,8 +407,9 @@ int shard_apply(struct shard *shard, const struct store_entry *entry);
 #define GROUP_PARTITIONS_MAX                                                                                 \
     256 /* in one answer: with names of 255 and members of 63 bytes it fits a header */
 #define TOPIC_LIST_PARTITIONS_MAX 256 /* where an answer ends, so that it fits a frame's header */
-struct topic *topic_find(struct shard *shard, const char *name);
+struct topic *topic_find(const struct shard *shard, const char *name);
 bool topic_name_valid(const char *name);
+bool topic_name_reserved(const char *name); /* for the broker, or for what is local to a bus */
 /* It is valid, and not there. Returns the number of the entry that makes it. */
 uint64_t topic_create(struct shard *shard, const struct shard_request *request);
 struct topic *topic_add(struct shard *shard, const char *name, const uint8_t *id, const uint64_t *partitions,

@@ -37,9 +37,14 @@ bool shared_row_pack(const struct row *row, State__SharedRow *value); /* false: 
 void shared_row_packed(State__SharedRow *value);
 const struct group_position *shared_row_position(const struct row *row);
 int shared_row_load(struct shard *shard, struct group_position *position, const State__SharedRow *value);
-int retry_policy_check(const char *topic, const struct retry_policy *policy); /* 0 or a code */
+bool dead_letter_chosen(const struct retry_policy *policy);
+int retry_policy_check(const struct shard *shard, const char *topic,
+                       const struct retry_policy *policy); /* 0 or a code */
+/* What is not set stays; borrows from both. */
+struct retry_policy retry_policy_altered(const struct retry_policy *now, const struct retry_policy *wanted,
+                                         uint32_t set);
 void retry_policy_pack(const struct retry_policy *policy, State__TopicSettings *settings);
-void retry_policy_set(struct topic *topic, const struct retry_policy *policy); /* copies */
+void retry_policy_set(struct topic *topic, const struct retry_policy *policy); /* copies; also from its own */
 struct retry_policy retry_policy_unpack(const State__TopicSettings *settings); /* borrows */
 /* One log start, in the open entry. */
 void retention_move(struct shard *shard, uint64_t partition, uint64_t offset, uint64_t bytes);

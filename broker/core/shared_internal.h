@@ -127,6 +127,7 @@ struct shared_world {
     bool stirred;         /* some crew is */
     int64_t lease_due_us; /* no lease of a worker runs out before */
     int64_t keys_due_us; /* when keys that could not be read are asked for again; INT64_MAX: there are none */
+    int64_t dead_told_us; /* it is said that one cannot be made a dead letter: not again before; mono */
     unsigned key_reads, dead_reads;
     struct key_read *key_read_list;
     struct dead_read *dead_read_list;

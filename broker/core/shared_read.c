@@ -283,19 +283,39 @@ static void dead_write(struct dead_read *job, const struct topic *topic)
     shared_mark_done(shard, job->item);
 }
 
-/* The dead-letter topic of the item's; NULL: not yet. */
-static const struct topic *dead_topic(struct shard *shard, const struct item *item)
+/* 0 and the dead-letter topic of the item's, or NULL: not yet; else why it has none as things are. */
+static int dead_topic(struct shard *shard, const struct item *item, const struct topic **ret_topic)
 {
     char name[TOPIC_NAME_MAX + 1];
-    if (!dead_letter_name(shared_partition(shard, item->shared)->topic, name))
-        return NULL;
+    *ret_topic = NULL;
+    if (!dead_letter_name(shared_partition(shard, item->shared)->topic, name) || topic_name_reserved(name))
+        return WIRE_CRIER_EINVAL;
     const struct topic *topic = topic_find(shard, name);
+    if (topic && topic->ephemeral)
+        return WIRE_CRIER_ENOTSUP;
     if (!topic && !shard->read_only) {
         struct shard_request request = {.kind = SHARD_TOPIC_CREATE, .name = name};
         shard->ops->random(shard->ops_ctx, request.topic_id, TOPIC_ID_SIZE);
         (void)topic_create(shard, &request);
     }
-    return topic && topic->applied && !topic->deleting && !topic->ephemeral ? topic : NULL;
+    if (topic && topic->applied && !topic->deleting)
+        *ret_topic = topic;
+    return 0;
+}
+
+/* It stays what it is, and is tried again. status 0: there is nothing to tell. */
+static void dead_later(struct shard *shard, struct item *item, int status)
+{
+    struct shared_world *world = shard->shared;
+    if (status && shard->mono_us >= world->dead_told_us) {
+        world->dead_told_us = shard->mono_us + DEAD_RETRY_US;
+        shard_log(shard, LOG_LEVEL_WARN, "SHARED-DEAD",
+                  "offset %llu of topic \"%s\" cannot be made a dead letter now (%d); it is tried again",
+                  (unsigned long long)item->offset, shared_partition(shard, item->shared)->topic->name,
+                  status);
+    }
+    item_close(shard, item);
+    item_wait(shard, item, shard->mono_us + DEAD_RETRY_US);
 }
 
 static void dead_done(struct store_read *read, void *ctx)
@@ -307,18 +327,13 @@ static void dead_done(struct store_read *read, void *ctx)
     shard->shared->dead_reads--;
     batches_unref(read);
     int status = read->status ? read->status : job->status;
-    const struct topic *topic = item && status == 0 && !shard->read_only ? dead_topic(shard, item) : NULL;
-    if (topic) {
+    const struct topic *topic = NULL;
+    if (item && status == 0 && !shard->read_only)
+        status = dead_topic(shard, item, &topic);
+    if (topic)
         dead_write(job, topic);
-    } else if (item) {
-        if (status)
-            shard_log(shard, LOG_LEVEL_WARN, "SHARED-DEAD",
-                      "offset %llu of topic \"%s\" cannot be made a dead letter now (%d); it is tried again",
-                      (unsigned long long)item->offset, shared_partition(shard, item->shared)->topic->name,
-                      status);
-        item_close(shard, item);
-        item_wait(shard, item, shard->mono_us + DEAD_RETRY_US);
-    }
+    else if (item)
+        dead_later(shard, item, status);
     dead_free(job);
 }
 
@@ -369,13 +384,17 @@ void dying_turn(struct shard *shard)
 {
     struct shared_world *world = shard->shared;
     struct item *item, *next;
+    const struct topic *topic;
     unsigned looked = 0;
     DL_FOREACH_SAFE (world->dying, item, next) {
         if (world->dead_reads >= SHARED_READS_MAX || looked++ >= DYING_LOOK)
             return;
         if (item->reading)
             continue;
-        if (dead_topic(shard, item)) {
+        int status = dead_topic(shard, item, &topic);
+        if (status) {
+            dead_later(shard, item, status);
+        } else if (topic) {
             dead_begin(shard, item);
         } else { /* others need not wait with it */
             DL_DELETE(world->dying, item);

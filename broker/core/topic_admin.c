@@ -128,7 +128,7 @@ static int admin_code(const struct shard *shard, const struct topic *topic,
     if (topic->ephemeral && (request->set & ~(TOPIC_SET_QUOTA | TOPIC_SET_MAX_LISTENERS)))
         return WIRE_CRIER_ENOTSUP;
     struct retention retention = altered(&topic->retention, &request->retention, request->set);
-    if ((request->set & ~TOPIC_SET_ALL) || retry_policy_check(topic->name, &request->retry))
+    if ((request->set & ~TOPIC_SET_ALL) || retry_policy_check(shard, topic->name, &request->retry))
         return WIRE_CRIER_EINVAL;
     return retention_check(&retention);
 }
@@ -197,7 +197,8 @@ int apply_alter_topic(struct shard *shard, const uint8_t *bytes, size_t size)
         if (command->set & TOPIC_SET_DURABILITY)
             topic->memory = command->settings->durability;
         struct retry_policy retry = retry_policy_unpack(command->settings);
-        if (command->set & TOPIC_SET_RETRY)
+        retry = retry_policy_altered(&topic->retry, &retry, command->set);
+        if (command->set & TOPIC_SET_RETRY_ANY)
             retry_policy_set(topic, &retry);
         limits_alter(shard, topic, command);
         retention_settings_changed(shard, topic);

@@ -25,7 +25,7 @@ static bool is_dead_letters(const char *name)
 }
 
 /* Dead letters can be listened to before there are any. */
-static bool topic_name_reserved(const char *name)
+bool topic_name_reserved(const char *name)
 {
     return (name[0] == '$' && !is_dead_letters(name)) || !strcmp(name, "error") ||
            !strcmp(name, "newListener") || !strcmp(name, "removeListener");
@@ -37,7 +37,7 @@ static bool topic_is(const void *topic, const void *name, size_t size)
     return strcmp(((const struct topic *)topic)->name, name) == 0;
 }
 
-struct topic *topic_find(struct shard *shard, const char *name)
+struct topic *topic_find(const struct shard *shard, const char *name)
 {
     return table_find(&shard->topics, table_hash(name, strlen(name)), topic_is, name, 0);
 }
@@ -305,8 +305,9 @@ static int create_code(const struct shard *shard, const struct shard_request *re
 {
     if (!topic_name_valid(request->name) || topic_name_reserved(request->name) ||
         request->partitions > TOPIC_PARTITIONS_MAX || retention_check(&request->retention) ||
-        (request->ephemeral && (retention_any(&request->retention) || is_dead_letters(request->name))) ||
-        retry_policy_check(request->name, &request->retry))
+        (request->ephemeral && (retention_any(&request->retention) || is_dead_letters(request->name) ||
+                                dead_letter_chosen(&request->retry))) ||
+        retry_policy_check(shard, request->name, &request->retry))
         return WIRE_CRIER_EINVAL;
     if (request->kind == SHARD_TOPIC_DESCRIBE && (!request->create || !shard->config.auto_create))
         return WIRE_CRIER_ENOTOPIC;

@@ -345,7 +345,7 @@ static void say_alter(struct peer *peer, struct script *script)
     settings_of(script_u8(script), &retention, &retry, dead_letter, script);
     message.request = script_u8(script);
     message.name = name(script, 't', topic);
-    message.set = (script_u8(script) & 31u) | (script_u8(script) & 1u) << 16 | (script_u8(script) & 7u) << 8;
+    message.set = (script_u8(script) & 31u) | (script_u8(script) & 31u) << 16 | (script_u8(script) & 7u) << 8;
     quota_take(script_u8(script), &quota);
     message.quota = &quota;
     message.max_listeners = script_u8(script) % 4;

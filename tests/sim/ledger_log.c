@@ -50,7 +50,8 @@ static void created(struct ledger *ledger, const struct entry_part *part)
     CHECK(command);
     if (sscanf(command->name, "q%u", &topic) == 1)
         kind = LEDGER_QUEUE;
-    else if (sscanf(command->name, "$dead.q%u", &topic) == 1)
+    else if (sscanf(command->name, "$dead.q%u", &topic) == 1 ||
+             sscanf(command->name, "lost.q%u", &topic) == 1)
         kind = LEDGER_DEAD;
     for (size_t i = 0; kind != LEDGER_OTHER && i < command->n_partitions; i++) {
         CHECK(topic < LEDGER_TOPICS && command->partitions[i] < HISTORY_PARTITION_IDS);
@@ -69,7 +70,7 @@ static void altered(struct ledger *ledger, const struct entry_part *part)
     State__AlterTopic *command = state__alter_topic__unpack(NULL, part->payload.size, part->payload.data);
     unsigned topic;
     CHECK(command);
-    if (sscanf(command->name, "q%u", &topic) == 1)
+    if (sscanf(command->name, "q%u", &topic) == 1 && command->set & 65536)
         policy_note(ledger, topic, command->settings);
     state__alter_topic__free_unpacked(command, NULL);
 }
@@ -109,13 +110,15 @@ static uint64_t whole(const struct batch_record *record, int32_t others, uint32_
     return same ? number : UINT64_MAX;
 }
 
-/* A second time it may only be one of the dead letters that come back with this entry. */
+/* A second time it may only be one of the dead letters that come back with this entry: it takes them out of their topic (one
+ * may have died for several groups, before and after that was altered). */
 static void came_back(struct ledger *ledger, uint64_t partition, uint64_t number)
 {
     for (size_t i = 0; i < ledger->partition_end; i++)
         for (size_t k = 0; k < ledger->partitions[i].letter_count; k++) {
             struct ledger_letter *letter = &ledger->partitions[i].letters[k];
-            if (letter->number == number && letter->partition == partition && !letter->redriven) {
+            if (letter->number == number && letter->partition == partition && !letter->redriven &&
+                letter->offset < ledger->partitions[i].log_start) {
                 letter->redriven = true;
                 trace_add(ledger->trace, TRACE_SHARED_REDRIVEN, letter->offset, partition, number);
                 return;
@@ -362,13 +365,13 @@ void ledger_note(struct ledger *ledger, const struct entry_part *parts, uint32_t
     for (uint32_t i = 0; i < part_count; i++)
         if (is_command(&parts[i], COMMAND_CREATE_TOPIC))
             created(ledger, &parts[i]);
+        else if (is_command(&parts[i], COMMAND_MOVE_LOG_STARTS))
+            moved(ledger, &parts[i]);
     for (size_t i = 0; i < ledger->partition_end; i++)
         first[i] = ledger->partitions[i].letter_count;
     for (uint32_t i = 0; i < part_count; i++)
         if (parts[i].kind == PART_DATA)
             data(ledger, &parts[i]);
-        else if (is_command(&parts[i], COMMAND_MOVE_LOG_STARTS))
-            moved(ledger, &parts[i]);
         else if (is_command(&parts[i], COMMAND_ALTER_TOPIC))
             altered(ledger, &parts[i]);
         else if (is_command(&parts[i], COMMAND_COMMIT_POSITIONS))

@@ -38,16 +38,19 @@ void sharer_hello(struct sharer *sharer)
     sharer_send(sharer, FRAME_HELLO, &message.base);
 }
 
-/* The topic, if it is not there; else what it does with what fails. */
+/* The topic, if it is not there; else what it does with what fails: all of that, or where it goes in the end. */
 void sharer_topic(struct sharer *sharer, bool create)
 {
     struct sim *sim = sharer->sim;
-    char name[8];
+    char name[8], dead_letter[16];
     Wire__RetryPolicy retry = WIRE__RETRY_POLICY__INIT;
     snprintf(name, sizeof(name), "q%u", sharer->topic);
+    snprintf(dead_letter, sizeof(dead_letter), "lost.q%u", sharer->topic);
     retry.first_ms = (uint32_t)PICK(sim, 1, 10, 100);
     retry.max_ms = (uint32_t)PICK(sim, 20, 300);
     retry.deliveries = (uint32_t)PICK(sim, 1, 2, 3, 10);
+    if (retry.max_ms == 300)
+        retry.dead_letter = dead_letter;
     if (create) {
         Wire__TopicCreate message = WIRE__TOPIC_CREATE__INIT;
         message.request = ++sharer->request;
@@ -59,7 +62,7 @@ void sharer_topic(struct sharer *sharer, bool create)
         Wire__TopicAlter message = WIRE__TOPIC_ALTER__INIT;
         message.request = ++sharer->request;
         message.name = name;
-        message.set = 65536;
+        message.set = retry.first_ms == 10 ? 1048576 : 65536;
         message.retry = &retry;
         sharer_send(sharer, FRAME_TOPIC_ALTER, &message.base);
     }

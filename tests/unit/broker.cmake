@@ -4,7 +4,7 @@ if(TARGET broker_core AND TARGET storage)
     crier_test(test_core_${part} ${CMAKE_CURRENT_LIST_DIR}/test_core_${part}.c
                ${CMAKE_CURRENT_LIST_DIR}/core_fixture.c ${CMAKE_CURRENT_LIST_DIR}/core_requests.c LIBS broker_core storage LABELS unit)
   endforeach()
-  foreach(part shared shared_retry shared_keys shared_time shared_model)
+  foreach(part shared shared_retry dead_letter shared_keys shared_time shared_model)
     crier_test(test_core_${part} ${CMAKE_CURRENT_LIST_DIR}/test_core_${part}.c ${CMAKE_CURRENT_LIST_DIR}/shared_rig.c
                ${CMAKE_CURRENT_LIST_DIR}/core_fixture.c ${CMAKE_CURRENT_LIST_DIR}/core_requests.c LIBS broker_core storage LABELS unit)
   endforeach()

@@ -327,7 +327,7 @@ int rig_extend(struct rig_member *m, const struct rig_event *events, size_t coun
 
 /* ---- reading ---- */
 
-static void read_batches(struct rig_read *read, const uint8_t *at, size_t left)
+static void read_batches(struct rig_read *read, uint64_t partition, const uint8_t *at, size_t left)
 {
     while (left) {
         struct batch_iterator iterator;
@@ -336,6 +336,7 @@ static void read_batches(struct rig_read *read, const uint8_t *at, size_t left)
         while (batch_iterator_next(&iterator, &record) == 1) {
             cr_assert_lt(read->count, ARRAY_SIZE(read->events));
             struct rig_event *event = &read->events[read->count];
+            event->partition = partition;
             event->offset = (uint64_t)record.offset;
             cr_assert(event_find(at, left, event->offset, event));
             const uint8_t *cursor = record.headers;
@@ -361,9 +362,10 @@ void rig_read_all(struct fixture *f, const char *topic, struct rig_read *ret_rea
     peer_listen(p, &(struct listen_spec){.id = 1, .topic = topic, .from = WIRE__FROM__EARLIEST});
     fixture_settle(f);
     for (int kind; (kind = peer_next_kind(p));) {
-        (void)peer_expect(p, (enum frame_kind)kind);
+        const void *message = peer_expect(p, (enum frame_kind)kind);
         if (kind == FRAME_DELIVER)
-            read_batches(ret_read, p->attachment, p->attachment_size);
+            read_batches(ret_read, ((const Wire__Deliver *)message)->partition, p->attachment,
+                         p->attachment_size);
     }
     peer_close(p);
     fixture_settle(f);

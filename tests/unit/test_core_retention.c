@@ -327,7 +327,7 @@ Test(retention, settings_are_altered_one_by_one_and_must_not_contradict_each_oth
     retention.count = 0;
     cr_assert_eq(alter(&s, 8 | 16, &retention), 0);
     cr_assert(describe(&s)->topics[0]->retention->until_consumed);
-    cr_assert_eq(alter(&s, 1u << 20, &retention), WIRE_CRIER_EINVAL);
+    cr_assert_eq(alter(&s, 1u << 30, &retention), WIRE_CRIER_EINVAL);
     store_memory_fault_full(s.f->store, true);
     retention.until_consumed = false;
     cr_assert_eq(alter(&s, 16, &retention), WIRE_CRIER_EFULL);
