@@ -204,11 +204,12 @@ static bool settle(struct future *future, const struct future_result *result, vo
     future->quiet = quiet;
     atomic_store_explicit(&future->settled, true, memory_order_release);
     list_remove(&future->link);
-    signal = future->signal;
+    signal = future->signal ? future_retain(future->signal) : NULL; /* abort_run may give back the other one */
     while ((link = list_take(&future->reactions)))
         agenda_add_locked(agenda, AGENDA_CONTINUATION, &LIST_ENTRY(link, struct reaction, link)->task);
     pthread_mutex_unlock(agenda_lock(agenda));
     abort_unlink(future, signal);
+    future_release(signal);
     agenda_settle(agenda);
     future_release(future);
     return true;

@@ -1,7 +1,8 @@
 /* test_future_threads.c: futures between threads, for ThreadSanitizer too (so without Criterion).
  *
  * One loop; three threads that make, chain, settle, cancel and free futures against it and against each other. What must hold: every
- * continuation runs exactly once, on the loop's thread, and every future settles exactly once. */
+ * continuation runs exactly once, on the loop's thread, and every future settles exactly once. And nobody touches a signal that was
+ * freed: it goes off on the loop, for the last time anybody needs it, while a thread settles what it would cancel. */
 #include "base/check.h"
 #include "base/future.h"
 
@@ -14,6 +15,7 @@
 
 #define THREADS 3
 #define ROUNDS  4000
+#define DUELS   10000
 
 struct world {
     struct agenda *agenda;
@@ -116,6 +118,46 @@ static void *thread_run(void *argument)
     return NULL;
 }
 
+/* ---- a signal, and who needs it no more ---- */
+
+static struct future *_Atomic duel; /* NULL: the other thread has settled it */
+
+static void *settler_run(void *argument)
+{
+    struct future *future;
+
+    (void)argument;
+    for (unsigned i = 0; i < DUELS; i++) {
+        while (!(future = atomic_load(&duel)))
+            continue;
+        for (atomic_uint spin = 0; spin < i % 200 * 20;) /* the loop needs a moment to get there */
+            spin++;
+        future_settle(future, &(struct future_result){0}, NULL);
+        future_release(future);
+        atomic_store(&duel, NULL);
+    }
+    return NULL;
+}
+
+static void signals_go_off_while_others_settle(struct world *world)
+{
+    pthread_t settler;
+
+    pthread_create(&settler, NULL, settler_run, NULL);
+    for (unsigned i = 0; i < DUELS; i++) {
+        struct future *future = future_create(world->agenda, 0), *signal = future_create(world->agenda, 0);
+        CHECK(future && signal && future_cancel_on(future, signal) == 0);
+        atomic_store(&duel, future_retain(future));
+        future_settle(signal, &(struct future_result){0}, NULL);
+        future_release(signal); /* now it is the loop's alone */
+        CHECK(future_wait(future, AGENDA_NEVER) == 0);
+        future_release(future);
+        while (atomic_load(&duel))
+            continue;
+    }
+    pthread_join(settler, NULL);
+}
+
 int main(void)
 {
     static const struct agenda_codes codes = {.canceled = -1, .closed = -2, .no_memory = -3, .invalid = -4};
@@ -139,6 +181,7 @@ int main(void)
         pthread_create(&threads[i], NULL, thread_run, &world);
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
+    signals_go_off_while_others_settle(&world);
     atomic_store(&world.stop, true);
     on_wake(&world);
     pthread_join(world.loop, NULL);
