@@ -19,6 +19,7 @@
 
 #define BUCKETS_MIN     16
 #define COMPLETIONS_MIN 8
+#define BATCH_CHARGE    (sizeof(struct emit_batch) + BATCH_HEADER_SIZE) /* of an empty one */
 
 /* A header of the API has the shape of a pair of the batch, so that an array of them needs no copy. */
 _Static_assert(sizeof(crier_header) == sizeof(struct batch_pair), "crier_header is a batch_pair");
@@ -69,7 +70,7 @@ static struct emit_batch *batch_create(struct stage *stage, struct emit_lane *la
     batch->lane = lane;
     batch->topic = lane->topic;
     batch->ticket = as_old_as ? as_old_as->ticket : stage->ticket_next++;
-    batch->charged = sizeof(*batch) + BATCH_HEADER_SIZE;
+    batch->charged = BATCH_CHARGE;
     batch->route = LANE_UNROUTED;
     stage->pending_bytes += batch->charged;
     list_init(&batch->link);
@@ -496,6 +497,7 @@ int stage_emit(struct stage *stage, const char *name, const void *value, size_t 
     struct stage_event event;
     struct emit_time time;
     bool memory, fresh;
+    size_t needed;
     int rc;
 
     *ret_wake = false;
@@ -512,10 +514,11 @@ int stage_emit(struct stage *stage, const char *name, const void *value, size_t 
             return rc;
         event.time = &time;
     }
-    if (event.size_max > stage->buffer_size_max)
+    needed = event.size_max + BATCH_CHARGE; /* it may begin one */
+    if (needed > stage->buffer_size_max)
         return CRIER_ETOOBIG;
-    if (stage->pending_bytes > stage->buffer_size_max - event.size_max) {
-        stage_drain_want(stage, stage->buffer_size_max - event.size_max);
+    if (stage->pending_bytes > stage->buffer_size_max - needed) {
+        stage_drain_want(stage, stage->buffer_size_max - needed);
         return CRIER_EAGAIN;
     }
     if ((rc = stage_topic_get(stage, name, &topic)) < 0)
