@@ -32,13 +32,21 @@ struct agenda {
     struct heap timers;
     uint64_t timer_number;
     bool closed, dropping;
+    bool gone;             /* agenda_close has returned, or is about to: everything is settled */
+    unsigned waiting;      /* threads in ops->wait */
+    pthread_cond_t waited; /* the last of them has left */
 };
 
 struct agenda *agenda_create(const struct agenda_ops *ops, const struct agenda_codes *codes, void *ctx)
 {
     struct agenda *agenda = calloc(1, sizeof(*agenda));
 
-    if (!agenda || pthread_mutex_init(&agenda->lock, NULL) != 0) {
+    if (!agenda || pthread_cond_init(&agenda->waited, NULL) != 0) {
+        free(agenda);
+        return NULL;
+    }
+    if (pthread_mutex_init(&agenda->lock, NULL) != 0) {
+        pthread_cond_destroy(&agenda->waited);
         free(agenda);
         return NULL;
     }
@@ -63,6 +71,7 @@ void agenda_release(struct agenda *agenda)
     if (!agenda || atomic_fetch_sub_explicit(&agenda->references, 1, memory_order_acq_rel) > 1)
         return;
     CHECK(agenda->timers.count == 0 && list_is_empty(&agenda->futures));
+    pthread_cond_destroy(&agenda->waited);
     pthread_mutex_destroy(&agenda->lock);
     heap_finish(&agenda->timers);
     free(agenda);
@@ -198,12 +207,46 @@ bool agenda_is_closed(struct agenda *agenda)
     return closed;
 }
 
+/* Is there still somebody to wait with? Then agenda_waits_end() waits for us. */
+static bool wait_begin(struct agenda *agenda)
+{
+    bool gone;
+
+    pthread_mutex_lock(&agenda->lock);
+    gone = agenda->gone;
+    agenda->waiting += !gone;
+    pthread_mutex_unlock(&agenda->lock);
+    return !gone;
+}
+
+static void wait_end(struct agenda *agenda)
+{
+    pthread_mutex_lock(&agenda->lock);
+    if (--agenda->waiting == 0)
+        pthread_cond_broadcast(&agenda->waited);
+    pthread_mutex_unlock(&agenda->lock);
+}
+
 int agenda_wait(struct agenda *agenda, bool (*done)(const void *arg), const void *arg, int64_t deadline_us)
 {
+    int rc;
+
     if (done(arg))
         return 0;
     CHECK(agenda->ops->wait);
-    return agenda->ops->wait(agenda->ctx, done, arg, deadline_us);
+    if (!wait_begin(agenda))
+        return done(arg) ? 0 : agenda->codes.closed;
+    rc = agenda->ops->wait(agenda->ctx, done, arg, deadline_us);
+    wait_end(agenda);
+    return rc;
+}
+
+void agenda_waits_end(struct agenda *agenda)
+{
+    pthread_mutex_lock(&agenda->lock);
+    while (agenda->waiting > 0)
+        pthread_cond_wait(&agenda->waited, &agenda->lock);
+    pthread_mutex_unlock(&agenda->lock);
 }
 
 void agenda_unhandled(struct agenda *agenda, int code, const char *text)
@@ -363,4 +406,7 @@ void agenda_close(struct agenda *agenda)
         timer->task.run(&timer->task, true);
     agenda_futures_close(agenda, false); /* made by the last that ran */
     drop_all(agenda);
+    pthread_mutex_lock(&agenda->lock);
+    agenda->gone = true;
+    pthread_mutex_unlock(&agenda->lock);
 }

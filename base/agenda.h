@@ -74,6 +74,8 @@ int agenda_timer_add(struct agenda *agenda, struct agenda_timer *timer, int64_t 
 bool agenda_timer_remove(struct agenda *agenda, struct agenda_timer *timer);
 /* Asks the loop for a turn, if it is not closed. */
 void agenda_wake(struct agenda *agenda);
+/* Until done(arg): a future of this agenda is settled. 0, codes.closed, or as ops->wait says, which is not called once the agenda is
+ * closed. */
 int agenda_wait(struct agenda *agenda, bool (*done)(const void *arg), const void *arg, int64_t deadline_us);
 void agenda_unhandled(struct agenda *agenda, int code, const char *text); /* the loop's thread */
 bool agenda_is_closed(struct agenda *agenda);
@@ -91,6 +93,8 @@ bool agenda_timers(struct agenda *agenda, int64_t now_us);
 /* The end: what is in the queues runs (so long as it does not feed itself for ever), futures that are still pending are
  * rejected with codes.closed and told, timers are dropped. Nothing of `ops` is called afterwards. */
 void agenda_close(struct agenda *agenda);
+/* After that, before `ctx` is freed: waits for threads that are still on their way out of ops->wait. Any thread. */
+void agenda_waits_end(struct agenda *agenda);
 
 /* ---- for future.c: one lock for an agenda and all its futures ---- */
 

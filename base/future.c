@@ -204,7 +204,9 @@ static bool settle(struct future *future, const struct future_result *result, vo
     future->quiet = quiet;
     atomic_store_explicit(&future->settled, true, memory_order_release);
     list_remove(&future->link);
-    signal = future->signal ? future_retain(future->signal) : NULL; /* abort_run may give back the other one */
+    signal = future->signal; /* abort_run may give back its reference meanwhile */
+    if (signal)
+        future_retain(signal);
     while ((link = list_take(&future->reactions)))
         agenda_add_locked(agenda, AGENDA_CONTINUATION, &LIST_ENTRY(link, struct reaction, link)->task);
     pthread_mutex_unlock(agenda_lock(agenda));

@@ -255,6 +255,7 @@ void bus_loop_end(crier *bus)
     }
     if (bus->own_thread)
         pthread_join(bus->thread, NULL);
+    agenda_waits_end(bus->agenda); /* futures are settled: who waited for one is about to leave */
 }
 
 /* Takes the loop down, whatever is left, and frees the bus. */
@@ -328,9 +329,12 @@ int crier_close(crier *bus)
     bus_wake(bus);
     pthread_mutex_lock(&bus->lock);
     rc = bus_wait(bus, is_settled, NULL, deadline_after_ms(bus->options.close_timeout_ms));
-    error = bus->error;
     pthread_mutex_unlock(&bus->lock);
-    bus_stop(bus);
+    bus_loop_end(bus);
+    if (bus->settled) /* in its last turn too: without a timeout there is no other */
+        rc = 0;
+    error = bus->error;
+    bus_free(bus);
     return rc < 0 ? rc : error;
 }
 

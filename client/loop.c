@@ -131,7 +131,7 @@ static bool progress_publish(crier *bus)
 
     pthread_mutex_lock(&bus->lock);
     bus->progress = engine_collect(bus->engine, clock_monotonic_us());
-    settled = bus->close_begun && engine_is_settled(bus->engine);
+    settled = bus->close_begun && !bus->down && engine_is_settled(bus->engine);
     bus->settled |= settled;
     if (bus->error == 0)
         bus->error = error;
@@ -166,6 +166,8 @@ static void loop_stop(crier *bus)
     pthread_mutex_unlock(&bus->lock);
     outings_wait(bus);
     agenda_immediates(bus->agenda); /* their outcomes */
+    close_begin(bus);
+    (void)progress_publish(bus); /* is there anything to give up? */
     engine_drop(bus->engine, CRIER_ECLOSED);
     asks_close(bus);
     agenda_close(bus->agenda); /* after every emit was told; before the last errors are counted */

@@ -1,5 +1,6 @@
 /* A bus of local: with everything at once: threads that emit, a listener on a pool, an iterator, timers and ticks. Nothing is
- * lost, and order is kept. A plain program, for ThreadSanitizer. */
+ * lost, and order is kept. And a bus that is closed while threads wait for futures of it: they are told, and the bus waits for them
+ * to have gone. A plain program, for ThreadSanitizer. */
 #include "base/check.h"
 #include "crier/iterator.h"
 #include "crier/pool.h"
@@ -10,6 +11,8 @@
 
 #define EMITTERS 4
 #define EMITS    1000
+#define WAITERS  3
+#define CLOSES   200
 
 static crier *bus;
 static atomic_uint on_pool, ticks;
@@ -69,6 +72,41 @@ static void *read_all(void *ctx)
     return NULL;
 }
 
+static atomic_uint on_their_way;
+
+static void *wait_for(void *ctx)
+{
+    crier_future *future = ctx;
+
+    atomic_fetch_add(&on_their_way, 1);
+    CHECK(crier_future_wait(future, -1, NULL) == CRIER_ECLOSED);
+    crier_future_release(future);
+    return NULL;
+}
+
+/* Wherever they are just then: about to wait, waiting, or not there yet. */
+static void a_bus_is_closed_while_threads_wait(const char *url)
+{
+    struct crier_options options = crier_options_default();
+
+    options.connect_timeout_ms = options.close_timeout_ms = 0; /* nobody has to be there */
+    for (unsigned i = 0; i < CLOSES; i++) {
+        pthread_t waiters[WAITERS];
+        CHECK(crier_open(url, &options, &bus) == 0);
+        atomic_store(&on_their_way, 0);
+        for (unsigned j = 0; j < WAITERS; j++) {
+            crier_future *future;
+            CHECK(crier_future_create(bus, &future) == 0);
+            CHECK(pthread_create(&waiters[j], NULL, wait_for, future) == 0);
+        }
+        while (atomic_load(&on_their_way) < i % (WAITERS + 1))
+            continue;
+        CHECK(crier_close(bus) == 0);
+        for (unsigned j = 0; j < WAITERS; j++)
+            pthread_join(waiters[j], NULL);
+    }
+}
+
 int main(void)
 {
     struct crier_options options = crier_options_default();
@@ -111,5 +149,7 @@ int main(void)
     CHECK(crier_close(bus) == 0);
     CHECK(crier_pool_destroy(pool) == 0);
     CHECK(atomic_load(&ticks) == EMITTERS * EMITS);
+    a_bus_is_closed_while_threads_wait("local:");
+    a_bus_is_closed_while_threads_wait("crier://127.0.0.1:1");
     return 0;
 }

@@ -318,6 +318,18 @@ Test(client_futures, with_nobody_on_error_the_code_is_returned_by_close)
     world_close(CRIER_EINVAL);
 }
 
+/* What is called last, when closing rejects what is pending, may fail too. */
+Test(client_futures, so_is_one_of_the_very_last_moment)
+{
+    crier_future *never;
+
+    world_open(true);
+    cr_assert_eq(crier_future_create(world.bus, &never), 0);
+    cr_assert_eq(crier_future_catch(never, fail, NULL, NULL), 0);
+    world_close(CRIER_EINVAL);
+    crier_future_release(never);
+}
+
 /* Closing settles what is pending, tells it, and leaves futures that can still be looked at. */
 Test(client_futures, closing_the_bus_settles_everything)
 {
