@@ -7,7 +7,7 @@
  * Happy path:  line -> crier_emit_with; buffer full: wait for drain, so a slow broker slows the reading;
  *              end of input -> crier_flush -> "acked N". A file is the same with chunks for lines (file_transfer.h).
  * Failures:    a line over the limit, a refused event: reading stops there, so the events acked are the first N lines.
- *              SIGINT, SIGTERM: the same, but no failure. No broker for --patience: give up, exit 1.
+ *              SIGINT, SIGTERM before the input has ended: the same. No broker for --patience: give up, exit 1.
  * With --producer the number of a line is its source position: what the broker has stored of the source already is read
  * over, so the same command again goes on where it stopped, however that was. */
 #include "tools/command.h"
@@ -62,6 +62,7 @@ struct emitter {
     int64_t patience_us;
     atomic_int_least64_t disconnected_us; /* when the connection was lost; 0: it is there */
     atomic_bool failed;                   /* an event was refused */
+    bool cut;                             /* an event that was read was not emitted: it was over */
     bool progress;                        /* shown: on a terminal, unless somebody types there */
     bool progress_shown;                  /* there is a line to clear */
     int64_t progress_us;                  /* when it was last shown, or started_us */
@@ -245,8 +246,10 @@ static int emit_event(struct emitter *emitter, const char *value, size_t size, u
 {
     int rc;
     while ((rc = try_emit(emitter, value, size, line)) == CRIER_EAGAIN) {
-        if (is_over(emitter))
+        if (is_over(emitter)) {
+            emitter->cut = true;
             return 0;
+        }
         wait_for(emitter, -1);
     }
     return rc;
@@ -303,6 +306,9 @@ static int emit_input(struct emitter *emitter, int fd)
             status = emit_lines(emitter, &reader);
         }
     }
+    bool whole = reader.ended && reader.start == reader.end && !emitter->cut;
+    if (waiter_stopped(&emitter->waiter) && !whole && status == STATUS_DONE)
+        status = command_failed("stopped before the input had ended");
     line_reader_finish(&reader);
     return status;
 }
@@ -535,8 +541,9 @@ const struct command emit_command = {
     .summary = "Emit an event, one per line of standard input, or a file",
     .text = "Emits VALUE to TOPIC; with -, every line of standard input; without a VALUE,\n"
             "an event that has none. Waits until the broker has acknowledged all of it, then\n"
-            "prints 'acked N'. If something fails or stops it in between, reading ends there;\n"
-            "in a topic with one partition the events acknowledged are then the first N.\n"
+            "prints 'acked N'. If something fails or stops it in between, reading ends there,\n"
+            "with exit status 1; in a topic with one partition the events acknowledged are\n"
+            "then the first N.\n"
             "With --delay or --at it is stored now and comes into its topic later, also if\n"
             "the broker is restarted meanwhile; 'scheduled ID' says how to cancel it.\n"
             "\n"

@@ -165,6 +165,17 @@ static void stop(struct printer *printer, int status)
     event_base_loopbreak(printer->base);
 }
 
+/* It ends, and not for an event: with a --count that is too early, and whoever waits for the status has to know. */
+static void stop_early(struct printer *printer, const char *why)
+{
+    uint64_t count = printer->options->count;
+    int status = STATUS_DONE;
+
+    if (printer->handled < count && !printer->over)
+        status = command_failed("%s after %" PRIu64 " of %" PRIu64 " events", why, printer->handled, count);
+    stop(printer, status);
+}
+
 /* The event as --format says, in memory the caller frees; or NULL. */
 static char *event_text(const struct format *format, const crier_event *event, size_t *ret_size)
 {
@@ -292,9 +303,10 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
         return CRIER_EHANDLER;
     }
     printer->handled++;
-    if (waiter_stopped(printer->waiter) || printer->handled == printer->options->count ||
-        printer->file.complete)
+    if (printer->handled == printer->options->count || printer->file.complete)
         stop(printer, STATUS_DONE);
+    else if (waiter_stopped(printer->waiter))
+        stop_early(printer, "stopped");
     return 0;
 }
 
@@ -335,20 +347,15 @@ static void on_wake(evutil_socket_t fd, short what, void *ctx)
 {
     (void)fd;
     (void)what;
-    stop(ctx, STATUS_DONE); /* only a signal wakes this waiter; a file that is not whole is said at the end */
+    stop_early(ctx,
+               "stopped"); /* only a signal wakes this waiter; a file that is not whole is said at the end */
 }
 
 static void on_timeout(evutil_socket_t fd, short what, void *ctx)
 {
-    struct printer *printer = ctx;
-    int status = STATUS_DONE;
     (void)fd;
     (void)what;
-
-    if (printer->options->count != 0)
-        status = command_failed("the time ran out after %" PRIu64 " of %" PRIu64 " events", printer->handled,
-                                printer->options->count);
-    stop(printer, status);
+    stop_early(ctx, "the time ran out");
 }
 
 /* ---- main ---- */
@@ -543,8 +550,8 @@ const struct command on_command = {
     .arguments = "TOPIC...",
     .summary = "Print events as they come, or replay them",
     .text = "Prints the values of the topics' events, one a line, until it is stopped\n"
-            "(Ctrl-C), the --count is reached or the --timeout passes. Exit status 1 if the\n"
-            "--timeout passed before the --count was reached.\n"
+            "(Ctrl-C), the --count is reached or the --timeout passes. Exit status 1 if it\n"
+            "ended before the --count was reached.\n"
             "\n"
             "A TOPIC may be a pattern: * is any one level, ** at the end any number of\n"
             "levels. Topics that come later join in. Quote it, or the shell expands it.\n"
@@ -580,7 +587,7 @@ const struct command once_command = {
     .arguments = "TOPIC",
     .summary = "Print the next event, then end",
     .text = "Prints the value of the next event. Exit status 1 if the --timeout passed\n"
-            "before.\n"
+            "before, or it was stopped.\n"
             "\n" ON_FORMAT_TEXT "\n"
             "Example:\n"
             "  crier once builds.finished --timeout 10m && ./deploy",

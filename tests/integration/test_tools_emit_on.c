@@ -67,6 +67,23 @@ Test(emit_on, a_listener_prints_at_once_and_ends_well_when_stopped)
     expect_output(on, 0, "");
 }
 
+/* `crier once builds.finished && ./deploy`: who stops the waiting does not want what comes after it. */
+Test(emit_on, a_wait_that_is_stopped_before_its_events_have_come_has_failed)
+{
+    struct process *once = listening("once", "builds.finished");
+    process_signal(once, SIGINT);
+    process_expect_error(once, "stopped after 0 of 1 events");
+    expect_output(once, 1, "");
+
+    struct process *on = crier_start(url, "on", "greetings", "--count", "2", "--verbose", NULL);
+    process_expect_error(on, "listening to");
+    emit("greetings", "one");
+    cr_assert_str_eq(process_line(on), "one");
+    process_signal(on, SIGTERM);
+    process_expect_error(on, "stopped after 1 of 2 events");
+    expect_output(on, 1, "");
+}
+
 Test(emit_on, a_live_listener_does_not_print_what_was_before)
 {
     emit("greetings", "too early");
