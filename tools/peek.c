@@ -5,8 +5,9 @@
  * Owns:     struct peek, on main's stack.
  *
  * Happy path:  describe -> crier_iterate from the place -> print what is below the ends -> all ends reached, or the count
- * Failures:    no such topic (it is not made), an ephemeral one: a sentence, exit 1. Events that retention or a redrive took
- *              out at the very end never come: it ends when nothing has come for --timeout. */
+ * Failures:    no such topic (it is not made), an ephemeral one: a sentence, exit 1. Nothing for --timeout: the broker is asked
+ *              once more; no answer is a failure, so that what ends well is whole. Events that a redrive took out at the very
+ *              end never come: nothing for --timeout after that answer is the end. */
 #include "tools/command.h"
 #include "tools/format.h"
 #include "tools/from.h"
@@ -85,6 +86,19 @@ static void on_topic(void *ctx, const struct crier_topic_info *info)
     }
 }
 
+/* What retention has taken since is not waited for. */
+static void on_topic_again(void *ctx, const struct crier_topic_info *info)
+{
+    struct peek *peek = ctx;
+    for (uint32_t i = 0; i < peek->partition_count && i < info->partition_count; i++) {
+        struct span *span = &peek->spans[i];
+        if (!span->done && info->partitions[i].log_start >= span->end) {
+            span->done = true;
+            peek->done_count++;
+        }
+    }
+}
+
 /* Where to listen from, so that every span is heard. */
 static struct from start_of(const struct peek *peek)
 {
@@ -149,10 +163,20 @@ static int read_all(struct peek *peek, crier *bus, const char *topic)
     int rc = crier_iterate(bus, topic, &options, &iterator);
     if (rc < 0)
         return command_failed("cannot listen to '%s': %s", topic, crier_strerror(rc));
-    while (!enough(peek) && next_printed(peek, iterator, &rc))
-        ;
+    bool asked = false; /* since the last event */
+    while (rc == 0 && !enough(peek)) {
+        if (next_printed(peek, iterator, &rc)) {
+            asked = false;
+        } else if (rc == 0) {
+            if (asked)
+                break;
+            rc = crier_topic_describe(bus, topic, on_topic_again, peek);
+            asked = true;
+        }
+    }
     crier_iterator_close(iterator);
-    return rc < 0 ? command_failed("topic '%s' cannot be read: %s", topic, crier_strerror(rc)) : STATUS_DONE;
+    return rc < 0 ? command_failed("topic '%s' cannot be read any further: %s", topic, crier_strerror(rc))
+                  : STATUS_DONE;
 }
 
 static int peek_at(struct peek *peek, crier *bus, const char *topic)

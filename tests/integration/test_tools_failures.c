@@ -229,6 +229,27 @@ Test(failures, emit_survives_a_broker_that_comes_back)
     cr_assert(eq(int, process_end(on), 0));
 }
 
+/* `crier peek orders --count 0 >copy`: what ends with status 0 is all there was. */
+Test(failures, a_peek_that_loses_the_broker_in_the_middle_has_failed)
+{
+    size_t size = 32u * 1024 * 1024; /* more than is on its way at a time */
+    char *lines = malloc(size);
+    cr_assert(lines != NULL);
+    memset(lines, 'x', size);
+    for (size_t end = 1024; end <= size; end += 1024)
+        lines[end - 1] = '\n';
+    struct process *emitter = crier_start(url, "emit", "lines", "-", NULL);
+    process_write_bytes(emitter, lines, size);
+    cr_assert(eq(int, process_end(emitter), 0));
+    free(lines);
+
+    struct process *peek = crier_start(url, "peek", "lines", "--count", "0", "--timeout", "100ms", NULL);
+    process_line(peek); /* it has begun, and waits until somebody reads on */
+    broker_kill(broker);
+    expect_failure(peek, "topic 'lines' cannot be read any further");
+    cr_assert(broker_restart(broker));
+}
+
 Test(failures, emit_gives_up_without_a_broker_and_says_what_was_acked)
 {
     struct process *on = crier_start(url, "on", "lines", "--verbose", NULL);
