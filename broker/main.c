@@ -3,6 +3,7 @@
  * Exit status: 0 stopped as asked, 1 failed (one clear sentence on standard error), 2 wrong use. A second SIGTERM or
  * SIGINT exits at once, as after a crash, and so does closing that takes too long; the next start recovers. */
 #include "base/shutdown_hooks.h"
+#include "base/standard_fds.h"
 #include "broker/allocator.h"
 #include "broker/broker.h"
 
@@ -192,6 +193,7 @@ static int run(struct crierd *crierd)
 int main(int argc, char **argv)
 {
     struct config config;
+    standard_fds_occupy();
     int rc = config_load(argc, argv, say, NULL, &config);
     if (rc < 0)
         return rc == -ECANCELED ? 0 : 2;

@@ -5,9 +5,11 @@
 #include "tools/command.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A broker is ready within 100 ms of its start: enough for a script that has only just started one. */
 #define CONNECT_TIMEOUT_MS 1000
@@ -65,6 +67,18 @@ int command_failed(const char *format, ...)
     va_end(arguments);
     fputc('\n', stderr);
     return STATUS_FAILED;
+}
+
+int command_output_lost(void)
+{
+    int error = errno;
+    struct pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    if (error == 0 && poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0)
+        error = EPIPE; /* of a pipe: nobody reads it */
+    if (error == EPIPE)
+        return STATUS_FAILED;
+    return command_failed("cannot write the output%s%s", error != 0 ? ": " : "",
+                          error != 0 ? strerror(error) : "");
 }
 
 int command_bad_pattern(const char *pattern)

@@ -61,6 +61,9 @@ int command_usage_error(const struct command *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* "crier: TEXT" on standard error. Returns STATUS_FAILED. */
 int command_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* That standard output cannot be written; errno says why, right after the call that failed, or is 0: not known any more. A
+ * reader that has seen enough and left is nothing to talk about. Returns STATUS_FAILED. */
+int command_output_lost(void);
 
 /* Is it one of the topics that are a bus's own? Nothing of them would ever travel. */
 bool command_is_local(const char *topic);

@@ -420,9 +420,7 @@ static int report(struct emitter *emitter, const char *url, int status)
     else if (atomic_load(&emitter->failed) || stats.acked != stats.emitted)
         status = STATUS_FAILED;
     printf("acked %" PRIu64 "\n", stats.acked);
-    if (fflush(stdout) != 0)
-        status = STATUS_FAILED;
-    return status;
+    return fflush(stdout) == 0 ? status : command_output_lost();
 }
 
 static int emit_open(struct emitter *emitter, const struct emit_options *options)

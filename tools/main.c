@@ -9,6 +9,7 @@
 #include "tools/command.h"
 
 #include "base/check.h"
+#include "base/standard_fds.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -140,10 +141,10 @@ static int group_or_unknown(int count, char **words)
 static int finish(int status)
 {
     bool lost = ferror(stdout) != 0;
+    errno = 0;
     if (fflush(stdout) != 0)
         lost = true;
-    return status == STATUS_DONE && lost ? command_failed("cannot write the output: %s", strerror(errno))
-                                         : status;
+    return status == STATUS_DONE && lost ? command_output_lost() : status;
 }
 
 int main(int argc, char **argv)
@@ -152,6 +153,7 @@ int main(int argc, char **argv)
     int at = command_index(argc, argv);
     char asked = 0, error[256];
 
+    standard_fds_occupy();
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of write(), told or not by the command */
     int rc =
         options_parse(global_rows, ARRAY_SIZE(global_rows), at, argv, &options, &asked, error, sizeof(error));
@@ -160,7 +162,7 @@ int main(int argc, char **argv)
             help(stdout);
         else
             printf("crier %s\n", CRIER_VERSION);
-        return STATUS_DONE;
+        return finish(STATUS_DONE);
     }
     if (rc < 0) {
         fprintf(stderr, "crier: %s\nMore: crier --help\n", error);
@@ -176,5 +178,5 @@ int main(int argc, char **argv)
             return finish(
                 commands[i]->run(commands[i], options.url, argc - at - words + 1, argv + at + words - 1));
     }
-    return group_or_unknown(argc - at, argv + at);
+    return finish(group_or_unknown(argc - at, argv + at));
 }

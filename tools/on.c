@@ -245,11 +245,11 @@ static int run_command(const struct printer *printer, crier *bus, const crier_ev
     return rc;
 }
 
-/* Called right after the call that failed. A reader that has seen enough and left is nothing to talk about. */
+/* Called right after the call that failed. */
 static void output_failed(struct printer *printer)
 {
-    if (!printer->output_lost && errno != EPIPE)
-        command_failed("cannot write the output: %s", strerror(errno));
+    if (!printer->output_lost)
+        command_output_lost();
     printer->output_lost = true;
     stop(printer, STATUS_FAILED);
 }

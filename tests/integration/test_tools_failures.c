@@ -268,16 +268,60 @@ Test(failures, emit_gives_up_without_a_broker_and_says_what_was_acked)
     cr_assert(broker_restart(broker));
 }
 
-Test(failures, a_full_disk_behind_the_output_is_a_failure_with_a_reason)
+/* `crier WORDS`, run by a shell with `redirection`: the first line of its standard error, "" if there is none. */
+static int run_with(const char *redirection, const char *words, char *ret_line, int size)
 {
-    char command[4096], reason[128];
-
-    cr_assert(eq(int, process_end(crier_start(url, "emit", "greetings", "hello", NULL)), 0));
-    snprintf(command, sizeof(command),
-             "exec '%s' --url %s on greetings --from earliest --count 1 2>&1 >/dev/full", CRIER_PATH, url);
+    char command[4096];
+    snprintf(command, sizeof(command), "exec timeout 60 '%s' --url %s %s 2>&1 %s", CRIER_PATH, url, words,
+             redirection);
     FILE *errors = popen(command, "r");
     cr_assert(errors != NULL);
-    cr_assert(fgets(reason, sizeof(reason), errors) != NULL);
-    cr_assert(strstr(reason, "cannot write the output: No space left") != NULL, "%s", reason);
-    cr_assert(eq(int, WEXITSTATUS(pclose(errors)), 1));
+    if (fgets(ret_line, size, errors) == NULL)
+        ret_line[0] = '\0';
+    return WEXITSTATUS(pclose(errors));
+}
+
+Test(failures, a_full_disk_behind_the_output_is_a_failure_with_a_reason)
+{
+    static const char *const words[] = {"emit greetings hello",
+                                        "on greetings --from earliest --count 1",
+                                        "peek greetings",
+                                        "topic list",
+                                        "--help",
+                                        "--version",
+                                        "topic --help"};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        char reason[128];
+        int status = run_with(">/dev/full", words[i], reason, sizeof(reason));
+        cr_assert(strstr(reason, "cannot write the output: No space left") != NULL, "%s: %s", words[i],
+                  reason);
+        cr_assert(eq(int, status, 1), "%s", words[i]);
+    }
+}
+
+/* Else the number is given to a socket of its own, which is then read as input, or printed to. */
+Test(failures, a_closed_input_or_output_is_a_failure_with_a_reason)
+{
+    char reason[128];
+    cr_assert(eq(int, run_with(">/dev/null <&-", "emit greetings -", reason, sizeof(reason)), 1));
+    cr_assert(strstr(reason, "cannot read standard input: Bad file descriptor") != NULL, "%s", reason);
+    cr_assert(eq(int, run_with(">&-", "emit greetings hello", reason, sizeof(reason)), 1));
+    cr_assert(strstr(reason, "cannot write the output: Bad file descriptor") != NULL, "%s", reason);
+}
+
+Test(failures, a_reader_that_has_seen_enough_is_nothing_to_talk_about)
+{
+    struct process *peek;
+    char lines[4096 * 16 + 1];
+    memset(lines, '\n', sizeof(lines) - 1); /* more than a pipe and the buffers hold */
+    lines[sizeof(lines) - 1] = '\0';
+    struct process *emitter = crier_start(url, "emit", "lines", "-", NULL);
+    process_write(emitter, lines);
+    cr_assert(eq(int, process_end(emitter), 0));
+    peek = crier_start(url, "peek", "lines", "--count", "0", NULL);
+    process_line(peek);
+    process_close_output(peek);
+    cr_assert(eq(int, process_wait(peek), 1));
+    cr_assert_str_eq(process_errors(peek), "");
+    process_destroy(peek);
 }

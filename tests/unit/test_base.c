@@ -1,11 +1,16 @@
-/* test_base.c: the small parts of base: bytes, checks, clocks, random numbers. */
+/* test_base.c: the small parts of base: bytes, checks, clocks, random numbers, standard descriptors. */
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "base/standard_fds.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 Test(bytes, are_read_and_written_in_their_order_at_any_alignment)
 {
@@ -80,4 +85,35 @@ Test(random, the_system_fills_all_bytes)
     cr_assert_eq(random_system(other, sizeof(other)), 0);
     cr_assert_neq(memcmp(bytes, other, sizeof(bytes)), 0);
     cr_assert_eq(random_system(bytes, 0), 0);
+}
+
+/* In a child that was started with `closed` of 0, 1 and 2 closed: 0, or which expectation failed. */
+static int occupied_without(unsigned closed)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (closed & (1u << fd))
+            close(fd);
+    standard_fds_occupy();
+    int next = open("/dev/null", O_RDONLY);
+    char byte = 'x';
+    if (next <= 2)
+        return 1; /* a file of its own got one of the numbers */
+    if ((closed & 1) && (read(0, &byte, 1) != -1 || errno != EBADF))
+        return 2;
+    for (int fd = 1; fd < 3; fd++)
+        if ((closed & (1u << fd)) && (write(fd, &byte, 1) != -1 || errno != EBADF))
+            return 3;
+    return 0;
+}
+
+Test(standard_fds, are_there_whoever_started_the_program_and_fail_as_closed_ones_do)
+{
+    for (unsigned closed = 0; closed < 8; closed++) {
+        int status;
+        pid_t child = fork();
+        if (child == 0)
+            _exit(occupied_without(closed));
+        cr_assert_eq(waitpid(child, &status, 0), child);
+        cr_assert_eq(status, 0, "with %u closed: %d", closed, status);
+    }
 }
