@@ -1,5 +1,6 @@
 /* fleeting.c: see fleeting.h. Here: what clients do with such topics, and what they hear. */
 #include "tests/sim/fleeting.h"
+#include "tests/sim/later.h"
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -205,10 +206,19 @@ static void change(struct client *client, uint32_t topic, enum fleeting_change_k
     fleeting->changes[fleeting->change_count++] = asked;
 }
 
+void fleeting_delete(struct client *client, uint32_t topic)
+{
+    change(client, topic, FLEETING_DELETE);
+}
+
 /* ---- listening ---- */
 
 static uint32_t event_of(struct fleeting_listener *to, const crier_event *event)
 {
+    uint32_t later =
+        to->sim->later ? later_value_find(to->sim->later, event->value, event->value_size) : HISTORY_NONE;
+    if (later != HISTORY_NONE)
+        return FLEETING_LATER | later;
     const struct fleeting *fleeting = to->sim->fleeting;
     uint8_t expected[VALUE_MAX];
     if (event->value_size < VALUE_MIN || le64_get(event->value) != FLEETING_MAGIC)

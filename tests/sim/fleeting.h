@@ -73,6 +73,10 @@ struct fleeting {
     struct fleeting_listener *listeners;
 };
 
+/* As an event here counts one of later.h, too, which may be stored in such a topic: this, or its number there. */
+#define FLEETING_LATER UINT32_C(0x80000000)
+
+void fleeting_delete(struct client *client, uint32_t topic);
 /* The value of an event: exactly size >= 24 bytes that follow from its number. */
 void fleeting_value_make(uint8_t *to, uint64_t event, uint32_t size);
 

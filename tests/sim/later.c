@@ -1,6 +1,8 @@
 /* later.c: see later.h. Here: what clients do with events that have a time, and the look at the end. */
 #include "tests/sim/later.h"
 
+#include "tests/sim/fleeting.h"
+
 #include "base/bytes.h"
 #include "base/check.h"
 
@@ -12,6 +14,7 @@
 #define VALUE_MAX 1500
 #define LATER_IDS 2000000 /* in the trace: 2000000 is l0, or event 0 */
 #define HOUR_US   INT64_C(3600000000)
+#define MORTAL_US 1500 /* from an event to the end of its topic, at most: often both are in one entry */
 #define HEAL_US   INT64_C(70000000) /* what could not be read is tried again a minute later */
 #define LIST_MAX  100000
 
@@ -35,7 +38,10 @@ static struct later *later_get(struct sim *sim)
 
 static void name_make(char name[8], uint32_t topic)
 {
-    snprintf(name, 8, "l%u", topic % LATER_TOPICS);
+    if (topic < LATER_TOPICS)
+        snprintf(name, 8, "l%u", topic % LATER_TOPICS);
+    else
+        snprintf(name, 8, "d%u", (topic - LATER_TOPICS) % FLEETING_TOPICS);
 }
 
 /* ---- values ---- */
@@ -246,8 +252,25 @@ bool later_may_be_canceled(const struct later *later, uint32_t event)
 
 /* ---- the run ---- */
 
+/* Its topic is deleted before its time comes, or was just now, or is right after. */
+static void emit_to_mortal(struct sim *sim, struct client *client)
+{
+    uint32_t topic = (uint32_t)sim_below(sim, FLEETING_TOPICS);
+    for (uint64_t left = 1 + sim_below(sim, 3); left > 0; left--)
+        (void)emit_to(client, LATER_TOPICS + topic, true, -1);
+    if (sim_chance(sim, 600))
+        return;
+    scheduler_run_until(sim, sim->now_us + (int64_t)sim_below(sim, MORTAL_US));
+    if ((client = world_client_any(sim)))
+        fleeting_delete(client, topic);
+}
+
 void later_act(struct sim *sim, struct client *client)
 {
+    if (sim->plan.mortal && sim_chance(sim, 400)) {
+        emit_to_mortal(sim, client);
+        return;
+    }
     uint32_t topic = (uint32_t)sim_below(sim, LATER_TOPICS);
     uint64_t what = sim_below(sim, 100);
     if (what < 30)
@@ -284,7 +307,8 @@ static bool due_unheard(struct sim *sim)
     for (uint32_t i = 0; i < later->event_count; i++) {
         const struct later_event *event = &later->events[i];
         bool due = !event->timed || (event->schedule.due_us && event->schedule.due_us <= later->until_us);
-        if (event->state == EMIT_OK && due && !event->heard && !later_may_be_canceled(later, i))
+        if (event->state == EMIT_OK && due && !event->heard && !later_is_mortal(event) &&
+            !later_may_be_canceled(later, i))
             return true;
     }
     return false;

@@ -19,7 +19,7 @@
 
 #include "crier/schedule.h"
 
-#define LATER_TOPICS 2
+#define LATER_TOPICS 2 /* l0 and l1, which stay; beyond them those of fleeting.h, which are deleted */
 #define LATER_MAGIC  UINT64_C(0x6c617465722e2e2e)
 
 struct later_event {
@@ -53,6 +53,11 @@ struct later {
     size_t question_count, question_capacity;
     int64_t until_us; /* what is due by then is waited for at the end */
 };
+
+static inline bool later_is_mortal(const struct later_event *event)
+{
+    return event->topic >= LATER_TOPICS;
+}
 
 /* The value of an event: exactly size >= 24 bytes that follow from its number. */
 void later_value_make(uint8_t *to, uint64_t event, uint32_t size);

@@ -151,6 +151,7 @@ static void plan_later(struct sim *sim, uint64_t seed)
     sim->plan.later_permille = permilles[random_below(&random, ARRAY_SIZE(permilles))];
     sim->node.config.schedule_window = windows[random_below(&random, ARRAY_SIZE(windows))];
     sim->plan.watching_permille = permilles[random_below(&random, ARRAY_SIZE(permilles))] / 4;
+    sim->plan.mortal = random_below(&random, 2);
 }
 
 void plan_draw(struct sim *sim, uint64_t seed)

@@ -151,6 +151,7 @@ struct plan {
     bool fleeting_quotas;       /* with quotas of their own, some of them */
     unsigned later_permille;    /* or about events that come later */
     unsigned watching_permille; /* or about who listens */
+    bool mortal;                /* events that come later go to topics that are deleted, too */
 };
 
 struct sim {
