@@ -94,3 +94,14 @@ function(crier_test name)
   add_test(NAME ${name} COMMAND ${name} ${T_ARGS})
   set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS "${T_LABELS}")
 endfunction()
+
+# ---- where it is installed ----
+
+# What crier.pc and crier-embed.pc call the prefix. A Debian package's is known; any other may still be chosen by
+# `cmake --install BUILD --prefix P`, so that they find it from where they are.
+set(CRIER_PC_PREFIX ${CMAKE_INSTALL_PREFIX})
+if(NOT CMAKE_INSTALL_PREFIX STREQUAL "/usr" AND NOT IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
+  file(RELATIVE_PATH upwards /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
+  string(REGEX REPLACE "/$" "" upwards "${upwards}")
+  set(CRIER_PC_PREFIX "\${pcfiledir}/${upwards}")
+endif()

@@ -43,6 +43,6 @@ if(TARGET crierd) # with it comes broker_fixture
     target_compile_definitions(test_client_install PRIVATE
       CMAKE="${CMAKE_COMMAND}" BUILD="${CMAKE_BINARY_DIR}" SOURCE="${CMAKE_CURRENT_LIST_DIR}/install"
       LIBDIR="${CMAKE_INSTALL_LIBDIR}" COMPILER="${CMAKE_C_COMPILER}")
-    add_dependencies(test_client_install crier_shared crier_static crier_embed_shared crier_embed_static)
+    add_dependencies(test_client_install crierd crier crier_shared crier_static crier_embed_shared crier_embed_static)
   endif()
 endif()

@@ -33,7 +33,7 @@ static bool hello_works(const char *folder, const char *binary, const char *libr
 
 static bool installs(const char *folder)
 {
-    static const char *const components[] = {"libcrier", "libcrier-embed", "libcrier-dev"};
+    static const char *const components[] = {"libcrier", "libcrier-embed", "libcrier-dev", "crierd", "crier"};
     for (size_t i = 0; i < sizeof(components) / sizeof(components[0]); i++)
         if (!run(folder, CMAKE " --install '" BUILD "' --prefix prefix --component %s", components[i]))
             return false;
@@ -52,13 +52,23 @@ static bool shows_the_api_only(const char *folder, const char *libraries, const 
            run(folder, "readelf -d %s/lib%s.so | grep -q 'SONAME.*lib%s.so.0'", libraries, name, name);
 }
 
+/* Nothing is anywhere else, and what names files names those. */
+static bool is_all_below_the_prefix(const char *folder)
+{
+    return run(folder, "test -f prefix/etc/crier/crierd.conf") &&
+           run(folder,
+               "grep -qx 'ExecStart=%s/prefix/bin/crierd --config %s/prefix/etc/crier/crierd.conf' "
+               "prefix/lib/systemd/system/crierd.service",
+               folder, folder) &&
+           run(folder, "prefix/bin/crierd --config prefix/etc/crier/crierd.conf --check-config");
+}
+
 /* With pkg-config, shared and static. */
 static bool pkg_config_works(const char *folder, const char *libraries, const char *name, const char *url)
 {
     char pkg_config[1024];
 
-    snprintf(pkg_config, sizeof(pkg_config), "PKG_CONFIG_PATH=%s/pkgconfig pkg-config --define-prefix",
-             libraries);
+    snprintf(pkg_config, sizeof(pkg_config), "PKG_CONFIG_PATH=%s/pkgconfig pkg-config", libraries);
     return run(folder, COMPILER " -o shared '" SOURCE "/hello.c' $(%s --cflags --libs %s)", pkg_config,
                name) &&
            hello_works(folder, "./shared", libraries, url) &&
@@ -76,7 +86,9 @@ static bool cmake_works(const char *folder, const char *libraries, const char *u
                      " && " CMAKE " --build cmake",
                folder) &&
            hello_works(folder, "cmake/hello", libraries, url) &&
-           hello_works(folder, "cmake/hello_embed", libraries, "embed:cmake-data");
+           hello_works(folder, "cmake/hello_embed", libraries, "embed:cmake-data") &&
+           hello_works(folder, "cmake/hello_static", "/nonexistent", url) &&
+           hello_works(folder, "cmake/hello_embed_static", "/nonexistent", "embed:cmake-data");
 }
 
 static bool all_ways_work(const char *folder, const char *url)
@@ -84,7 +96,8 @@ static bool all_ways_work(const char *folder, const char *url)
     char libraries[512];
 
     snprintf(libraries, sizeof(libraries), "%s/prefix/" LIBDIR, folder);
-    return installs(folder) && shows_the_api_only(folder, libraries, "crier") &&
+    return installs(folder) && is_all_below_the_prefix(folder) &&
+           shows_the_api_only(folder, libraries, "crier") &&
            shows_the_api_only(folder, libraries, "crier-embed") && cmake_works(folder, libraries, url) &&
            pkg_config_works(folder, libraries, "crier", url) &&
            pkg_config_works(folder, libraries, "crier-embed", url) &&
