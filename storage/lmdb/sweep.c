@@ -121,7 +121,9 @@ static int make_target(struct sweep *sweep)
     if (rc != 0)
         return rc;
     (void)unlink(path.text); /* an attempt that failed: its row said NEW */
-    return env_open(path.text, ENV_TABLE, sweep->place.segments->map_size, &sweep->target);
+    /* It never gets larger than the old one, which may be larger than segments are made now. */
+    uint64_t map_size = sweep->place.segments->map_size, used = env_used_bytes(sweep->source);
+    return env_open(path.text, ENV_TABLE, used > map_size ? used : map_size, &sweep->target);
 }
 
 int sweep_begin(const struct sweep_place *place, struct segment *segment, struct sweep **ret_sweep)

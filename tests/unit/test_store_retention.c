@@ -288,6 +288,28 @@ Test(retention_lmdb, segments_that_are_mostly_dead_are_written_anew)
     fixture_destroy(f);
 }
 
+/* Segments made before the setting was lowered are larger than those that are made now. */
+Test(retention_lmdb, a_segment_larger_than_new_ones_are_is_swept_too)
+{
+    struct fixture *f = fixture_create(FIXTURE_LMDB);
+    f->options.segment_size = 4u << 20;
+    cr_assert_eq(fixture_start(f), 0, "%s", f->error);
+    for (uint64_t at = 0; at < 200; at++) /* more than one segment, of two partitions in turns */
+        cr_assert_eq(fixture_emit(f, 1 + at % 5 / 3, at / 5 * (at % 5 / 3 ? 2 : 3) + at % 5 % 3, 1, SIZE),
+                     STORE_OK);
+    flush(f);
+    fixture_end(f, FIXTURE_CLEAN);
+    f->options.segment_size = 512u << 10;
+    cr_assert_eq(fixture_start(f), 0, "%s", f->error);
+    emit_flushed(f, 3, 50);
+    trim(f, 1, 120);
+    until_swept(f, 1);
+    fixture_expect(f, 2, 0, 80, SIZE);
+    fixture_reopen(f, FIXTURE_CRASH);
+    fixture_expect(f, 2, 0, 80, SIZE);
+    fixture_destroy(f);
+}
+
 /* Copying the rest of what is about to go would be for nothing. That segments of another partition are removed shows that
  * those before them were looked at. */
 Test(retention_lmdb, a_segment_is_not_swept_before_its_live_bytes_stand_still)
