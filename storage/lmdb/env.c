@@ -254,6 +254,8 @@ int env_sync_file(int fd)
 
 int env_pread(const struct env *env, void *to, size_t size, uint64_t position)
 {
+    if (env->role == ENV_SEALED)
+        page_fetch_block(env->fd, position, position + size);
     return page_read(env->fd, to, size, position);
 }
 
@@ -301,7 +303,7 @@ int env_cursor_begin(struct env_cursor *cursor, struct env *env)
     int rc = env->role == ENV_ACTIVE ? hold_commit(env, &cursor->txn, &meta)
                                      : page_read_newest(env->fd, env->page_size, &meta);
     if (rc == 0)
-        tree_begin(&cursor->tree, env->fd, env->page_size, &meta);
+        tree_begin(&cursor->tree, env->fd, env->role == ENV_SEALED, env->page_size, &meta);
     return rc;
 }
 

@@ -17,7 +17,7 @@
 /* Who reads to the end of a block most likely reads on: the kernel is asked for the next one whole. So a replay makes few requests of
  * the disk, each so small that a commit behind it hardly waits (docs/decisions/0026), and no state says that it is one.
  * BLOCK_SLACK: pages of the tree lie between two values, and may be what the block ends with. */
-static void block_fetch(int fd, uint64_t from, uint64_t end)
+void page_fetch_block(int fd, uint64_t from, uint64_t end)
 {
     uint64_t next = end / BLOCK_SIZE;
     if ((from < BLOCK_SLACK ? 0 : from - BLOCK_SLACK) / BLOCK_SIZE != next)
@@ -27,7 +27,6 @@ static void block_fetch(int fd, uint64_t from, uint64_t end)
 int page_read(int fd, void *to, size_t size, uint64_t position)
 {
     uint8_t *at = to;
-    block_fetch(fd, position, position + size);
     while (size > 0) {
         ssize_t got = pread(fd, at, size, (off_t)position);
         if (got < 0 && errno == EINTR)

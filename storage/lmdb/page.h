@@ -65,9 +65,11 @@ static inline uint64_t page_u64(const uint8_t *at)
     return value;
 }
 
-/* pread of all of it; near the end of a block of 512 KiB the kernel is asked for the next one. 0, an errno, or MDB_CORRUPTED: the file
- * ends before. */
+/* pread of all of it. 0, an errno, or MDB_CORRUPTED: the file ends before. */
 int page_read(int fd, void *to, size_t size, uint64_t position);
+/* These bytes are about to be read of a file that may be cold: if that is near the end of a block of 512 KiB, the kernel is asked for
+ * the next one. */
+void page_fetch_block(int fd, uint64_t from, uint64_t end);
 
 /* Both meta pages. 0, MDB_INVALID (one of them is none), or as page_read. */
 int page_read_metas(int fd, size_t page_size, struct page_meta ret_metas[2]);

@@ -10,10 +10,10 @@
 
 #define WINDOW_PAGES 16 /* read at once while leaves follow each other in the file */
 
-void tree_begin(struct tree_cursor *cursor, int fd, size_t page_size, const struct page_meta *meta)
+void tree_begin(struct tree_cursor *cursor, int fd, bool cold, size_t page_size, const struct page_meta *meta)
 {
-    *cursor =
-        (struct tree_cursor){.fd = fd, .page_size = page_size, .pages = meta->pages, .rows = meta->rows};
+    *cursor = (struct tree_cursor){
+        .fd = fd, .cold = cold, .page_size = page_size, .pages = meta->pages, .rows = meta->rows};
 }
 
 void tree_end(struct tree_cursor *cursor)
@@ -42,6 +42,8 @@ static int fetch(struct tree_cursor *cursor, unsigned depth, uint64_t page)
         if (count > cursor->pages - page)
             count = cursor->pages - page;
         level->count = 0;
+        if (cursor->cold)
+            page_fetch_block(cursor->fd, page * cursor->page_size, (page + count) * cursor->page_size);
         int rc = page_read(cursor->fd, level->data, count * cursor->page_size, page * cursor->page_size);
         if (rc != 0)
             return rc;

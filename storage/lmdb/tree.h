@@ -21,6 +21,7 @@ struct tree_level {
 
 struct tree_cursor {
     int fd;
+    bool cold; /* the next block is asked for (page.h) */
     size_t page_size;
     uint64_t pages; /* in use */
     struct page_tree rows;
@@ -36,7 +37,8 @@ struct tree_row {
     uint64_t position; /* in the file, if it has pages of its own; else 0 */
 };
 
-void tree_begin(struct tree_cursor *cursor, int fd, size_t page_size, const struct page_meta *meta);
+void tree_begin(struct tree_cursor *cursor, int fd, bool cold, size_t page_size,
+                const struct page_meta *meta);
 void tree_end(struct tree_cursor *cursor); /* frees */
 
 int tree_seek(struct tree_cursor *cursor, const void *key, size_t key_size,

@@ -3,11 +3,13 @@
 
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define SEGMENT_SIZE  (512u << 10)
@@ -126,6 +128,30 @@ static struct fixture *open_cold(uint64_t segment_size, uint64_t events)
         return f;
     fixture_destroy(f);
     return NULL;
+}
+
+static _Atomic unsigned asked_for; /* blocks, of any file */
+
+/* The dynamic linker gives this one to all of the program. */
+int posix_fadvise(int fd, off_t offset, off_t size, int advice)
+{
+    asked_for += advice == POSIX_FADV_WILLNEED;
+    return syscall(SYS_fadvise64, fd, offset, size, advice) == 0 ? 0 : errno;
+}
+
+Test(store_roll, the_kernel_is_asked_for_the_next_block_of_sealed_segments_only)
+{
+    struct fixture *f = open_sized(4u << 20);
+    emit_many(f, 1, 0, 120, BATCH_SIZE); /* all of it in the segment being written */
+    asked_for = 0;
+    fixture_expect(f, 1, 0, 120, BATCH_SIZE);
+    cr_assert_eq(asked_for, 0);
+    emit_many(f, 1, 120, 250, BATCH_SIZE);
+    fixture_reopen(f, FIXTURE_CLEAN);
+    asked_for = 0;
+    fixture_expect(f, 1, 0, 120, BATCH_SIZE);
+    cr_assert_geq(asked_for, 4);
+    fixture_destroy(f);
 }
 
 #define NOT_DROPPED "this file system keeps what it is told to drop"
