@@ -176,6 +176,8 @@ int env_code(int rc)
     case MDB_MAP_FULL:
         return STORE_EFULL;
     case ENOMEM:
+    case EMFILE: /* met before anything was begun, and gone when some connections are */
+    case ENFILE:
         return STORE_ENOMEM;
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:

@@ -50,7 +50,7 @@ struct env *env_ref(struct env *env);
 /* The last one closes, and removes the lock file if there is one. Accepts NULL. */
 void env_unref(struct env *env);
 
-/* An LMDB or errno code as ours. ENOSPC, EDQUOT, EFBIG and a full map are STORE_EFULL. */
+/* An LMDB or errno code as ours. ENOSPC, EDQUOT, EFBIG and a full map are STORE_EFULL; ENOMEM, EMFILE and ENFILE STORE_ENOMEM. */
 int env_code(int rc);
 const char *env_text(int rc);
 

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "proto/crc32c.h"
+#include "storage/lmdb/env.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -122,7 +123,7 @@ static int read_file(const struct path *path, struct bytes *bytes)
 {
     int fd = open(path->text, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? STORE_ECORRUPT : STORE_EIO;
+        return errno == ENOENT ? STORE_ECORRUPT : env_code(errno);
     int rc = STORE_EIO;
     struct stat stat;
     if (fstat(fd, &stat) < 0)

@@ -298,7 +298,7 @@ static struct store_append *make_room(struct writer *writer, struct store_append
         refuse_full(writer, list, "no space for the next segment");
         return next;
     case STORE_ENOMEM:
-        refuse_full(writer, list, "no memory for the next segment");
+        refuse_full(writer, list, "no memory or descriptor for the next segment");
         return next;
     default:
         refuse(writer, list, STORE_EREADONLY); /* background.c has said why */

@@ -80,6 +80,46 @@ Test(store_disk, no_room_to_create_the_next_segment)
     check_no_room("0000000002-0.mdb", DISK_ALLOCATE, ENOSPC);
 }
 
+/* Connections may have taken all of the process's descriptors: like no memory, that passes. */
+Test(store_disk, no_descriptor_for_the_next_segment_refuses_at_the_roll_and_recovers)
+{
+    check_no_room("0000000002-0.mdb", DISK_OPEN, EMFILE);
+    check_no_room("0000000002-0.mdb-lock", DISK_OPEN, ENFILE);
+}
+
+Test(store_disk, no_descriptor_for_a_copy_of_the_state_stops_nothing)
+{
+    struct fixture *f = open_small(2);
+    disk_fail("state.mdb.new", DISK_OPEN, 1, EMFILE);
+    for (uint64_t i = 2; i < 60; i++)
+        cr_assert_eq(fixture_emit(f, 1, i, 1, BATCH_SIZE), STORE_OK);
+    for (unsigned i = 0; i < 20000 && disk_struck() == 0; i++)
+        (void)fixture_flush(f, 1, NULL, 0); /* the copy comes with the seal */
+    cr_assert_geq(disk_struck(), 1);
+    disk_heal();
+    cr_assert_not(fixture_stats(f).read_only);
+    cr_assert_eq(fixture_flush(f, 60, NULL, 0), STORE_OK);
+    check_lives(f, 60);
+}
+
+Test(store_disk, no_descriptor_for_a_sealed_segment_fails_the_read_and_the_next_one_succeeds)
+{
+    struct fixture *f = open_small(60);
+    cr_assert_eq(fixture_flush(f, 60, NULL, 0), STORE_OK); /* a start that replays opens it */
+    fixture_reopen(f, FIXTURE_CLEAN);
+    const char *const parts[] = {FIRST_SEGMENT, "0000000001-0.idx"};
+    for (unsigned i = 0; i < 2; i++) {
+        disk_fail(parts[i], DISK_OPEN, 1, EMFILE);
+        struct store_read *read = fixture_read(f, 1, 0, 1, 1);
+        cr_assert_eq(read->status, STORE_ENOMEM, "%s: %d", parts[i], read->status);
+        cr_assert_geq(disk_struck(), 1);
+        fixture_read_destroy(read);
+        disk_heal();
+        fixture_reopen(f, FIXTURE_CLEAN);
+    }
+    check_lives(f, 60);
+}
+
 Test(store_disk, no_room_in_the_manifest)
 {
     check_no_room("meta.mdb", DISK_WRITE, ENOSPC);
