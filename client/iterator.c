@@ -9,7 +9,8 @@
  *
  * Happy path:  engine_dispatch -> on_event: queued, or given to who waits -> crier_iterator_next: the next is given, the
  *              one before goes back: agenda (immediates) -> item_run: engine_taken_done -> position, credit
- * Failures:    no memory for a copy: paused for a turn. The listener is to end: everything is given back, not handled. */
+ * Failures:    no memory for a copy: paused for a turn. The listener is to end: everything is given back, not handled. Who asked has
+ *              canceled meanwhile: the next in line gets the event, or it waits in front. */
 #include "crier/iterator.h"
 
 #include "base/check.h"
@@ -47,6 +48,8 @@ struct crier_iterator {
     crier_listener *listener; /* NULL: released */
     struct list queue;        /* items nobody has asked for */
     struct list given;        /* items in the reader's hands */
+    struct item *giving;      /* one on its way there, in no list; NULL: none */
+    bool giving_asked;        /* and the next one was asked for meanwhile */
     uint32_t queued;
     struct list waiting; /* struct wait: asked for, and not there */
     bool paused;         /* the engine is to be told when there is room */
@@ -61,6 +64,7 @@ struct crier_iterator {
 /* In the extra memory of a future of crier_iterator_next(). */
 struct wait {
     struct list link;
+    crier_iterator *iterator; /* a reference */
 };
 
 static void iterator_release(crier_iterator *iterator)
@@ -117,15 +121,19 @@ static void items_return(struct list *items, int rc)
     }
 }
 
-static void give(struct future *future, struct item *item)
+/* false: it was canceled. */
+static bool give(struct future *future, struct item *item)
 {
+    bool given;
+
     atomic_fetch_add(&item->references, 1);
-    future_settle(future,
-                  &(struct future_result){.number = item->copy.event.offset,
-                                          .pointer = &item->copy.event,
-                                          .size = sizeof(crier_event)},
-                  item_forgotten);
+    given = future_settle(future,
+                          &(struct future_result){.number = item->copy.event.offset,
+                                                  .pointer = &item->copy.event,
+                                                  .size = sizeof(crier_event)},
+                          item_forgotten);
     future_release(future);
+    return given;
 }
 
 /* ---- the end: of the listener, by the reader, by the signal ---- */
@@ -157,6 +165,10 @@ static void iterator_end(crier_iterator *iterator, int code, bool given_too)
     iterator->queued = 0;
     if (given_too)
         list_move_all(&iterator->given, &items);
+    if (given_too && iterator->giving)
+        list_append(&items, &iterator->giving->link);
+    if (given_too)
+        iterator->giving = NULL;
     list_move_all(&iterator->waiting, &waiting);
     code = iterator->end_code;
     pthread_mutex_unlock(&iterator->lock);
@@ -262,40 +274,76 @@ static struct item *item_make(crier_iterator *iterator, const crier_event *event
     return item;
 }
 
-/* With the lock: the item is the next in hand, or waits. Returns who is to be given it. rest: of who waits, if it was the last. */
-static struct list *item_put_locked(crier_iterator *iterator, struct item *item, struct list *rest)
+/* With the lock: the item is on its way to who is returned, or, NULL, waits. */
+static struct list *item_put_locked(crier_iterator *iterator, struct item *item)
 {
     struct list *waiting = list_take(&iterator->waiting);
 
-    if (iterator->left != UINT64_MAX && --iterator->left == 0)
-        list_move_all(&iterator->waiting, rest);
-
-    list_append(waiting ? &iterator->given : &iterator->queue, &item->link);
+    if (iterator->left != UINT64_MAX)
+        iterator->left--;
+    if (waiting)
+        iterator->giving = item;
+    else
+        list_append(&iterator->queue, &item->link);
     iterator->queued += waiting == NULL;
+    iterator->giving_asked = false;
     atomic_fetch_add(&item->references, 1); /* until it was given, by the caller */
     return waiting;
 }
 
-static void item_hand_over(struct item *item, struct list *waiting, struct list *rest)
+/* Who was to have it has canceled. Who is next; NULL: it waits, in front, or goes back. */
+static struct list *item_take_back(crier_iterator *iterator, struct item *item)
 {
-    if (waiting)
-        give(future_of_extra(LIST_ENTRY(waiting, struct wait, link)), item);
+    struct list *waiting = NULL, back;
+
+    list_init(&back);
+    pthread_mutex_lock(&iterator->lock);
+    iterator->giving_asked = false;
+    if (iterator->giving == item && !(waiting = list_take(&iterator->waiting))) {
+        iterator->giving = NULL;
+        if (iterator->ended)
+            list_append(&back, &item->link);
+        else
+            list_prepend(&iterator->queue, &item->link);
+        iterator->queued += !iterator->ended;
+    }
+    pthread_mutex_unlock(&iterator->lock);
+    items_return(&back, ENGINE_NOT_HANDLED);
+    return waiting;
+}
+
+static void item_hand_over(crier_iterator *iterator, struct item *item, struct list *waiting)
+{
+    struct list handled, rest;
+
+    while (waiting && !give(future_of_extra(LIST_ENTRY(waiting, struct wait, link)), item))
+        waiting = item_take_back(iterator, item);
+    list_init(&handled);
+    list_init(&rest);
+    pthread_mutex_lock(&iterator->lock);
+    if (iterator->giving == item) {
+        list_append(iterator->giving_asked ? &handled : &iterator->given, &item->link);
+        iterator->giving = NULL;
+    }
+    if (iterator->left == 0)
+        list_move_all(&iterator->waiting, &rest); /* it was the last */
+    pthread_mutex_unlock(&iterator->lock);
+    items_return(&handled, 0);
     item_unref(item);
-    waiting_end(rest, 0);
+    waiting_end(&rest, 0);
 }
 
 static int on_event(crier *bus, const crier_event *event, void *ctx)
 {
     crier_iterator *iterator = ctx;
     struct item *item = NULL;
-    struct list *waiting = NULL, rest;
+    struct list *waiting = NULL;
     bool room, resume = false;
 
-    list_init(&rest);
     pthread_mutex_lock(&iterator->lock);
     room = iterator->queued < iterator->high && !iterator->ended && iterator->left > 0;
     if (room && (item = item_make(iterator, event))) {
-        waiting = item_put_locked(iterator, item, &rest);
+        waiting = item_put_locked(iterator, item);
     } else {
         iterator->paused = true;
         resume = room && resume_locked(iterator); /* no memory: once more in the next turn */
@@ -308,7 +356,7 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
         return 0;
     }
     engine_take(bus->engine, &item->taken);
-    item_hand_over(item, waiting, &rest);
+    item_hand_over(iterator, item, waiting);
     return 0;
 }
 
@@ -332,23 +380,57 @@ static int on_local_event(crier *bus, const crier_event *event, void *ctx)
 {
     crier_iterator *iterator = ctx;
     struct item *item = NULL;
-    struct list *waiting = NULL, rest;
+    struct list *waiting = NULL;
     bool ended;
 
     (void)bus;
-    list_init(&rest);
     pthread_mutex_lock(&iterator->lock);
     ended = iterator->ended || iterator->left == 0;
     if (!ended && (item = item_make(iterator, event)))
-        waiting = item_put_locked(iterator, item, &rest);
+        waiting = item_put_locked(iterator, item);
     pthread_mutex_unlock(&iterator->lock);
     if (!item)
         return ended ? 0 : CRIER_ENOMEM;
-    item_hand_over(item, waiting, &rest);
+    item_hand_over(iterator, item, waiting);
     return 0;
 }
 
 /* ---- the reader ---- */
+
+static void next_canceled(struct future *future)
+{
+    struct wait *wait = future_extra(future);
+    bool waits;
+
+    pthread_mutex_lock(&wait->iterator->lock);
+    waits = list_is_linked(&wait->link);
+    list_remove(&wait->link);
+    pthread_mutex_unlock(&wait->iterator->lock);
+    if (waits)
+        future_release(future); /* the line's */
+}
+
+static void next_freed(struct future *future)
+{
+    iterator_release(((struct wait *)future_extra(future))->iterator);
+}
+
+/* Two references: the caller's, and that of who settles it. NULL: no memory, or the agenda is closed. */
+static struct future *next_create(crier_iterator *iterator)
+{
+    struct future *future = future_create(iterator->agenda, sizeof(struct wait));
+    struct wait *wait;
+
+    if (!future)
+        return NULL;
+    wait = future_extra(future);
+    list_init(&wait->link);
+    wait->iterator = iterator;
+    atomic_fetch_add(&iterator->references, 1);
+    future_on_cancel(future, next_canceled);
+    future_on_free(future, next_freed);
+    return future_retain(future);
+}
 
 int crier_iterator_next(crier_iterator *iterator, crier_future **ret_future)
 {
@@ -366,19 +448,18 @@ int crier_iterator_next(crier_iterator *iterator, crier_future **ret_future)
     pthread_mutex_unlock(&iterator->lock);
     if (ended)
         return CRIER_ECLOSED;
-    if (!(future = future_create(iterator->agenda, sizeof(struct wait))))
+    if (!(future = next_create(iterator)))
         return agenda_is_closed(iterator->agenda) ? CRIER_ECLOSED : CRIER_ENOMEM;
-    list_init(&((struct wait *)future_extra(future))->link);
-    future_retain(future);
     list_init(&handled);
     pthread_mutex_lock(&iterator->lock);
     list_move_all(&iterator->given, &handled);
+    iterator->giving_asked = true;
     if ((link = list_take(&iterator->queue))) {
         item = LIST_ENTRY(link, struct item, link);
         iterator->queued--;
         list_append(&iterator->given, link);
         atomic_fetch_add(&item->references, 1); /* until it was given, below */
-    } else if (!iterator->ended && iterator->left == 0) {
+    } else if (!iterator->ended && iterator->left == 0 && !iterator->giving) {
         iterator->ended = last = true; /* what was given is handled below, and then the listener ends */
         iterator->end_code = 0;
     } else if (!iterator->ended) {
@@ -393,7 +474,7 @@ int crier_iterator_next(crier_iterator *iterator, crier_future **ret_future)
     if (resume)
         agenda_add(iterator->agenda, AGENDA_IMMEDIATE, &iterator->resume);
     if (item) {
-        give(future, item);
+        (void)give(future, item); /* nobody has it yet who could cancel it */
         item_unref(item);
     } else if (ended) {
         future_settle(future, &(struct future_result){.code = code}, NULL);

@@ -345,6 +345,50 @@ Test(kinds_loop, an_iterator_with_a_count_ends_after_so_many)
     on_every_kind(counted);
 }
 
+/* Who asked and went away, before there was one, takes none with him; nor does he who comes back. */
+static void asked_in_vain(void)
+{
+    struct crier_listen_options listen = crier_listen_options_default();
+    struct crier_iterator_options options = crier_iterator_options_default();
+    crier_iterator *iterator;
+    crier_future *signal, *next;
+    crier_result result;
+
+    listen.count = 3;
+    listen.listening = on_iterator_listening;
+    options.listen = &listen;
+    cr_assert_eq(crier_iterate(world.bus, "x", &options, &iterator), 0);
+    expect("l");
+    cr_assert_eq(crier_future_create(world.bus, &signal), 0);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(crier_iterator_next(iterator, &next), 0);
+        if (i == 1)
+            cr_assert_eq(crier_future_cancel_on(next, signal), 0);
+        if (i == 1)
+            cr_assert_eq(crier_future_settle(signal, &(crier_result){.code = 0}, NULL), 0);
+        else
+            cr_assert_eq(crier_future_cancel(next), 0);
+        cr_assert_eq(settled(next, &result), CRIER_ECANCELED);
+    }
+    crier_future_release(signal);
+    for (int i = 0; i < 3; i++)
+        emit("x", names[i]);
+    for (int i = 0; i < 4; i++) {
+        cr_assert_eq(crier_iterator_next(iterator, &next), 0);
+        cr_assert_eq(crier_future_wait(next, -1, &result), 0);
+        if (i < 3)
+            cr_assert_eq(*(const char *)((const crier_event *)result.pointer)->value, '0' + i);
+        else
+            cr_assert_null(result.pointer, "kind %d", world.kind);
+        crier_future_release(next);
+    }
+    crier_iterator_close(iterator);
+}
+Test(kinds_loop, what_was_asked_for_and_canceled_takes_no_event)
+{
+    on_every_kind(asked_in_vain);
+}
+
 static void local_topics(void)
 {
     static const char *const topics[] = {"error", CRIER_ERROR_MONITOR, "newListener", "removeListener",

@@ -70,8 +70,8 @@ static inline struct crier_iterator_options crier_iterator_options_default(void)
 CRIER_API int crier_iterate(crier *bus, const char *topic, const struct crier_iterator_options *options,
                             crier_iterator **ret_iterator);
 /** The next event, now or later; several may be asked for at a time, and come in order. Fulfilled with pointer: a crier_event that
- *  lives as long as the future, or NULL: the end; rejected with the code the listener ended with. 0, CRIER_ENOMEM,
- *  CRIER_ECLOSED (the bus). */
+ *  lives as long as the future, or NULL: the end; rejected with the code the listener ended with. One that is canceled takes no event:
+ *  who asks next gets it. 0, CRIER_ENOMEM, CRIER_ECLOSED (the bus). */
 CRIER_API int crier_iterator_next(crier_iterator *iterator, crier_future **ret_future);
 /** Ends the listener and frees; what is still asked for is fulfilled with the end. Never waits. Accepts NULL. Also after its
  *  bus was closed, but not while. */
