@@ -28,6 +28,7 @@ void bus_request_free(struct bus_request *request)
     groups_free(request->groups, request->group_count);
     inspected_free(&request->inspected);
     schedule_copies_free(request);
+    free(request->dead_letter);
     free(request->topic);
     free(request->name);
     free(request);
@@ -271,6 +272,16 @@ struct bus_request *bus_request_make(crier *bus, enum bus_request_kind kind, con
     return request;
 }
 
+bool bus_request_dead_letter(struct bus_request *request, const char **name)
+{
+    if (!*name || (request->dead_letter = text_copy(*name))) {
+        *name = request->dead_letter;
+        return true;
+    }
+    bus_request_free(request);
+    return false;
+}
+
 int crier_topic_create(crier *bus, const char *name, const struct crier_topic_options *options)
 {
     handle_check(&bus_handles, bus);
@@ -286,6 +297,8 @@ int crier_topic_create(crier *bus, const char *name, const struct crier_topic_op
         return CRIER_ENOMEM;
     request->options = copy;
     request->has_options = options != NULL;
+    if (!bus_request_dead_letter(request, &request->options.dead_letter))
+        return CRIER_ENOMEM;
     if ((rc = bus_request_run(bus, request)) == 0)
         bus_request_free(request);
     return rc;

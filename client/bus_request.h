@@ -37,6 +37,7 @@ struct bus_request {
     struct crier_topic_options options;
     bool has_options;
     struct crier_topic_changes changes;
+    char *dead_letter; /* of options or changes, whose own it is; NULL: none */
     struct crier_topic_trim_options trim;
     struct crier_group_seek_options seek;
     struct crier_inspection inspection;
@@ -68,6 +69,8 @@ struct bus_request *bus_request_make(crier *bus, enum bus_request_kind kind, con
 /* Asks and waits. On 0 the answer is in the request, which the caller frees; taken on failure. */
 int bus_request_run(crier *bus, struct bus_request *request);
 void bus_request_free(struct bus_request *request);
+/* *name, in the request's options or changes, is the caller's: it becomes a copy. False: no memory; the request is freed. */
+bool bus_request_dead_letter(struct bus_request *request, const char **name);
 
 /* The same without waiting: the request frees itself. 0, or an error: it is freed. */
 int bus_request_begin(crier *bus, struct bus_request *request);

@@ -23,6 +23,8 @@ int crier_topic_alter(crier *bus, const char *name, const struct crier_topic_cha
     if (!(request = bus_request_make(bus, BUS_TOPIC_ALTER, name)))
         return CRIER_ENOMEM;
     request->changes = copy;
+    if (!bus_request_dead_letter(request, &request->changes.dead_letter))
+        return CRIER_ENOMEM;
     return run(bus, request);
 }
 

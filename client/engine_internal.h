@@ -195,6 +195,7 @@ struct request {
     struct crier_inspection inspection;
     struct crier_retention retention;     /* CREATE, ALTER */
     struct crier_retry retry;             /* the same */
+    char *dead_letter;                    /* the same; owned; NULL: the default */
     struct crier_quota quota;             /* the same */
     uint32_t max_listeners;               /* the same */
     bool ephemeral;                       /* CREATE */
@@ -496,11 +497,14 @@ void request_redriven(struct engine *engine, const Wire__Redriven *redriven);
 /* ---- engine_topic.c ---- */
 Wire__Retention retention_to_wire(const struct crier_retention *retention);
 struct crier_retention retention_from_wire(const Wire__Retention *message); /* NULL: everything is kept */
-Wire__RetryPolicy retry_to_wire(const struct crier_retry *retry);
-struct crier_retry retry_from_wire(const Wire__RetryPolicy *message); /* NULL: the defaults */
+Wire__RetryPolicy retry_to_wire(const struct request *request);             /* borrows */
+struct crier_retry retry_from_wire(const Wire__RetryPolicy *message);       /* NULL: the defaults */
 Wire__TopicQuota quota_to_wire(const struct crier_quota *quota);
 struct crier_quota quota_from_wire(const Wire__TopicQuota *message); /* NULL: none of its own */
 bool retention_is_valid(const struct crier_retention *retention);
+bool dead_letter_is_valid(const char *topic, const char *dead_letter); /* NULL, "": yes */
+/* Copies it into a new request. False: no memory; the request is gone. */
+bool request_dead_letter(struct engine *engine, struct request *request, const char *dead_letter);
 void topic_send_alter(struct engine *engine, const struct request *request);
 void topic_send_delete(struct engine *engine, const struct request *request);
 void topic_send_trim(struct engine *engine, const struct request *request);

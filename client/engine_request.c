@@ -29,6 +29,7 @@ void request_init(struct engine *engine)
 static void request_free(struct engine *engine, struct request *request)
 {
     group_question_free(engine, request->group);
+    free(request->dead_letter);
     free(request);
 }
 
@@ -99,9 +100,13 @@ int engine_topic_create(struct engine *engine, const char *name, const struct cr
 
     if (!topic_name_is_readable(name) || (options && !retention_is_valid(&options->retention)))
         return CRIER_EINVAL;
+    if (options && !dead_letter_is_valid(name, options->dead_letter))
+        return CRIER_EINVAL;
     if ((rc = request_ask(engine, REQUEST_TOPIC_CREATE, name, answered, ctx, now_us, &request)) < 0)
         return rc;
     if (options) {
+        if (!request_dead_letter(engine, request, options->dead_letter))
+            return CRIER_ENOMEM;
         request->partitions = options->partitions;
         request->durability = options->durability;
         request->retention = options->retention;
@@ -158,7 +163,7 @@ static void send_create(struct engine *engine, const struct request *request)
     Wire__Retention retention = retention_to_wire(&request->retention);
     if (wire__retention__get_packed_size(&retention))
         message.retention = &retention;
-    Wire__RetryPolicy retry = retry_to_wire(&request->retry);
+    Wire__RetryPolicy retry = retry_to_wire(request);
     if (wire__retry_policy__get_packed_size(&retry))
         message.retry = &retry;
     Wire__TopicQuota quota = quota_to_wire(&request->quota);

@@ -6,6 +6,8 @@
 
 #include "client/topic_name.h"
 
+#include <string.h>
+
 Wire__Retention retention_to_wire(const struct crier_retention *retention)
 {
     Wire__Retention message = WIRE__RETENTION__INIT;
@@ -27,13 +29,15 @@ struct crier_retention retention_from_wire(const Wire__Retention *message)
                                     .until_consumed = message->until_consumed};
 }
 
-Wire__RetryPolicy retry_to_wire(const struct crier_retry *retry)
+Wire__RetryPolicy retry_to_wire(const struct request *request)
 {
     Wire__RetryPolicy message = WIRE__RETRY_POLICY__INIT;
 
-    message.first_ms = retry->first_ms;
-    message.max_ms = retry->max_ms;
-    message.deliveries = retry->deliveries;
+    message.first_ms = request->retry.first_ms;
+    message.max_ms = request->retry.max_ms;
+    message.deliveries = request->retry.deliveries;
+    if (request->dead_letter)
+        message.dead_letter = request->dead_letter;
     return message;
 }
 
@@ -59,6 +63,21 @@ struct crier_quota quota_from_wire(const Wire__TopicQuota *message)
     return message ? (struct crier_quota){message->events, message->bytes} : (struct crier_quota){0};
 }
 
+bool dead_letter_is_valid(const char *topic, const char *dead_letter)
+{
+    if (!dead_letter || !dead_letter[0])
+        return true;
+    return topic_name_is_readable(dead_letter) && strcmp(dead_letter, topic) != 0;
+}
+
+bool request_dead_letter(struct engine *engine, struct request *request, const char *dead_letter)
+{
+    if (!dead_letter || !dead_letter[0] || (request->dead_letter = text_copy(dead_letter)))
+        return true;
+    request_forget(engine, request);
+    return false;
+}
+
 bool retention_is_valid(const struct crier_retention *retention)
 {
     return retention->time_ms >= 0 && retention->time_ms <= INT64_MAX / 4000;
@@ -70,10 +89,13 @@ int engine_topic_alter(struct engine *engine, const char *name, const struct cri
     struct request *request;
     int rc;
 
-    if (!topic_name_is_readable(name) || !retention_is_valid(&changes->retention))
+    if (!topic_name_is_readable(name) || !retention_is_valid(&changes->retention) ||
+        !dead_letter_is_valid(name, changes->dead_letter))
         return CRIER_EINVAL;
     if ((rc = request_ask(engine, REQUEST_TOPIC_ALTER, name, answered, ctx, now_us, &request)) < 0)
         return rc;
+    if (!request_dead_letter(engine, request, changes->dead_letter))
+        return CRIER_ENOMEM;
     request->set = changes->set;
     request->durability = changes->durability;
     request->retention = changes->retention;
@@ -113,7 +135,7 @@ void topic_send_alter(struct engine *engine, const struct request *request)
 {
     Wire__TopicAlter message = WIRE__TOPIC_ALTER__INIT;
     Wire__Retention retention = retention_to_wire(&request->retention);
-    Wire__RetryPolicy retry = retry_to_wire(&request->retry);
+    Wire__RetryPolicy retry = retry_to_wire(request);
     Wire__TopicQuota quota = quota_to_wire(&request->quota);
 
     message.retry = &retry;

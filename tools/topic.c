@@ -6,6 +6,7 @@
 #include "tools/command.h"
 #include "tools/quota.h"
 #include "tools/retention.h"
+#include "tools/retry.h"
 #include "tools/text.h"
 
 #include "base/check.h"
@@ -22,8 +23,7 @@ struct topic_options {
     struct quota_options quota;
     uint64_t max_listeners;
     bool ephemeral, json;
-    int64_t retry_first_us, retry_max_us; /* 0: the broker's */
-    uint64_t deliveries;
+    struct retry_options retry;
 };
 
 static const struct option_row create_rows[] = {
@@ -38,28 +38,13 @@ static const struct option_row create_rows[] = {
      options_uint64, offsetof(struct topic_options, max_listeners)},
     {"ephemeral", 'e', NULL, NULL, NULL, "Keep nothing: events go to who listens just then, at most once.",
      options_flag, offsetof(struct topic_options, ephemeral)},
-    {"retry-delay", 0, NULL, "DURATION", NULL,
-     "Shared groups: until what failed comes again; it doubles each time. Default: the broker's, 1s.",
-     options_duration, offsetof(struct topic_options, retry_first_us)},
-    {"retry-delay-max", 0, NULL, "DURATION", NULL,
-     "The same: it grows no further. Default: the broker's, 60s.", options_duration,
-     offsetof(struct topic_options, retry_max_us)},
-    {"deliveries", 0, NULL, "N", NULL,
-     "The same: after so many it is a dead letter. Default: the broker's, 5.", options_uint64,
-     offsetof(struct topic_options, deliveries)},
+    RETRY_ROWS(struct topic_options, retry),
 };
 
 static const struct option_row show_rows[] = {
     COMMAND_URL_ROW(struct topic_options),
     {"json", 'j', NULL, NULL, NULL, "Print JSON.", options_flag, offsetof(struct topic_options, json)},
 };
-
-/* At least 1 of what is not 0: that is the default; what is too long is the broker's to refuse. */
-static uint32_t milliseconds(int64_t us)
-{
-    int64_t ms = (us + 999) / 1000;
-    return ms > INT32_MAX ? INT32_MAX : (uint32_t)ms;
-}
 
 static const char *level_name(const struct crier_topic_info *info)
 {
@@ -203,13 +188,14 @@ static int create_run(const struct command *command, const char *url, int argc, 
         .ephemeral = options.ephemeral,
         .quota = quota_of(&options.quota),
         .max_listeners = options.max_listeners > UINT32_MAX ? UINT32_MAX : (uint32_t)options.max_listeners,
-        .retry = {.first_ms = milliseconds(options.retry_first_us),
-                  .max_ms = milliseconds(options.retry_max_us),
-                  .deliveries = options.deliveries > UINT32_MAX ? UINT32_MAX : (uint32_t)options.deliveries}};
+        .retry = retry_of(&options.retry),
+        .dead_letter = options.retry.dead_letter};
     int rc = crier_topic_create(bus, argv[first], &topic);
     if (rc == CRIER_EEXIST)
         status = command_failed("topic '%s' exists already; see: crier topic describe %s", argv[first],
                                 argv[first]);
+    else if (rc == CRIER_EINVAL && topic.dead_letter && topic.dead_letter[0])
+        status = retry_refused(argv[first], topic.dead_letter);
     else if (rc == CRIER_EINVAL && topic.partitions <= 1)
         status = command_bad_name(argv[first], NULL);
     else if (rc < 0)

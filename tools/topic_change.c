@@ -7,6 +7,7 @@
 #include "tools/from.h"
 #include "tools/quota.h"
 #include "tools/retention.h"
+#include "tools/retry.h"
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -22,6 +23,7 @@ struct change_options {
     } durability;
     struct retention_options retention;
     struct quota_options quota;
+    struct retry_options retry;
     uint64_t max_listeners; /* UINT64_MAX: not given */
     const char *before;
     uint64_t partition;
@@ -44,6 +46,7 @@ static const struct option_row alter_rows[] = {
     QUOTA_ROWS(struct change_options, quota),
     {"max-listeners", 0, NULL, "N", NULL, "Warn, once, when it has more, and say who; 0: any number.",
      options_uint64, offsetof(struct change_options, max_listeners)},
+    RETRY_ROWS(struct change_options, retry),
 };
 
 static const struct option_row url_rows[] = {COMMAND_URL_ROW(struct change_options)};
@@ -97,11 +100,13 @@ static int alter_run(const struct command *command, const char *url, int argc, c
     if (!begin(command, argc, argv, &options, &name, &status))
         return status;
     struct crier_topic_changes changes = {.struct_size = sizeof(changes),
-                                          .set =
-                                              retention_set(&options.retention) | quota_set(&options.quota),
+                                          .set = retention_set(&options.retention) |
+                                                 quota_set(&options.quota) | retry_set(&options.retry),
                                           .durability = options.durability.durability,
                                           .retention = retention_of(&options.retention),
-                                          .quota = quota_of(&options.quota)};
+                                          .quota = quota_of(&options.quota),
+                                          .retry = retry_of(&options.retry),
+                                          .dead_letter = options.retry.dead_letter};
     if (options.max_listeners != UINT64_MAX) {
         changes.set |= CRIER_SET_MAX_LISTENERS;
         changes.max_listeners =
@@ -117,7 +122,9 @@ static int alter_run(const struct command *command, const char *url, int argc, c
     if ((status = open_bus(&options, &bus)) != STATUS_DONE)
         return status;
     int rc = crier_topic_alter(bus, name, &changes);
-    if (rc < 0)
+    if (rc == CRIER_EINVAL && changes.dead_letter && changes.dead_letter[0])
+        status = retry_refused(name, changes.dead_letter);
+    else if (rc < 0)
         status = failed("alter", name, rc);
     else
         printf("altered %s\n", name);
@@ -230,15 +237,17 @@ static int confirm_run(const struct command *command, const char *url, int argc,
 const struct command topic_alter_command = {
     .name = "topic alter",
     .arguments = "TOPIC",
-    .summary = "Change what a topic keeps and takes",
+    .summary = "Change what a topic keeps, takes, and does with what fails",
     .text = "Changes the settings that are given; the others stay. A limit is taken away with\n"
             "none. What goes is gone for every listener. Of an ephemeral topic only the limits\n"
-            "of what is emitted can be changed.\n"
+            "of what is emitted can be changed. Another dead-letter topic is for what dies\n"
+            "from then on; what is in the old one stays there: crier group redrive first.\n"
             "\n"
             "Examples:\n"
             "  crier topic alter clicks --retention-time 24h --retention-bytes none\n"
             "  crier topic alter jobs --retain-until-consumed\n"
-            "  crier topic alter clicks --events-max 20000 --bytes-max 10M",
+            "  crier topic alter clicks --events-max 20000 --bytes-max 10M\n"
+            "  crier topic alter jobs --deliveries 10 --dead-letter jobs.failed",
     .rows = alter_rows,
     .row_count = ARRAY_SIZE(alter_rows),
     .run = alter_run,

@@ -249,7 +249,11 @@ static void topics(struct life *life)
     changes.retention.count = 1000;
     options.ephemeral = true;
     TRY(crier_topic_create(life->bus, "e", &options));
-    TRY(crier_topic_create(life->bus, "u", NULL));
+    struct crier_topic_options with_letters = crier_topic_options_default();
+    with_letters.dead_letter = "lost";
+    changes.set |= CRIER_SET_DEAD_LETTER;
+    changes.dead_letter = "graves";
+    TRY(crier_topic_create(life->bus, "u", &with_letters));
     TRY(crier_topic_alter(life->bus, "u", &changes));
     TRY(crier_topic_trim(life->bus, "u", NULL));
     TRY(crier_confirm_time(life->bus));

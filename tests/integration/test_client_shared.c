@@ -388,3 +388,59 @@ Test(shared, after_as_many_deliveries_as_the_topic_says_an_event_is_dead)
     cr_assert_eq(crier_close(bus), 0);
     probe_finish(&dead.probe);
 }
+
+/* Fails the first time it is delivered, and is done when it comes back. */
+static int on_broken_once(crier *bus, const crier_event *event, void *ctx)
+{
+    (void)ctx;
+    (void)probe_handler(bus, event, &work.probe);
+    return event->offset == 0 ? -1 : 0;
+}
+
+static void expect_dead_letter(crier *bus, const char *expected)
+{
+    struct described described;
+    cr_assert_eq(crier_topic_describe(bus, "t", describe_take, &described), 0);
+    cr_assert_str_eq(described.dead_letter, expected);
+    cr_assert_eq(described.retry.deliveries, 2, "what was not set stays");
+}
+
+Test(shared, dead_letters_go_to_the_topic_that_was_chosen_and_come_back)
+{
+    struct crier_shared_options shared = crier_shared_options_default();
+    struct crier_listen_options earliest = crier_listen_options_default();
+    struct crier_topic_options options = crier_topic_options_default();
+    struct crier_topic_changes changes = {.struct_size = sizeof(changes), .set = CRIER_SET_DEAD_LETTER};
+    char chosen[] = "t.failed";
+    crier *bus = open_bus();
+    static struct dead dead;
+    uint64_t moved;
+    probe_init(&dead.probe);
+    options.retry.first_ms = options.retry.max_ms = 1;
+    options.retry.deliveries = 2;
+    options.dead_letter = chosen;
+    cr_assert_eq(crier_topic_create(bus, "t", &options), 0);
+    memset(chosen, 'x', sizeof(chosen) - 1); /* it was copied */
+    expect_dead_letter(bus, "t.failed");
+    emit(bus, 1);
+    join(bus, &shared, on_broken_once, NULL);
+    earliest.from = CRIER_EARLIEST;
+    cr_assert_eq(crier_listen(bus, "t.failed", &earliest, on_dead, &dead, NULL), 0);
+    cr_assert(probe_wait(&dead.probe, &dead.probe.event_count, 1));
+    cr_assert_eq(probe_count(&work.probe, &work.probe.event_count), 2);
+    cr_assert_str_eq(dead.source, "t");
+    cr_assert_str_eq(dead.probe.events[0].value, "0");
+    cr_assert_eq(crier_redrive(bus, "t", 0, &moved), 0);
+    cr_assert_eq(moved, 1);
+    cr_assert(probe_wait(&work.probe, &work.probe.event_count, 3));
+    cr_assert_str_eq(work.probe.events[2].value, "0");
+    cr_assert_eq(work.probe.events[2].offset, 1, "as a new event");
+    changes.dead_letter = "t.lost";
+    cr_assert_eq(crier_topic_alter(bus, "t", &changes), 0);
+    expect_dead_letter(bus, "t.lost");
+    changes.dead_letter = "";
+    cr_assert_eq(crier_topic_alter(bus, "t", &changes), 0);
+    expect_dead_letter(bus, "$dead.t");
+    cr_assert_eq(crier_close(bus), 0);
+    probe_finish(&dead.probe);
+}

@@ -150,3 +150,45 @@ Test(tools_shared, what_has_failed_and_waits_is_described_as_a_retry)
     cr_assert(strstr(text, "\"lag\": 1") != NULL, "%s", text);
     free(text);
 }
+
+static void expect_refused(struct process *process, int status, const char *expected)
+{
+    cr_assert(eq(int, process_wait(process), status), "%s", process_errors(process));
+    cr_assert(strstr(process_errors(process), expected) != NULL, "%s", process_errors(process));
+    process_destroy(process);
+}
+
+Test(tools_shared, where_dead_letters_go_is_chosen_altered_and_described)
+{
+    expect_said(crier_start(url, "topic", "create", "jobs", "--retry-delay", "1ms", "--deliveries", "1",
+                            "--dead-letter", "jobs.failed", NULL),
+                "");
+    expect_said(crier_start(url, "topic", "describe", "jobs", NULL), "\ndead letters: jobs.failed\n");
+    emit("a\nb\n");
+    struct process *on = crier_start(url, "on", "jobs", "--group", "pay", "--shared", "--from", "earliest",
+                                     "--exec", "read v; test $v = b", NULL);
+    expect_said(
+        crier_start(url, "on", "jobs.failed", "--from", "earliest", "--count", "1", "--format", "%v", NULL),
+        "a\n");
+    process_signal(on, SIGTERM);
+    process_end(on);
+    expect_said(crier_start(url, "group", "redrive", "jobs", NULL), "1 dead letter is back in jobs\n");
+    expect_said(crier_start(url, "topic", "alter", "jobs", "--deliveries", "7", "--dead-letter", "", NULL),
+                "");
+    expect_said(crier_start(url, "topic", "describe", "jobs", "--json", NULL),
+                "\"dead_letter\": \"$dead.jobs\"");
+}
+
+Test(tools_shared, a_topic_that_can_take_no_dead_letters_is_refused)
+{
+    expect_said(crier_start(url, "topic", "create", "prices", "--ephemeral", NULL), "");
+    expect_said(crier_start(url, "topic", "create", "jobs", NULL), "");
+    static const char *const bad[] = {"jobs", "prices", "$scheduled", "a b", "error"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        expect_refused(crier_start(url, "topic", "alter", "jobs", "--dead-letter", bad[i], NULL), 1,
+                       "cannot take the dead letters of 'jobs'");
+    expect_refused(crier_start(url, "topic", "create", "more", "--dead-letter", "*", NULL), 1,
+                   "'*' cannot take the dead letters of 'more'");
+    expect_refused(crier_start(url, "topic", "alter", "jobs", "--deliveries", "1001", NULL), 2, "1 to 1000");
+    expect_refused(crier_start(url, "topic", "alter", "jobs", "--retry-delay", "25h", NULL), 2, "1ms to 24h");
+}

@@ -182,6 +182,7 @@ static const ProtobufCMessageDescriptor *type_of(uint8_t kind)
         [FRAME_GROUP_SEEK] = &wire__group_seek__descriptor,
         [FRAME_GROUP_DELETE] = &wire__group_delete__descriptor,
         [FRAME_TOPIC_CREATE] = &wire__topic_create__descriptor,
+        [FRAME_TOPIC_ALTER] = &wire__topic_alter__descriptor,
         [FRAME_TOPIC_DESCRIBE] = &wire__topic_describe__descriptor,
         [FRAME_TOPIC_LIST] = &wire__topic_list__descriptor,
         [FRAME_PING] = &wire__ping__descriptor,

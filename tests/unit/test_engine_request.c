@@ -134,6 +134,47 @@ Test(engine_request, create_says_what_was_asked_for)
     rig_finish(&rig);
 }
 
+/* The name is copied: it is the caller's no longer when the request is sent. */
+Test(engine_request, create_and_alter_say_where_dead_letters_go)
+{
+    struct rig rig;
+    struct answers answers = {0};
+    char name[16] = "graves";
+    struct crier_topic_options options = crier_topic_options_default();
+    struct crier_topic_changes changes = {.struct_size = sizeof(changes)};
+    options.dead_letter = changes.dead_letter = name;
+    changes.set = CRIER_SET_DEAD_LETTER;
+    rig_init(&rig, NULL);
+    rig_ready(&rig, 1 << 20);
+    cr_assert_eq(engine_topic_create(rig.engine, "t", &options, on_answer, &answers, rig.now), 0);
+    cr_assert_eq(engine_topic_alter(rig.engine, "t", &changes, on_answer, &answers, rig.now), 0);
+    snprintf(name, sizeof(name), "tombs");
+    rig_turn(&rig);
+    struct sent sent = rig_expect(&rig, FRAME_TOPIC_CREATE);
+    cr_assert_str_eq(((const Wire__TopicCreate *)sent.message)->retry->dead_letter, "graves");
+    sent = rig_expect(&rig, FRAME_TOPIC_ALTER);
+    const Wire__TopicAlter *asked = (const Wire__TopicAlter *)sent.message;
+    cr_assert_str_eq(asked->retry->dead_letter, "graves");
+    cr_assert_eq(asked->set, CRIER_SET_DEAD_LETTER);
+    static const char *const bad[] = {"t", "a..b", "*", "$scheduled", "$dead.", "error", "a b"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        options.dead_letter = changes.dead_letter = bad[i];
+        cr_expect_eq(engine_topic_create(rig.engine, "t", &options, on_answer, &answers, rig.now),
+                     CRIER_EINVAL, "%s", bad[i]);
+        cr_expect_eq(engine_topic_alter(rig.engine, "t", &changes, on_answer, &answers, rig.now),
+                     CRIER_EINVAL, "%s", bad[i]);
+    }
+    options.dead_letter = changes.dead_letter = "";
+    cr_assert_eq(engine_topic_create(rig.engine, "u", &options, on_answer, &answers, rig.now), 0);
+    cr_assert_eq(engine_topic_alter(rig.engine, "u", &changes, on_answer, &answers, rig.now), 0);
+    rig_turn(&rig);
+    sent = rig_expect(&rig, FRAME_TOPIC_CREATE);
+    cr_assert_null(((const Wire__TopicCreate *)sent.message)->retry);
+    sent = rig_expect(&rig, FRAME_TOPIC_ALTER);
+    cr_assert_str_eq(((const Wire__TopicAlter *)sent.message)->retry->dead_letter, "");
+    rig_finish(&rig);
+}
+
 Test(engine_request, a_list_is_read_page_by_page)
 {
     struct rig rig;

@@ -473,6 +473,8 @@ struct crier_topic_options {
     /* More listeners of all buses than this: a line in the broker's log, and on CRIER_WARNING of the bus whose listener was one too
      * many, once; both say who. Default 0: any number */
     uint32_t max_listeners;
+    /* The topic that its dead letters go to: crier/shared.h. Copied. Default NULL, or "": "$dead." and its name */
+    const char *dead_letter;
 };
 
 /** The defaults; see the fields. */

@@ -26,6 +26,12 @@
  * A lease that runs out counts as a failure. Events that wait in this process for their turn are extended, so a handler has at least
  * half of lease_ms. Leases go on over a lost connection, if it is found again within the session timeout.
  *
+ * DEAD LETTERS. They go to "$dead." and the topic's name, or to the topic that crier_topic_options.dead_letter or crier_topic_alter()
+ * names. That need not be there yet, may have any number of partitions, may be that of several topics, and may have listeners and
+ * groups as any other. It cannot be the topic itself, an ephemeral one, or a name that begins with "$" (but "$dead." and a name is one),
+ * and an ephemeral topic has none: CRIER_EINVAL. An altered setting holds for what dies from then on; what is in the old topic stays
+ * there, so redrive first.
+ *
  * With key_ordered, of the events of one key of a partition one is out at a time, and the next comes when that is done: in order,
  * also when it fails and on a worker pool; other keys go on meanwhile.
  *
@@ -109,11 +115,12 @@ CRIER_API int crier_nack(crier *bus, const struct crier_lease *lease,
 /** The lease runs for lease_ms from now on (0: the listener's). As crier_ack; nothing of it is stored. */
 CRIER_API int crier_extend(crier *bus, const struct crier_lease *lease, uint32_t lease_ms);
 
-/** Dead letters of a topic go back to it, durably, as new events at its end, for every group; they are dead letters no more.
+/** Dead letters of a topic go back to it, durably, as new events at its end, for every group; they are dead letters no more. Those of
+ *  other topics with the same dead-letter topic go back to theirs.
  *  limit: at most so many, oldest first in each partition; 0: all there are now. *ret_moved (NULL: not wanted): so many did, on
- *  success; with an error some may have. 0, CRIER_ENOTOPIC, CRIER_EBUSY (one is under way for this topic), CRIER_EFULL,
- *  CRIER_ETIMEDOUT (it goes on at the broker), CRIER_EUNKNOWN (the connection was lost before the answer), CRIER_ENOTSUP (local:,
- *  or an older broker), ... Blocking. */
+ *  success; with an error some may have. 0, CRIER_ENOTOPIC (also: one came from a topic that is gone), CRIER_EINVAL (an event there is
+ *  no dead letter), CRIER_EBUSY (one is under way for this topic), CRIER_EFULL, CRIER_ETIMEDOUT (it goes on at the broker),
+ *  CRIER_EUNKNOWN (the connection was lost before the answer), CRIER_ENOTSUP (local:, or an older broker), ... Blocking. */
 CRIER_API int crier_redrive(crier *bus, const char *topic, uint64_t limit, uint64_t *ret_moved);
 
 #ifdef __cplusplus

@@ -20,16 +20,22 @@ extern "C" {
 #define CRIER_SET_EVENTS_MAX      256u
 #define CRIER_SET_BYTES_MAX       512u
 #define CRIER_SET_MAX_LISTENERS   1024u
-#define CRIER_SET_RETRY           65536u /* all of it */
+#define CRIER_SET_RETRY           65536u /* all of crier_retry, and dead_letter; one by one: */
+#define CRIER_SET_RETRY_FIRST     131072u
+#define CRIER_SET_RETRY_MAX       262144u
+#define CRIER_SET_DELIVERIES      524288u
+#define CRIER_SET_DEAD_LETTER     1048576u
 /** How a topic is to change; what `set` does not name stays. */
 struct crier_topic_changes {
     size_t struct_size;               /* sizeof(struct crier_topic_changes) */
     unsigned set;                     /* CRIER_SET_... */
     enum crier_durability durability; /* with CRIER_SET_DURABILITY: suggested to emitters */
     struct crier_retention retention; /* of it what is set */
-    struct crier_retry retry;         /* with CRIER_SET_RETRY */
+    struct crier_retry retry;         /* of it what is set */
     struct crier_quota quota;         /* of it what is set; also of an ephemeral topic */
     uint32_t max_listeners;           /* with CRIER_SET_MAX_LISTENERS; the same */
+    /* With CRIER_SET_DEAD_LETTER or CRIER_SET_RETRY: as in crier_topic_options; NULL, or "": the default again */
+    const char *dead_letter;
 };
 
 /** Change a topic's settings. 0, CRIER_ENOTOPIC, CRIER_EINVAL (they contradict each other), ... Blocking. changes: borrowed. */

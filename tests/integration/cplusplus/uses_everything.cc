@@ -33,6 +33,7 @@ bool works(const char *url)
     emit.key = "key";
     emit.key_size = 3;
     topic.partitions = 2;
+    topic.dead_letter = "t.failed";
     listen.group = "g";
     seek.to = CRIER_EARLIEST;
     if (crier_open(url, &options, &bus) != CRIER_OK || crier_topic_create(bus, "t", &topic) != CRIER_OK ||
