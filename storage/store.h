@@ -226,10 +226,11 @@ struct store_stats {
     uint64_t refused, errors;
     int64_t commit_us_last, commit_us_max;
     bool read_only, full;
-    uint64_t disk_free;   /* bytes that the file system of the folder has left, about a second ago */
-    uint64_t removed;     /* segments given back whole */
-    uint64_t swept;       /* segments written anew without what nobody wants any more */
-    uint64_t swept_bytes; /* of entries, written by that */
+    uint64_t disk_free;    /* bytes that the file system of the folder has left, about a second ago */
+    uint64_t removed;      /* segments given back whole */
+    uint64_t swept;        /* segments written anew without what nobody wants any more */
+    uint64_t swept_bytes;  /* of entries, written by that */
+    uint64_t indexes_read; /* times that a segment's offset index was read from its file */
     uint64_t weighed; /* times that a segment's whole index was read to see how much of it is still wanted */
     uint64_t state_bytes; /* of the state's file when it was opened */
 };

@@ -14,7 +14,7 @@ struct health {
     _Atomic uint64_t last_index, flushed_index;
     _Atomic uint64_t commits, entries, bytes, segments, reads, read_bytes, refused, errors;
     _Atomic int64_t commit_us_last, commit_us_max;
-    _Atomic uint64_t disk_free, removed, swept, swept_bytes, weighed;
+    _Atomic uint64_t disk_free, removed, swept, swept_bytes, weighed, indexes_read;
 };
 
 /* An I/O error nobody can explain away: from here on the shard is read-only, and says so. rc: an LMDB code. */

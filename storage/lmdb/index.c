@@ -241,6 +241,15 @@ uint64_t index_next_offset(struct index *index, uint64_t partition)
     return offset;
 }
 
+bool index_holds(struct index *index, uint64_t partition, uint64_t offset)
+{
+    pthread_mutex_lock(&index->lock);
+    const struct slot *slot = find(index, partition);
+    bool holds = slot && slot->start_offset <= offset && offset < slot->next_offset;
+    pthread_mutex_unlock(&index->lock);
+    return holds;
+}
+
 /* The first run that ends after the offset, as a position. */
 static uint32_t first_after_offset(const struct slot *slot, uint64_t offset)
 {

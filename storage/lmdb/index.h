@@ -49,6 +49,8 @@ void index_cancel(struct index *index, const struct entry_part *parts, uint32_t 
 /* The partition's next offset at the segment's start and at its end so far; 0: it did not exist. */
 uint64_t index_start_offset(struct index *index, uint64_t partition);
 uint64_t index_next_offset(struct index *index, uint64_t partition);
+/* Does the offset lie between those two? */
+bool index_holds(struct index *index, uint64_t partition, uint64_t offset);
 /* Up to count_max runs, in order, from the one that holds offset (over a gap: the one after it) on. Returns how many. */
 unsigned index_find(struct index *index, uint64_t partition, uint64_t offset, struct index_run *runs,
                     unsigned count_max);

@@ -18,15 +18,21 @@
 
 /* ---- which segment ---- */
 
-static int start_offset(struct reader *reader, size_t position, uint64_t partition, uint64_t *ret_offset)
+/* Where the offset is, seen from a segment. */
+enum side { SIDE_BEFORE, SIDE_HERE, SIDE_BEHIND };
+
+/* A side, or a store code. SIDE_BEHIND: or nowhere, in a gap of offsets. */
+static int look(struct reader *reader, size_t position, uint64_t partition, uint64_t offset)
 {
     struct index *index;
     int rc = segments_index(reader->segments, segments_at(reader->segments, position), &index);
     if (rc < 0)
         return rc;
-    *ret_offset = index_start_offset(index, partition);
+    rc = index_start_offset(index, partition) > offset  ? SIDE_BEFORE
+         : index_next_offset(index, partition) > offset ? SIDE_HERE
+                                                        : SIDE_BEHIND;
     index_unref(index);
-    return 0;
+    return rc;
 }
 
 /* Most reads of a partition are in the segment of the one before, and then no other index is needed: those of a large log are
@@ -37,43 +43,48 @@ static bool try_hint(struct reader *reader, uint64_t partition, uint64_t offset,
     if (hint->first_index == 0 || hint->partition != partition)
         return false;
     size_t position = segments_position_of(reader->segments, hint->first_index);
-    struct index *index;
     if (position == segments_count(reader->segments) ||
-        segments_index(reader->segments, segments_at(reader->segments, position), &index) < 0)
-        return false; /* if it is the one, the search says so too */
-    bool here =
-        index_start_offset(index, partition) <= offset && offset < index_next_offset(index, partition);
-    index_unref(index);
-    if (here)
-        *ret_position = position;
-    return here;
+        look(reader, position, partition, offset) != SIDE_HERE)
+        return false; /* if it could not be read, and is the one, the search says so too */
+    *ret_position = position;
+    return true;
 }
 
-static int search_segment(struct reader *reader, uint64_t partition, uint64_t offset, size_t *ret_position)
+/* Among the segments from a position on: the last one that does not begin behind the offset. A look may have to read an index from
+ * its file. The first is at the end: most reads are there. Then, `near`, close to the beginning in steps that double, else in the
+ * middle. */
+static int search_segment(struct reader *reader, uint64_t partition, uint64_t offset, size_t from, bool near,
+                          size_t *ret_position)
 {
-    size_t low = 0, high = segments_count(reader->segments); /* the answer is in low..high-1 */
-    size_t probe = high - 1;                                 /* most reads are at the end */
-    while (high - low > 1) {
-        uint64_t start;
-        int rc = start_offset(reader, probe, partition, &start);
-        if (rc < 0)
-            return rc;
-        if (start <= offset)
-            low = probe;
+    size_t low = from, high = segments_count(reader->segments); /* it is in low..high-1 */
+    size_t probe = high - 1, step = 0;
+    for (bool first = true; high - low > 1; first = false) {
+        int side = look(reader, probe, partition, offset);
+        if (side < 0)
+            return side;
+        if (side == SIDE_BEFORE)
+            high = probe > low ? probe : low + 1;
         else
-            high = probe;
-        probe = low + (high - low) / 2;
+            low = probe;
+        if (side == SIDE_HERE)
+            break;
+        near = near && (first || side == SIDE_BEHIND) && low + step < high;
+        probe = near ? low + step : low + (high - low) / 2;
+        step = step ? 2 * step : 1;
     }
     *ret_position = low;
     return 0;
 }
 
-/* The last segment that begins at or before the partition's offset. */
-static int find_segment(struct reader *reader, uint64_t partition, uint64_t offset, size_t *ret_position)
+/* The last segment from a position on that begins at or before the partition's offset. What is in memory is looked at first. */
+static int find_segment(struct reader *reader, uint64_t partition, uint64_t offset, size_t from, bool near,
+                        size_t *ret_position)
 {
-    if (try_hint(reader, partition, offset, ret_position))
+    if ((try_hint(reader, partition, offset, ret_position) ||
+         segments_find_loaded(reader->segments, partition, offset, ret_position)) &&
+        *ret_position >= from)
         return 0;
-    int rc = search_segment(reader, partition, offset, ret_position);
+    int rc = search_segment(reader, partition, offset, from, near, ret_position);
     if (rc < 0)
         return rc;
     struct segment_range range =
@@ -175,11 +186,9 @@ static int read_all(struct read_job *job)
     struct segments *segments = job->reader->segments;
     size_t position = 0, next = 0;
     while (!read_job_done(job) && next < segments_count(segments)) {
-        int rc = find_segment(job->reader, job->read->partition, job->at, &position);
+        int rc = find_segment(job->reader, job->read->partition, job->at, next, next > 0, &position);
         if (rc < 0)
             return rc;
-        if (position < next)
-            position = next; /* a gap of offsets at the end of the segment before */
         if ((rc = read_segment(job, segments_at(segments, position))) < 0)
             return rc;
         next = position + 1;
@@ -359,10 +368,8 @@ static int look_up_prefix(struct reader *reader, struct store_lookup *lookup)
     size_t position, next = 0, count = segments_count(segments);
     int rc = 0;
     for (unsigned seen = 0; rc == 0 && next < count && seen < PREFIX_SEGMENTS; seen++) {
-        if ((rc = find_segment(reader, lookup->partition, lookup->offset, &position)) < 0)
+        if ((rc = find_segment(reader, lookup->partition, lookup->offset, next, true, &position)) < 0)
             break;
-        if (position < next)
-            position = next; /* a gap of offsets at the end of the segment before */
         rc = add_runs(reader, lookup, segments_at(segments, position));
         next = position + 1;
     }

@@ -16,7 +16,8 @@
 int segments_init(struct segments *segments, const struct folder *folder, struct health *health,
                   uint64_t map_size)
 {
-    *segments = (struct segments){.folder = folder, .health = health, .map_size = map_size};
+    *segments = (struct segments){
+        .folder = folder, .health = health, .map_size = map_size, .index_size = SEGMENTS_INDEX_SIZE};
     if (pthread_mutex_init(&segments->lock, NULL) != 0)
         return STORE_ENOMEM;
     if (pthread_mutex_init(&segments->open_lock, NULL) != 0)
@@ -232,16 +233,17 @@ static struct segment *env_to_close_locked(struct segments *segments, const stru
 static struct segment *index_to_drop_locked(struct segments *segments, const struct segment *keep)
 {
     struct segment *oldest = NULL;
-    size_t size = 0;
+    size_t size = 0, loaded = 0;
     for (size_t i = 0; i < segments->count; i++) {
         struct segment *segment = segments->rows[i];
         if (!segment->sealed || !segment->index)
             continue;
         size += index_memory(segment->index);
+        loaded++;
         if (segment != keep && (!oldest || segment->used_at < oldest->used_at))
             oldest = segment;
     }
-    return size > SEGMENTS_INDEX_SIZE ? oldest : NULL;
+    return size > segments->index_size && loaded > SEGMENTS_INDEXES_KEPT ? oldest : NULL;
 }
 
 /* Lets go of what has been opened beyond the limits. Who still uses it holds a reference. */
@@ -419,6 +421,7 @@ static int find_index(struct segments *segments, struct segment *segment, struct
 {
     struct index *index = index_if_loaded(segments, segment);
     if (!index) {
+        atomic_fetch_add(&segments->health->indexes_read, 1);
         int rc = index_file_load(&segment->file, segments->folder, &index);
         if (rc == 0 && (rc = complete_index(segments, segment, index)) < 0)
             index_unref(index);
@@ -487,4 +490,20 @@ int segments_index(struct segments *segments, struct segment *segment, struct in
     int rc = load_locked(segments, segment, ret_index);
     pthread_mutex_unlock(&segments->open_lock);
     return rc;
+}
+
+bool segments_find_loaded(struct segments *segments, uint64_t partition, uint64_t offset,
+                          size_t *ret_position)
+{
+    bool found = false;
+    pthread_mutex_lock(&segments->lock);
+    for (size_t i = segments->count; i-- > 0 && !found;) { /* most reads are at the end */
+        struct segment *segment = segments->rows[i];
+        if (!segment->index || !(found = index_holds(segment->index, partition, offset)))
+            continue;
+        segment->used_at = ++segments->tick;
+        *ret_position = i;
+    }
+    pthread_mutex_unlock(&segments->lock);
+    return found;
 }

@@ -29,6 +29,8 @@
 #define SEGMENTS_INDEX_SIZE                                                                                  \
     (16u                                                                                                     \
      << 20) /* bytes of loaded indexes of sealed ones, together; one has 3 MB at most if few partitions are busy */
+#define SEGMENTS_INDEXES_KEPT                                                                                \
+    4 /* but so many in any case: with 100,000 partitions one has 16 MB, and what is in turn lies in a few */
 
 struct segment {
     uint64_t number;
@@ -56,6 +58,7 @@ struct segments {
     const struct folder *folder;
     struct health *health;
     uint64_t map_size;
+    size_t index_size;     /* SEGMENTS_INDEX_SIZE, but in tests */
     struct segment **rows; /* in order */
     size_t count, capacity;
     uint64_t tick;
@@ -106,6 +109,9 @@ struct segment_range segments_range(struct segments *segments, const struct segm
  * has been logged. */
 int segments_env(struct segments *segments, struct segment *segment, struct env **ret_env);
 int segments_index(struct segments *segments, struct segment *segment, struct index **ret_index);
+/* Where the partition's offset is, if the segment's index is in memory. False: of those it is in none. */
+bool segments_find_loaded(struct segments *segments, uint64_t partition, uint64_t offset,
+                          size_t *ret_position);
 
 /* Adds the entries from..to of an environment to an index. 0 or a store code; *ret_bad_index: the entry that is damaged. */
 int segments_index_entries(struct env *env, struct index *index, uint64_t from, uint64_t to,

@@ -352,6 +352,7 @@ static void store_stats(struct store *base, struct store_stats *ret_stats)
                                       .removed = atomic_load(&health->removed),
                                       .swept = atomic_load(&health->swept),
                                       .swept_bytes = atomic_load(&health->swept_bytes),
+                                      .indexes_read = atomic_load(&health->indexes_read),
                                       .weighed = atomic_load(&health->weighed),
                                       .state_bytes = self(base)->state_bytes};
 }

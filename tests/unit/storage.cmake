@@ -1,9 +1,15 @@
 # Tests of storage/.
 set(STORE_FIXTURE ${CMAKE_CURRENT_LIST_DIR}/store_fixture.c)
 
-foreach(name test_cleaner test_store_contract test_store_damage test_store_fuzz test_store_offline test_store_range test_store_retention
+foreach(name test_store_contract test_store_damage test_store_fuzz test_store_offline test_store_range test_store_retention
         test_store_roll test_remains)
   crier_test(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c ${STORE_FIXTURE} LIBS storage proto PkgConfig::LMDB LABELS unit)
+endforeach()
+
+# The parts of a store, without its threads.
+foreach(name test_cleaner test_reader)
+  crier_test(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c ${CMAKE_CURRENT_LIST_DIR}/store_yard.c ${STORE_FIXTURE}
+             LIBS storage proto PkgConfig::LMDB LABELS unit)
 endforeach()
 
 # This program's disk fails on demand: the functions of disk_faults.c take libc's place for LMDB too.

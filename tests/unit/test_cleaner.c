@@ -1,97 +1,7 @@
 /* test_cleaner.c: what the cleaner does, and how much work it takes for it, step by step in a time of the test's own. */
-#include "storage/lmdb/cleaner.h"
-#include "storage/lmdb/recover.h"
-#include "tests/unit/store_fixture.h"
+#include "tests/unit/store_yard.h"
 
 #include <criterion/criterion.h>
-#include <stdlib.h>
-
-#define PARTITIONS 50
-#define OFFSETS    24
-#define SIZE       4000 /* of a batch: about 60 to a segment of 256 KiB */
-#define SETTLE_US  2000000
-
-/* The parts of a store that the cleaner works with, without its threads. */
-struct yard {
-    struct fixture *f; /* has filled the folder */
-    struct folder folder;
-    struct health health;
-    struct meta meta;
-    struct state state;
-    struct segments segments;
-    struct log_starts starts;
-    struct recovery recovery;
-    struct cleaner cleaner;
-    int64_t now_us;
-    char error[512];
-};
-
-#define TOGETHER 50 /* batches emitted before the state is flushed */
-
-/* Every partition has OFFSETS batches; `turns`: one after the other in turns, else each partition's together. */
-static struct fixture *fill(bool turns)
-{
-    struct fixture *f = fixture_create(FIXTURE_LMDB);
-    f->options.segment_size = 256u << 10;
-    cr_assert_eq(fixture_start(f), 0, "%s", f->error);
-    for (uint64_t i = 0; i < (uint64_t)PARTITIONS * OFFSETS; i += TOGETHER) {
-        struct fixture_append *appends[TOGETHER];
-        for (uint64_t k = 0; k < TOGETHER; k++) {
-            uint64_t at = i + k, partition = turns ? at % PARTITIONS : at / OFFSETS;
-            appends[k] = fixture_append_create(f);
-            fixture_append_data(appends[k], 1 + partition, turns ? at / PARTITIONS : at % OFFSETS, 1, SIZE);
-            fixture_submit(f, appends[k]);
-        }
-        for (unsigned k = 0; k < TOGETHER; k++) {
-            fixture_wait(f, &appends[k]->done);
-            cr_assert_eq(appends[k]->append.status, STORE_OK);
-            fixture_append_destroy(appends[k]);
-        }
-        cr_assert_eq(fixture_flush(f, fixture_stats(f).last_index, NULL, 0), STORE_OK);
-    }
-    fixture_end(f, FIXTURE_CLEAN);
-    return f;
-}
-
-static struct yard *yard_open(bool turns)
-{
-    struct yard *yard = calloc(1, sizeof(*yard));
-    cr_assert_not_null(yard);
-    yard->f = fill(turns);
-    cr_assert_eq(log_starts_init(&yard->starts), 0);
-    cr_assert_eq(segments_init(&yard->segments, &yard->folder, &yard->health, 256u << 10), 0);
-    cr_assert_eq(folder_open(&yard->folder, yard->f->path, false, NULL, yard->error, sizeof(yard->error)), 0);
-    state_begin(&yard->state, &yard->folder);
-    cr_assert_eq(meta_open(&yard->meta, &yard->folder, yard->error, sizeof(yard->error)), 0);
-    yard->recovery = (struct recovery){
-        .folder = &yard->folder, .meta = &yard->meta, .segments = &yard->segments, .health = &yard->health};
-    cr_assert_eq(recover_open(&yard->recovery, yard->error, sizeof(yard->error)), 0, "%s", yard->error);
-    cr_assert_eq(state_open(&yard->state, false, yard->error, sizeof(yard->error)), 0, "%s", yard->error);
-    yard->now_us = 1000000;
-    yard->cleaner = (struct cleaner){.place = {.folder = &yard->folder,
-                                               .meta = &yard->meta,
-                                               .segments = &yard->segments,
-                                               .health = &yard->health,
-                                               .starts = &yard->starts,
-                                               .remains = &yard->cleaner.remains},
-                                     .settle_us = SETTLE_US,
-                                     .due_us = yard->now_us,
-                                     .state = &yard->state};
-    return yard;
-}
-
-static void yard_close(struct yard *yard)
-{
-    cleaner_stop(&yard->cleaner);
-    recover_finish(&yard->recovery);
-    segments_finish(&yard->segments);
-    log_starts_finish(&yard->starts);
-    state_close(&yard->state);
-    meta_close(&yard->meta);
-    folder_close(&yard->folder);
-    fixture_destroy(yard->f);
-    free(yard);
-}
 
 /* Lets it work for so long, or until it has nothing to do. */
 static void run_for(struct yard *yard, int64_t us)
@@ -138,8 +48,8 @@ static void expect_no_mostly_dead_ones(struct yard *yard)
 /* One log start moves, with a pass after each. */
 static void trim_in_turns(struct yard *yard)
 {
-    for (uint64_t offset = 1; offset <= OFFSETS; offset++)
-        for (uint64_t partition = 1; partition <= PARTITIONS; partition++) {
+    for (uint64_t offset = 1; offset <= YARD_OFFSETS; offset++)
+        for (uint64_t partition = 1; partition <= YARD_PARTITIONS; partition++) {
             cr_assert_eq(log_starts_raise(&yard->starts, partition, offset), 0);
             run_for(yard, 2 * CLEANER_PASS_US);
             if (partition % 7 == 0)
@@ -175,10 +85,10 @@ Test(cleaner, segments_that_die_all_at_once_are_weighed_a_few_times_too)
 Test(cleaner, nothing_is_weighed_while_no_log_start_moves)
 {
     struct yard *yard = yard_open(true);
-    run_for(yard, SETTLE_US);
+    run_for(yard, YARD_SETTLE_US);
     uint64_t weighed = atomic_load(&yard->health.weighed);
     cr_assert_leq(weighed, segments_count(&yard->segments), "each once");
-    run_for(yard, 100 * SETTLE_US);
+    run_for(yard, 100 * YARD_SETTLE_US);
     cr_assert_eq(atomic_load(&yard->health.weighed), weighed);
     yard_close(yard);
 }
@@ -190,11 +100,11 @@ Test(cleaner, what_is_removed_and_swept_at_rest_is_exact)
     for (unsigned round = 0; round < 60; round++) {
         for (unsigned i = 0; i < 25; i++) {
             random = random * 6364136223846793005u + 1442695040888963407u;
-            uint64_t partition = 1 + (random >> 33) % PARTITIONS;
+            uint64_t partition = 1 + (random >> 33) % YARD_PARTITIONS;
             uint64_t start = log_starts_get(&yard->starts, partition);
             (void)log_starts_raise(&yard->starts, partition, start + 1 + (random >> 50) % 3);
         }
-        run_for(yard, 3 * SETTLE_US);
+        run_for(yard, 3 * YARD_SETTLE_US);
         expect_no_dead_ones(yard);
         expect_no_mostly_dead_ones(yard);
     }
@@ -207,17 +117,17 @@ Test(cleaner, what_is_removed_and_swept_at_rest_is_exact)
 Test(cleaner, a_wrong_guess_ends_when_a_segment_comes_to_a_rest)
 {
     struct yard *yard = yard_open(false);
-    run_for(yard, SETTLE_US);
+    run_for(yard, YARD_SETTLE_US);
     struct worth *worth = &segments_at(&yard->segments, 0)->worth;
     cr_assert(worth->weighed && worth->standing == WORTH_MARKS &&
               worth->marks[WORTH_MARKS - 1].partition == 2);
     for (unsigned i = 1; i < WORTH_MARKS; i++)
         worth->marks[i] = worth->marks[WORTH_MARKS - 1];
-    (void)log_starts_raise(&yard->starts, 1, OFFSETS);
-    run_for(yard, SETTLE_US / 2);
+    (void)log_starts_raise(&yard->starts, 1, YARD_OFFSETS);
+    run_for(yard, YARD_SETTLE_US / 2);
     cr_assert_eq(worth->standing, WORTH_MARKS - 1);
     cr_assert_gt(weigh(yard, 0).total, 2 * weigh(yard, 0).live);
-    run_for(yard, 3 * SETTLE_US);
+    run_for(yard, 3 * YARD_SETTLE_US);
     cr_assert_eq(atomic_load(&yard->health.swept), 1);
     expect_no_mostly_dead_ones(yard);
     yard_close(yard);
