@@ -24,7 +24,10 @@ static const struct option_row backup_rows[] = {COMMAND_URL_ROW(struct backup_op
 static int backup_broker(const char *url, const char *to)
 {
     struct crier_options bus_options = command_bus_options("crier backup");
+    bool lost = false;
     crier *bus;
+    bus_options.connection = command_connection;
+    bus_options.ctx = &lost;
     bus_options.request_timeout_ms = ANSWER_TIMEOUT_MS;
     int status = command_open(url, &bus_options, &bus);
     return status != STATUS_DONE ? status : command_close(bus, live_backup(bus, to));

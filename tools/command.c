@@ -119,10 +119,23 @@ struct crier_options command_bus_options(const char *name)
     return options;
 }
 
+void command_connection(crier *bus, bool connected, const char *text, void *ctx)
+{
+    bool *lost = ctx;
+    (void)bus;
+
+    if (!connected && !*lost)
+        fprintf(stderr, "crier: the connection was lost%s%s; trying again\n", text != NULL ? ": " : "",
+                text != NULL ? text : "");
+    if (connected && *lost)
+        fprintf(stderr, "crier: connected again\n");
+    *lost = !connected;
+}
+
 int command_open(const char *url, const struct crier_options *options, crier **ret_bus)
 {
     struct crier_options with_text = options ? *options : crier_options_default();
-    char text[512];
+    char text[512] = "";
 
     with_text.error_text = text;
     with_text.error_text_size = sizeof(text);
@@ -136,7 +149,8 @@ int command_open(const char *url, const struct crier_options *options, crier **r
         return STATUS_DONE;
     case CRIER_ECONNECT:
     case CRIER_ETIMEDOUT:
-        return command_failed("no broker answers at %s; start one with: crierd --data ./data", url);
+        return command_failed("no broker answers at %s%s%s%s; start one with: crierd --data ./data", url,
+                              *text ? " (" : "", text, *text ? ")" : "");
     case CRIER_EPROTO:
         return command_failed("what answers at %s is no crier broker; is the port right?", url);
     case CRIER_EINVAL:

@@ -74,6 +74,9 @@ int command_bad_pattern(const char *pattern);
 
 /* The options every command opens its bus with: a name for the broker's log, and a patience fit for people. */
 struct crier_options command_bus_options(const char *name);
+/* A crier_options.connection for commands that go on without a broker until there is one: says so, and that it is there again.
+ * ctx: a bool, false at first, kept until the bus is closed. */
+void command_connection(crier *bus, bool connected, const char *text, void *ctx);
 /* crier_open(), with a sentence on standard error that says what to do. Returns an exit_status. */
 int command_open(const char *url, const struct crier_options *options, crier **ret_bus);
 /* crier_close(), reporting `status` or, if that was STATUS_DONE, what went wrong in closing. */

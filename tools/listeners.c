@@ -115,10 +115,13 @@ static int listeners_run(const struct command *command, const char *url, int arg
     char name[CRIER_TOPIC_NAME_MAX + sizeof(CRIER_PRESENCE)];
     crier_iterator *iterator;
     crier *bus;
+    bool lost = false;
     int first, status;
 
     if (!command_parse(command, argc, argv, &options, &first, &status))
         return status;
+    bus_options.connection = command_connection;
+    bus_options.ctx = &lost;
     if (argc - first != 1)
         return command_usage_error(command, first == argc ? "of which topic?" : "one topic or pattern only");
     (void)snprintf(name, sizeof(name), CRIER_PRESENCE "%s", argv[first]);

@@ -333,14 +333,8 @@ static void on_released(void *ctx, int code, const char *text)
 static void on_connection(crier *bus, bool connected, const char *text, void *ctx)
 {
     struct printer *printer = ctx;
-    (void)bus;
-
-    if (!connected && !printer->disconnected && !printer->over)
-        fprintf(stderr, "crier: the connection was lost%s%s; trying again\n", text != NULL ? ": " : "",
-                text != NULL ? text : "");
-    if (connected && printer->disconnected)
-        fprintf(stderr, "crier: connected again\n");
-    printer->disconnected = !connected;
+    if (connected || !printer->over)
+        command_connection(bus, connected, text, &printer->disconnected);
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *ctx)

@@ -60,7 +60,10 @@ static int repair_folder(const char *folder, const struct offline_watch *watch)
 static int verify_broker(const char *url)
 {
     struct crier_options bus_options = command_bus_options("crier verify");
+    bool lost = false;
     crier *bus;
+    bus_options.connection = command_connection;
+    bus_options.ctx = &lost;
     bus_options.request_timeout_ms = SCAN_TIMEOUT_MS;
     int status = command_open(url, &bus_options, &bus);
     return status != STATUS_DONE ? status : command_close(bus, live_verify(bus));

@@ -71,6 +71,8 @@ Test(failures, without_a_broker_every_command_says_how_to_start_one)
     expect_failure(crier_start(url, "ping", NULL), "crierd --data ./data");
     expect_failure(crier_start(url, "topic", "list", NULL), "crierd --data ./data");
     expect_failure(crier_start(url, "bench", "e2e", "--dir", "/tmp", NULL), "crierd --data ./data");
+    expect_failure(crier_start(url, "verify", NULL), "Connection refused");
+    expect_failure(crier_start("unix:/nowhere/socket", "ping", NULL), "No such file or directory");
 }
 
 Test(failures, emit_without_a_broker_prints_that_nothing_was_acked)

@@ -109,3 +109,16 @@ Test(tools_listeners, how_many_a_topic_should_have_is_set_and_shown)
     cr_assert_not_null(strstr(process_output(show, NULL), "\"max_listeners\": 0"));
     process_destroy(show);
 }
+
+/* Who watches must not take the last picture for the present one. */
+Test(tools_listeners, follow_tells_of_a_broker_that_is_away_and_is_back)
+{
+    struct process *watcher = crier_start(url, "listeners", "orders", "--follow", "--json", NULL);
+    expect_line(watcher, "listeners", "orders", 0);
+    broker_kill(broker);
+    process_expect_error(watcher, "the connection was lost");
+    cr_assert(broker_restart(broker));
+    process_expect_error(watcher, "connected again");
+    expect_line(watcher, "listeners", "orders", 0);
+    stop(watcher);
+}
