@@ -187,6 +187,26 @@ int option_durability(void *target, const char *text, char *error, size_t error_
     return -EINVAL;
 }
 
+int option_count(void *target, const char *text, char *error, size_t error_size)
+{
+    int rc = options_uint64(target, text, error, error_size);
+    if (rc == 0 && *(uint64_t *)target == 0) {
+        snprintf(error, error_size, "at least 1");
+        return -EINVAL;
+    }
+    return rc;
+}
+
+int option_period(void *target, const char *text, char *error, size_t error_size)
+{
+    int rc = options_duration(target, text, error, error_size);
+    if (rc == 0 && *(int64_t *)target == 0) {
+        snprintf(error, error_size, "more than 0");
+        return -EINVAL;
+    }
+    return rc;
+}
+
 const char *durability_name(enum crier_durability durability)
 {
     return durability == CRIER_MEMORY ? durability_names[CRIER_MEMORY] : durability_names[CRIER_DURABLE];

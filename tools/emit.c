@@ -33,7 +33,9 @@
 #include <unistd.h>
 
 #define LINE_SIZE_MAX        (16u * 1024 * 1024) /* a frame's limit: no broker takes a larger event */
+#define CHUNK_SIZE           (64u * 1024)        /* unless --chunk says otherwise */
 #define HEADERS_MAX          64
+#define LATER_US_MAX         ((INT64_C(1) << 29) * 1000000) /* docs/protocol.md */
 #define PROGRESS_INTERVAL_MS 200
 
 struct header_list {
@@ -113,8 +115,9 @@ static const struct option_row emit_rows[] = {
      offsetof(struct emit_options, at_us)},
     {"file", 0, NULL, "FILE", NULL, "Emit FILE in chunks, for `crier on --to-file` (docs/files.md).",
      options_string, offsetof(struct emit_options, file)},
-    {"chunk", 0, NULL, "SIZE", "64K", "With --file: bytes of a chunk, up to what an event may have.",
-     options_uint64, offsetof(struct emit_options, chunk)},
+    {"chunk", 0, NULL, "SIZE", NULL,
+     "With --file: bytes of a chunk, up to what an event may have. Default: 64K.", option_count,
+     offsetof(struct emit_options, chunk)},
     {"producer", 'p', NULL, "NAME", NULL,
      "With -: store each line once, however often this is run; go on behind the last one stored.",
      options_string, offsetof(struct emit_options, producer)},
@@ -162,7 +165,10 @@ static void on_scheduled(crier *bus, int code, const crier_schedule *schedule, v
     char id[CRIER_SCHEDULE_TEXT_SIZE] = "(its ID is lost)";
     (void)bus;
     if (code < 0) {
-        not_stored(ctx, strlen(crier_strerror(code)), crier_strerror(code));
+        const char *why = code == CRIER_EINVAL
+                              ? "nothing comes later into an ephemeral topic, or in more than 17 years"
+                              : crier_strerror(code);
+        not_stored(ctx, strlen(why), why);
         return;
     }
     if (schedule->due_us)
@@ -472,8 +478,12 @@ static int emit_run(const struct command *command, const char *url, int argc, ch
     bool stream = value != NULL && strcmp(value, "-") == 0;
     if (options.file != NULL && value != NULL)
         return command_usage_error(command, "a VALUE or --file, not both");
-    if (options.chunk == 0 || options.chunk > LINE_SIZE_MAX)
-        return command_usage_error(command, "--chunk is 1 to 16M");
+    if (options.chunk != 0 && options.file == NULL)
+        return command_usage_error(command, "--chunk is of a --file");
+    if (options.chunk > LINE_SIZE_MAX)
+        return command_usage_error(command, "--chunk: 1 to 16M");
+    if (options.chunk == 0)
+        options.chunk = CHUNK_SIZE;
     if (options.producer && (!stream || options.durability != CRIER_DURABLE))
         return command_usage_error(command, "--producer is for lines (-), and they are durable");
     if (options.producer && (options.producer[0] == '\0' || strlen(options.producer) > 255))
@@ -484,6 +494,8 @@ static int emit_run(const struct command *command, const char *url, int argc, ch
     if (is_later && (options.producer || options.file || options.durability != CRIER_DURABLE))
         return command_usage_error(command,
                                    "what comes later is durable, and neither a file nor a --producer's");
+    if (options.delay_us > LATER_US_MAX || options.at_us - clock_wall_us() > LATER_US_MAX)
+        return command_usage_error(command, "--delay and --at: at most 17 years from now");
     int64_t now_us = clock_monotonic_us();
     struct emitter emitter = {.topic = argv[first],
                               .is_later = is_later,

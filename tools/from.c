@@ -1,13 +1,15 @@
 /* from.c: where a listener starts. See from.h.
  *
- * Thread: any; pure. Failures: whatever is not one of the forms is -EINVAL. */
+ * Thread: any; pure, but for the clock of option_from(). Failures: whatever is not one of the forms is -EINVAL. */
 #include "tools/from.h"
 
+#include "base/clock.h"
 #include "base/options.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -130,4 +132,16 @@ int from_parse(const char *text, int64_t now_us, struct from *ret_from)
     }
     *ret_from = from;
     return 0;
+}
+
+int option_from(void *target, const char *text, char *error, size_t error_size)
+{
+    if (from_parse(text, clock_wall_us(), target) == 0)
+        return 0;
+    snprintf(
+        error, error_size,
+        "'%s' is no place to start; write earliest, latest, an offset, a time like 2026-01-31T12:00:00Z, or "
+        "15m for fifteen minutes ago",
+        text);
+    return -EINVAL;
 }

@@ -37,7 +37,7 @@ static const struct option_row seek_rows[] = {
 
 static const struct option_row redrive_rows[] = {
     COMMAND_URL_ROW(struct group_options),
-    {"limit", 'n', NULL, "N", NULL, "At most so many. Default: all there are now.", options_uint64,
+    {"limit", 'n', NULL, "N", NULL, "At most so many. Default: all there are now.", option_count,
      offsetof(struct group_options, limit)},
     {"json", 'j', NULL, NULL, NULL, "Print JSON.", options_flag, offsetof(struct group_options, json)},
 };
@@ -307,6 +307,8 @@ static int seek_run(const struct command *command, const char *url, int argc, ch
     if (from_parse(arguments[2], clock_wall_us(), &from) < 0)
         return command_usage_error(command, "'%s' is no place: earliest, latest, an offset or a time",
                                    arguments[2]);
+    if (arguments[0][0] == '\0')
+        return command_usage_error(command, "a group's name has at least one byte");
     if (options.partition != UINT64_MAX && options.partition > INT32_MAX)
         return command_usage_error(command, "--partition: %" PRIu64 " is too many", options.partition);
     if ((status = open_bus(&options, &bus)) != STATUS_DONE)

@@ -70,18 +70,6 @@ struct topic_listener {
     const char *topic;
 };
 
-static int option_from(void *target, const char *text, char *error, size_t error_size)
-{
-    if (from_parse(text, clock_wall_us(), target) == 0)
-        return 0;
-    snprintf(
-        error, error_size,
-        "'%s' is no place to start; write earliest, latest, an offset, a time like 2026-01-31T12:00:00Z, or "
-        "15m for fifteen minutes ago",
-        text);
-    return -EINVAL;
-}
-
 static int option_slow(void *target, const char *text, char *error, size_t error_size)
 {
     static const char *const names[] = {[CRIER_DROP_OLDEST] = "drop-oldest",
@@ -100,7 +88,7 @@ static int option_slow(void *target, const char *text, char *error, size_t error
 #define ON_TIMEOUT_ROW                                                                                       \
     {                                                                                                        \
         "timeout", 't', NULL, "DURATION", NULL, "End after so long without an event: 500ms, 10s, 5m.",       \
-            options_duration, offsetof(struct on_options, timeout_us)                                        \
+            option_period, offsetof(struct on_options, timeout_us)                                           \
     }
 #define ON_FORMAT_ROW                                                                                        \
     {                                                                                                        \
@@ -132,8 +120,7 @@ static const struct option_row on_rows[] = {
      "Where to start, unless the group has a position: earliest, latest, an offset, a time "
      "(2026-01-31T12:00:00Z), or 15m for so long ago.",
      option_from, offsetof(struct on_options, from)},
-    {"count", 'n', NULL, "N", NULL, "End after N events.", options_uint64,
-     offsetof(struct on_options, count)},
+    {"count", 'n', NULL, "N", NULL, "End after N events.", option_count, offsetof(struct on_options, count)},
     ON_TIMEOUT_ROW,
     ON_FORMAT_ROW,
     {"exec", 'x', NULL, "COMMAND", NULL, "Run COMMAND for each event, instead of printing it.",
@@ -515,6 +502,12 @@ static int on_run(const struct command *command, const char *url, int argc, char
         return command_usage_error(command, "which topic?");
     if (options.replies && options.command == NULL)
         return command_usage_error(command, "--reply: what is the reply? Say it with --exec COMMAND");
+    if (options.to_file != NULL && (options.command != NULL || options.format != NULL || options.shared ||
+                                    options.key_ordered || argc - first > 1))
+        return command_usage_error(
+            command, "--to-file takes one topic, and no --exec, --format or --shared: FILE gets the bytes");
+    if (options.group != NULL && options.group[0] == '\0')
+        return command_usage_error(command, "--group: a name has at least one byte");
     if ((options.shared || options.key_ordered) && options.group == NULL)
         return command_usage_error(command, "--shared: which group? Say it with --group NAME");
     if (options.queue_size > QUEUE_SIZE_MAX)

@@ -44,20 +44,12 @@ struct peek {
     uint64_t printed;
 };
 
-static int option_from(void *target, const char *text, char *error, size_t error_size)
-{
-    if (from_parse(text, clock_wall_us(), target) == 0)
-        return 0;
-    snprintf(error, error_size, "'%s' is no place to start; write earliest, an offset, a time, or 15m", text);
-    return -EINVAL;
-}
-
 static const struct option_row peek_rows[] = {
     COMMAND_URL_ROW(struct peek_options),
     {"from", 0, NULL, "PLACE", "earliest",
      "Where to start: earliest, an offset, a time (2026-01-31T12:00:00Z), or 15m for so long ago.",
      option_from, offsetof(struct peek_options, from)},
-    {"last", 'l', NULL, "N", NULL, "Only the newest N offsets of each partition.", options_uint64,
+    {"last", 'l', NULL, "N", NULL, "Only the newest N offsets of each partition.", option_count,
      offsetof(struct peek_options, last)},
     {"count", 'n', NULL, "N", "10", "At most so many events; 0: all there are now.", options_uint64,
      offsetof(struct peek_options, count)},

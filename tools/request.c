@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "client/include/crier/request.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ static const struct option_row request_rows[] = {
     {"timeout", 't', NULL, "DURATION", "5s", "Wait so long for a reply.", options_duration,
      offsetof(struct request_options, timeout_us)},
     {"replies", 'n', NULL, "N", NULL,
-     "Print so many replies, or those that came in time. Default: the first.", options_uint64,
+     "Print so many replies, or those that came in time. Default: the first.", option_count,
      offsetof(struct request_options, replies)},
     {"key", 'k', NULL, "KEY", NULL, "The key of the event.", options_string,
      offsetof(struct request_options, key)},
@@ -104,6 +105,11 @@ static char *read_all(size_t *ret_size)
         got = fread(value + size, 1, capacity - size, stdin);
         size += got;
     } while (got > 0);
+    if (ferror(stdin)) {
+        command_failed("cannot read standard input: %s", strerror(errno));
+        free(value);
+        return NULL;
+    }
     *ret_size = size;
     return value;
 }

@@ -1,11 +1,15 @@
 /* retention.c: see retention.h. */
 #include "tools/retention.h"
 
+#include "tools/command.h"
 #include "tools/text.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+#define TIME_US_MAX (36500 * INT64_C(86400) * 1000000)
 
 static int limit(struct retention_limit *limit, const char *text, char *error, size_t error_size,
                  int (*parse)(void *target, const char *text, char *error, size_t error_size))
@@ -19,9 +23,9 @@ static int parse_time(void *target, const char *text, char *error, size_t error_
 {
     int64_t time_us;
     int rc = options_duration(&time_us, text, error, error_size);
-    if (rc == 0 && time_us < 1000) {
-        (void)snprintf(error, error_size, "at least 1ms");
-        return -1;
+    if (rc == 0 && (time_us < 1000 || time_us > TIME_US_MAX)) {
+        (void)snprintf(error, error_size, "1ms to 36500d; or none");
+        return -EINVAL;
     }
     if (rc == 0)
         *(uint64_t *)target = (uint64_t)time_us;
@@ -35,12 +39,12 @@ int option_limit_time(void *target, const char *text, char *error, size_t error_
 
 int option_limit_size(void *target, const char *text, char *error, size_t error_size)
 {
-    return limit(target, text, error, error_size, options_uint64);
+    return limit(target, text, error, error_size, option_count);
 }
 
 int option_limit_count(void *target, const char *text, char *error, size_t error_size)
 {
-    return limit(target, text, error, error_size, options_uint64);
+    return limit(target, text, error, error_size, option_count);
 }
 
 bool retention_options_valid(const struct retention_options *options)

@@ -15,6 +15,8 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#define PARTITIONS_MAX 1024 /* of a topic (crier/crier.h) */
+
 struct topic_options {
     const char *url;
     uint64_t partitions;
@@ -28,8 +30,9 @@ struct topic_options {
 
 static const struct option_row create_rows[] = {
     COMMAND_URL_ROW(struct topic_options),
-    {"partitions", 'p', NULL, "N", NULL, "How many logs the keys are spread over. Default: the broker's, 1.",
-     options_uint64, offsetof(struct topic_options, partitions)},
+    {"partitions", 'p', NULL, "N", NULL,
+     "How many logs the keys are spread over: 1 to 1024. Default: the broker's, 1.", option_count,
+     offsetof(struct topic_options, partitions)},
     {"durability", 'd', NULL, "LEVEL", "durable", "durable or memory.", option_durability,
      offsetof(struct topic_options, durability)},
     RETENTION_ROWS(struct topic_options, retention),
@@ -172,8 +175,8 @@ static int create_run(const struct command *command, const char *url, int argc, 
         return command_usage_error(command, RETENTION_CONFLICT);
     if (options.ephemeral && retention_set(&options.retention))
         return command_usage_error(command, "--ephemeral keeps nothing: it has no limits");
-    if (options.partitions > UINT32_MAX)
-        return command_usage_error(command, "--partitions: %" PRIu64 " is too many", options.partitions);
+    if (options.partitions > PARTITIONS_MAX)
+        return command_usage_error(command, "--partitions: 1 to %d", PARTITIONS_MAX);
 
     struct crier_options bus_options = command_bus_options("crier topic");
     crier *bus;
@@ -196,11 +199,10 @@ static int create_run(const struct command *command, const char *url, int argc, 
                                 argv[first]);
     else if (rc == CRIER_EINVAL && topic.dead_letter && topic.dead_letter[0])
         status = retry_refused(argv[first], topic.dead_letter);
-    else if (rc == CRIER_EINVAL && topic.partitions <= 1)
+    else if (rc == CRIER_EINVAL)
         status = command_bad_name(argv[first], NULL);
     else if (rc < 0)
-        status = command_failed("cannot create topic '%s' with %" PRIu32 " partitions: %s", argv[first],
-                                topic.partitions, crier_strerror(rc));
+        status = command_failed("cannot create topic '%s': %s", argv[first], crier_strerror(rc));
     else
         printf("created %s\n", argv[first]);
     return command_close(bus, status);

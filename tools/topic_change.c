@@ -66,6 +66,15 @@ static int failed(const char *what, const char *name, int rc)
 {
     if (rc == CRIER_ENOTOPIC)
         return command_failed("no topic '%s'; see: crier topic list", name);
+    if (rc == CRIER_EINVAL && name[0] == '$')
+        return command_failed("cannot %s topic '%s': it is the broker's own", what, name);
+    if (rc == CRIER_EINVAL)
+        return command_bad_name(name, NULL);
+    if (rc == CRIER_ENOTSUP)
+        return command_failed(
+            "cannot %s topic '%s': it is ephemeral and keeps nothing; only --events-max and "
+            "--bytes-max can be altered",
+            what, name);
     return command_failed("cannot %s topic '%s': %s", what, name, crier_strerror(rc));
 }
 
@@ -118,6 +127,9 @@ static int alter_run(const struct command *command, const char *url, int argc, c
         return command_usage_error(command, "what is to be altered?");
     if (!retention_options_valid(&options.retention))
         return command_usage_error(command, RETENTION_CONFLICT);
+    if (options.retention.until_consumed && options.retention.until_removed)
+        return command_usage_error(command,
+                                   "--retain-until-consumed or --no-retain-until-consumed, not both");
     crier *bus;
     if ((status = open_bus(&options, &bus)) != STATUS_DONE)
         return status;
@@ -175,7 +187,7 @@ static int trim_run(const struct command *command, const char *url, int argc, ch
     if ((status = open_bus(&options, &bus)) != STATUS_DONE)
         return status;
     int rc = crier_topic_trim(bus, name, &trim);
-    if (rc == CRIER_EINVAL)
+    if (rc == CRIER_EINVAL && options.partition != UINT64_MAX)
         status = command_failed("topic '%s' has no partition %" PRIu64 "; see: crier topic describe %s", name,
                                 options.partition, name);
     else if (rc < 0)

@@ -105,13 +105,16 @@ Test(tools_scheduled, what_is_canceled_is_gone_and_what_is_not_there_is_told)
 
 Test(tools_scheduled, what_the_broker_refuses_is_told)
 {
-    expect(crier_start(url, "emit", "t", "x", "--at", "9999-01-01", NULL), 1, "acked 0", "not stored");
+    expect(crier_start(url, "topic", "create", "now", "--ephemeral", NULL), 0, "created", "");
+    expect(crier_start(url, "emit", "now", "x", "--delay", "1h", NULL), 1, "acked 0",
+           "not stored: nothing comes later into an ephemeral topic");
 }
 
 Test(tools_scheduled, wrong_use_is_told)
 {
     expect(crier_start(url, "emit", "t", "x", "--delay", "1h", "--at", "2027-01-01", NULL), 2, "",
            "not both");
+    expect(crier_start(url, "emit", "t", "x", "--at", "9999-01-01", NULL), 2, "", "at most 17 years");
     expect(crier_start(url, "emit", "t", "x", "--delay", "soon", NULL), 2, "", "--delay");
     expect(crier_start(url, "emit", "t", "x", "--at", "15m", NULL), 2, "", "no time");
     expect(crier_start(url, "emit", "t", "x", "--delay", "1h", "--durability", "memory", NULL), 2, "",

@@ -206,3 +206,26 @@ Test(topics, the_broker_is_found_by_the_environment_too)
         int, process_end(crier_start("crier://127.0.0.1:1", "ping", "--url", url, "--count", "1", NULL)), 0));
     cr_assert(eq(int, process_end(crier_start("crier://127.0.0.1:1", "ping", "--count", "1", NULL)), 1));
 }
+
+static void expect_refused(struct process *process, const char *sentence)
+{
+    cr_assert(eq(int, process_wait(process), 1), "%s", process_errors(process));
+    cr_assert(strstr(process_errors(process), sentence) != NULL, "no '%s' in: %s", sentence,
+              process_errors(process));
+    process_destroy(process);
+}
+
+/* An ephemeral topic, and those of the broker's own: what cannot be done to them is told as what it is. */
+Test(topics, what_a_topic_is_too_special_for_is_told)
+{
+    cr_assert(eq(int, process_end(crier_start(url, "topic", "create", "now", "--ephemeral", NULL)), 0));
+    expect_refused(crier_start(url, "topic", "alter", "now", "--retention-time", "1h", NULL),
+                   "it is ephemeral");
+    expect_refused(crier_start(url, "topic", "alter", "now", "--durability", "memory", NULL),
+                   "it is ephemeral");
+    cr_assert(eq(int, process_end(crier_start(url, "emit", "later", "x", "--delay", "1h", NULL)), 0));
+    expect_refused(crier_start(url, "topic", "trim", "$scheduled", NULL), "it is the broker's own");
+    expect_refused(crier_start(url, "topic", "delete", "$scheduled", NULL), "it is the broker's own");
+    expect_refused(crier_start(url, "topic", "alter", "$scheduled", "--retention-time", "1h", NULL),
+                   "it is the broker's own");
+}

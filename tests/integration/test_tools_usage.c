@@ -68,6 +68,43 @@ Test(usage, a_bad_value_is_named_with_its_option_and_what_it_takes)
     expect_usage(crier_start("carrier-pigeon://attic", "ping", NULL), "crier://HOST:PORT");
 }
 
+/* 0 of what there must be, more than there can be, and options that one another exclude: told without a broker, and not taken for
+ * the default or left out in silence. */
+Test(usage, a_value_out_of_range_is_named_with_the_range)
+{
+    expect_usage(crier_start(NULL, "on", "t", "--count", "0", NULL), "--count: at least 1");
+    expect_usage(crier_start(NULL, "on", "t", "--timeout", "0", NULL), "--timeout: more than 0");
+    expect_usage(crier_start(NULL, "peek", "t", "--last", "0", NULL), "--last: at least 1");
+    expect_usage(crier_start(NULL, "request", "t", "--replies", "0", NULL), "--replies: at least 1");
+    expect_usage(crier_start(NULL, "group", "redrive", "t", "--limit", "0", NULL), "--limit: at least 1");
+    expect_usage(crier_start(NULL, "group", "seek", "", "t", "earliest", NULL), "a group's name");
+    expect_usage(crier_start(NULL, "on", "t", "--group", "", NULL), "--group: a name");
+    expect_usage(crier_start(NULL, "emit", "t", "v", "--delay", "9999d", NULL), "at most 17 years");
+    expect_usage(crier_start(NULL, "emit", "t", "v", "--at", "2099-01-01", NULL), "at most 17 years");
+    expect_usage(crier_start(NULL, "emit", "t", "--file", "/dev/null", "--chunk", "0", NULL), "--chunk");
+    expect_usage(crier_start(NULL, "topic", "create", "t", "--partitions", "0", NULL),
+                 "--partitions: at least 1");
+    expect_usage(crier_start(NULL, "topic", "create", "t", "--partitions", "1025", NULL),
+                 "--partitions: 1 to 1024");
+    expect_usage(crier_start(NULL, "topic", "create", "t", "--retry-delay", "25h", NULL), "1ms to 24h");
+    expect_usage(crier_start(NULL, "topic", "create", "t", "--deliveries", "1001", NULL), "1 to 1000");
+    expect_usage(crier_start(NULL, "topic", "create", "t", "--retention-count", "0", NULL),
+                 "--retention-count: at least 1");
+    expect_usage(crier_start(NULL, "topic", "alter", "t", "--retention-bytes", "0", NULL),
+                 "--retention-bytes: at least 1");
+    expect_usage(crier_start(NULL, "topic", "create", "t", "--retention-time", "36501d", NULL), "36500d");
+}
+
+Test(usage, options_that_exclude_or_need_one_another_are_named)
+{
+    expect_usage(crier_start(NULL, "on", "t", "--to-file", "f", "--exec", "cat", NULL), "--to-file");
+    expect_usage(crier_start(NULL, "on", "t", "u", "--to-file", "f", NULL), "--to-file takes one topic");
+    expect_usage(crier_start(NULL, "emit", "t", "v", "--chunk", "1K", NULL), "--chunk is of a --file");
+    expect_usage(crier_start(NULL, "topic", "alter", "t", "--retain-until-consumed",
+                             "--no-retain-until-consumed", NULL),
+                 "not both");
+}
+
 Test(usage, every_command_helps_with_examples)
 {
     expect_help(crier_start(NULL, "--help", NULL), "usage: crier [--url URL] COMMAND");

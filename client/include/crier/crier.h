@@ -462,7 +462,7 @@ struct crier_quota {
 /* How a new topic is to be. From crier_topic_options_default(). */
 struct crier_topic_options {
     size_t struct_size;               /* set by crier_topic_options_default() */
-    uint32_t partitions;              /* default 0: the broker's default (1) */
+    uint32_t partitions;              /* at most 1024; default 0: the broker's default (1) */
     enum crier_durability durability; /* suggested to emitters; default CRIER_DURABLE */
     struct crier_retention retention; /* default: everything is kept */
     /* Nothing is kept: events go from memory to the listeners that are there, at most once; offsets begin anew with each start
