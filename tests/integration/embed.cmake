@@ -24,6 +24,8 @@ if(TARGET crier_embed_static AND TARGET crierd)
   add_dependencies(test_polled epoll_loop)
   crier_test(test_embed_every_call ${CMAKE_CURRENT_LIST_DIR}/test_client_threads.c PLAIN ARGS inside
              LIBS crier_embed_static broker_fixture LABELS integration tsan)
+  crier_test(test_stop_sends ${CMAKE_CURRENT_LIST_DIR}/test_stop_sends.c PLAIN LIBS embed LABELS integration tsan)
+  target_link_options(test_stop_sends PRIVATE -Wl,--wrap=event_add,--wrap=send,--wrap=sendmsg)
   foreach(subject threads kill)
     crier_test(test_embed_${subject} ${CMAKE_CURRENT_LIST_DIR}/test_embed_${subject}.c PLAIN
                LIBS crier_embed_static base LABELS integration tsan)
