@@ -3,11 +3,13 @@
  * In:   every connection receives into one shared slab; whole frames in it become slices of it and are never copied
  *       again. A frame that is cut is moved to a buffer of exactly its size and finished there, with the first bytes of
  *       what follows going to the slab. A sender of big frames gets only BIG_FRAME_PEEK in the slab, so that little is
- *       moved. Nothing is allocated by a length that was not checked against the sender's grant.
+ *       moved. Nothing is allocated by a length that was not checked against the sender's grant. Once the core wants no
+ *       more of a connection, the rest of what was received is held until it does.
  * Out:  references in a ring, small frames gathered in a control buffer, one writev for up to WRITE_PIECES of them. Who
  *       has something to send stands in the reactor's line; a turn serves it from the front, SEND_ONCE_MAX each time,
  *       until SEND_TURN_MAX bytes are sent in all, and who is not done stands at its end again.
- * Ends: a close asked for by the core waits for the output, CLOSE_LINGER_US at the longest. */
+ * Ends: a close asked for by the core waits for the output, CLOSE_LINGER_US at the longest, and then DISCARD_US for the
+ *       peer to end, whatever it goes on sending. */
 #include "broker/reactor_internal.h"
 
 #include "base/check.h"
@@ -25,6 +27,7 @@
 
 #define WRITE_PIECES    64
 #define CLOSE_LINGER_US (5 * INT64_C(1000000))
+#define DISCARD_US      INT64_C(1000000)
 
 /* ---- in ---- */
 
@@ -78,8 +81,26 @@ static int remainder_keep(struct connection *connection, const uint8_t *at, size
     return 0;
 }
 
-/* Takes the whole frames from the slab's newest bytes. Returns how many bytes of them stay in use, or -1. */
-static int64_t slab_parse(struct connection *connection, struct buffer *slab, uint8_t *at, size_t size)
+/* The core takes no more for now: the rest waits. The slab goes on to others, so what is in it gets a place of its own. */
+static int rest_hold(struct connection *connection, struct buffer *buffer, uint8_t *at, size_t size)
+{
+    struct slice rest = {buffer, at, size};
+    if (buffer != connection->reactor->slab) {
+        connection->held = slice_ref(rest);
+        return 0;
+    }
+    rest.buffer = buffer_create(size);
+    if (!rest.buffer) {
+        core_connection_bad(connection->core, WIRE_CRIER_ENOMEM, at, size);
+        return -1;
+    }
+    rest.data = memcpy(rest.buffer->data, at, size);
+    connection->held = rest;
+    return 0;
+}
+
+/* Takes the whole frames from what was received last, or from what was held. Returns how many bytes of them stay in use, or -1. */
+static int64_t frames_parse(struct connection *connection, struct buffer *slab, uint8_t *at, size_t size)
 {
     size_t done = 0;
     while (done < size) {
@@ -91,6 +112,8 @@ static int64_t slab_parse(struct connection *connection, struct buffer *slab, ui
         }
         if (used == 0)
             break;
+        if (connection->paused)
+            return rest_hold(connection, slab, at + done, size - done) < 0 ? -1 : (int64_t)done;
         frame_handle(connection, &frame, (struct slice){slab, at + done, (size_t)used});
         if (connection->closing)
             return -1;
@@ -156,7 +179,7 @@ static ssize_t receive_once(struct connection *connection)
     if (rest == 0)
         return received;
     connection->prefix_size = 0;
-    int64_t used = slab_parse(connection, slab, space, kept + rest);
+    int64_t used = frames_parse(connection, slab, space, kept + rest);
     if (used < 0)
         used = (int64_t)(kept + rest); /* frames before the bad one may be in use */
     reactor->slab_used += ((size_t)used + 7) & ~(size_t)7;
@@ -165,12 +188,22 @@ static ssize_t receive_once(struct connection *connection)
     return connection->closing ? -1 : received;
 }
 
+static void held_take(struct connection *connection)
+{
+    struct slice held = connection->held;
+    connection->held = (struct slice){0};
+    (void)frames_parse(connection, held.buffer, held.data, held.size);
+    slice_unref(&held);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *ctx)
 {
     (void)fd, (void)what;
     struct connection *connection = ctx;
     reactor_turn_begin(connection->reactor);
     size_t sum = 0;
+    if (connection->held.buffer && !connection->paused)
+        held_take(connection);
     while (sum < RECEIVE_TURN_MAX && !connection->paused && !connection->closing) {
         ssize_t received = receive_once(connection);
         if (received <= 0)
@@ -314,27 +347,38 @@ static ssize_t write_once(struct connection *connection)
 }
 
 /* Everything is sent. Closing now, with bytes of the peer unread, would reset the connection and destroy the ERROR it
- * has not read yet: so only our side ends, and what still comes is thrown away until it ends too. */
+ * has not read yet: so only our side ends, and what still comes is thrown away until it ends too, or for DISCARD_US. */
 static void on_discard(evutil_socket_t fd, short what, void *ctx)
 {
+    (void)what;
     struct connection *connection = ctx;
     reactor_turn_begin(connection->reactor);
     uint8_t nowhere[4096];
     ssize_t received = 0;
-    for (int i = 0; i < 64 && !(what & EV_TIMEOUT); i++)
+    for (int i = 0; i < 64; i++)
         if ((received = read(fd, nowhere, sizeof(nowhere))) <= 0)
             break;
-    if ((what & EV_TIMEOUT) || received == 0 || (received < 0 && errno != EAGAIN && errno != EINTR))
+    if (received == 0 || (received < 0 && errno != EAGAIN && errno != EINTR))
         connection_destroy(connection, "closed");
+}
+
+static void on_discarded(evutil_socket_t fd, short what, void *ctx)
+{
+    (void)fd, (void)what;
+    struct connection *connection = ctx;
+    reactor_turn_begin(connection->reactor);
+    connection_destroy(connection, "closed, though it goes on sending");
 }
 
 static void half_close(struct connection *connection)
 {
-    struct timeval linger = {.tv_sec = 1};
+    struct timeval linger = {.tv_sec = DISCARD_US / 1000000};
     shutdown(connection->fd, SHUT_WR);
     event_assign(&connection->read_event, connection->reactor->base, connection->fd, EV_READ | EV_PERSIST,
                  on_discard, connection);
-    event_add(&connection->read_event, &linger);
+    event_add(&connection->read_event, NULL);
+    event_assign(&connection->write_event, connection->reactor->base, -1, 0, on_discarded, connection);
+    event_add(&connection->write_event, &linger);
 }
 
 /* The socket takes no more: it stands in nobody's line until it says that it does. */
@@ -386,7 +430,8 @@ static void on_writable(evutil_socket_t fd, short what, void *ctx)
     (void)fd;
     struct connection *connection = ctx;
     reactor_turn_begin(connection->reactor);
-    if (what & EV_TIMEOUT)
+    if ((what & EV_TIMEOUT) ||
+        (connection->closing && connection->reactor->mono_us >= connection->close_by_us))
         connection_destroy(connection, "closed, without waiting longer for it to read");
     else
         mark_dirty(connection);
@@ -398,6 +443,7 @@ static void ops_close(void *owner)
 {
     struct connection *connection = owner;
     connection->closing = true;
+    connection->close_by_us = connection->reactor->mono_us + CLOSE_LINGER_US;
     event_del(&connection->read_event);
     struct timeval linger = {.tv_sec = CLOSE_LINGER_US / 1000000};
     event_add(&connection->write_event, &linger);
@@ -410,10 +456,13 @@ static void ops_pause(void *owner, bool paused)
     if (connection->closing || connection->paused == paused)
         return;
     connection->paused = paused;
-    if (paused)
+    if (paused) {
         event_del(&connection->read_event);
-    else
-        event_add(&connection->read_event, NULL);
+        return;
+    }
+    event_add(&connection->read_event, NULL);
+    if (connection->held.buffer) /* also if nothing more comes */
+        event_active(&connection->read_event, EV_READ, 0);
 }
 
 static void ops_random(void *ctx, void *to, size_t size)
@@ -492,6 +541,7 @@ void connection_destroy(struct connection *connection, const char *reason)
     output_release(connection);
     free(connection->chunks);
     buffer_unref(connection->frame);
+    slice_unref(&connection->held);
     if (connection->prev)
         connection->prev->next = connection->next;
     else

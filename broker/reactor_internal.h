@@ -26,13 +26,14 @@ struct connection {
     struct event read_event, write_event;
     int fd;
     bool dirty, write_armed, paused, closing, turned_away;
-    int64_t closing_us;
     /* in: either nothing, a few bytes of a frame's prefix, or a frame in a buffer of its own */
     uint8_t prefix[FRAME_PREFIX_SIZE];
     size_t prefix_size;
     struct buffer *frame;
     size_t frame_size, frame_filled;
     bool big;
+    int64_t close_by_us; /* closing: whatever is still unsent by then */
+    struct slice held;   /* received, and not given to the core yet, which has paused; empty: nothing */
     /* out */
     struct slice *chunks; /* a ring of references */
     size_t chunk_capacity, chunk_count, chunk_first;

@@ -91,6 +91,8 @@ void connection_unanswered(struct core_connection *connection, int change)
         return;
     connection->paused = paused;
     connection->paused_us = connection->session->mono_us;
+    if (!paused)
+        connection->received_us = connection->session->mono_us; /* nobody has looked whether it is silent */
     connection->session->ops->pause(connection->owner, paused);
 }
 
@@ -409,17 +411,23 @@ static void connection_tick(struct core_connection *connection)
         listener_tick(listener);
 }
 
+/* When the broker itself has stood still, what came meanwhile may not have been read yet: nobody is judged before the next tick. */
+static void session_tick(struct session *session)
+{
+    bool late = session->mono_us - session->ticked_us > 2 * TICK_US;
+    session->ticked_us = session->mono_us;
+    grant_tick(session);
+    struct core_connection *connection, *next;
+    HASH_ITER (hh, session->connections, connection, next) {
+        if (connection->state != CONNECTION_CLOSING && !late)
+            connection_tick(connection);
+    }
+}
+
 int64_t session_turn_end(struct session *session)
 {
-    if (session->mono_us - session->ticked_us >= TICK_US) {
-        session->ticked_us = session->mono_us;
-        grant_tick(session);
-        struct core_connection *connection, *next;
-        HASH_ITER (hh, session->connections, connection, next) {
-            if (connection->state != CONNECTION_CLOSING)
-                connection_tick(connection);
-        }
-    }
+    if (session->mono_us - session->ticked_us >= TICK_US)
+        session_tick(session);
     quota_release(session);
     presence_turn_end(session);
     session_deliver(session);

@@ -1,7 +1,7 @@
 /* node.c: the broker's process: what crierd does around the core, with links for sockets and the twin for a disk.
  *
  * In:   bytes in pieces become frames as in broker/connection.c: whole ones are slices of what was received, a cut one is
- *       finished in a buffer of its own. A paused connection is not read.
+ *       finished in a buffer of its own. A paused connection is not read, and the rest of what was is held.
  * Out:  what the core sends waits until the link takes it, and only then is it reported as sent.
  * Life: start → recover → ready → accept … → crash, or drain → stop. */
 #include "tests/sim/sim.h"
@@ -132,6 +132,7 @@ void node_accept(struct sim *sim, struct link *link)
 static void server_free(struct server *server)
 {
     buffer_unref(server->frame);
+    buffer_unref(server->held);
     tap_finish(&server->tap);
     free(server->output);
     free(server);
@@ -208,9 +209,8 @@ static void commit_again(struct server *server)
     buffer_unref(buffer);
 }
 
-static void frames_take(struct server *server, struct buffer *buffer, size_t size)
+static void frames_take(struct server *server, struct buffer *buffer, size_t done, size_t size)
 {
-    size_t done = 0;
     while (done < size && !server->closing) {
         struct frame frame;
         uint8_t *at = buffer->data + done;
@@ -223,6 +223,12 @@ static void frames_take(struct server *server, struct buffer *buffer, size_t siz
             remainder_keep(server, at, size - done);
             return;
         }
+        if (server->paused) {
+            server->held = buffer_ref(buffer);
+            server->held_first = done;
+            server->held_end = size;
+            return;
+        }
         tap_up(&server->tap, &frame);
         ledger_up(&server->sim->ledger, server->link->number, &frame, server->sim->now_us);
         core_connection_frame(server->core, &frame, (struct slice){buffer, at, (size_t)used});
@@ -232,12 +238,25 @@ static void frames_take(struct server *server, struct buffer *buffer, size_t siz
     }
 }
 
+static void held_take(struct server *server)
+{
+    struct buffer *held = server->held;
+    server->held = NULL;
+    frames_take(server, held, server->held_first, server->held_end);
+    buffer_unref(held);
+}
+
+static bool held_waits(const struct server *server)
+{
+    return server->held && !server->paused && !server->closing;
+}
+
 static void own_frame_done(struct server *server)
 {
     struct buffer *buffer = server->frame;
     size_t size = server->frame_size;
     server->frame = NULL;
-    frames_take(server, buffer, size);
+    frames_take(server, buffer, 0, size);
     buffer_unref(buffer);
 }
 
@@ -264,7 +283,7 @@ static void feed(struct server *server, const uint8_t *bytes, size_t size)
     memcpy(buffer->data + server->prefix_size, bytes, size);
     size += server->prefix_size;
     server->prefix_size = 0;
-    frames_take(server, buffer, size);
+    frames_take(server, buffer, 0, size);
     buffer_unref(buffer);
 }
 
@@ -273,6 +292,8 @@ static bool server_read(struct server *server)
 {
     static uint8_t piece[PIECE_SIZE]; /* scratch: nothing in it outlives the call */
     struct sim *sim = server->sim;
+    if (held_waits(server))
+        held_take(server);
     for (int i = 0; i < PIECES_PER_TURN; i++) {
         if (server->paused && !server->half_closed)
             return true;
@@ -336,7 +357,8 @@ static void servers_read(struct sim *sim)
     struct server *next;
     for (struct server *server = sim->node.servers; server; server = next) {
         next = server->next;
-        if (link_readable_at(server->link, NET_UP) <= sim->now_us && !sim_chance(sim, 100))
+        bool something = held_waits(server) || link_readable_at(server->link, NET_UP) <= sim->now_us;
+        if (something && !sim_chance(sim, 100))
             server_read(server);
     }
 }
@@ -412,7 +434,7 @@ void node_turn(struct sim *sim)
 static int64_t server_due_us(const struct server *server, int64_t now_us)
 {
     int64_t due_us = server->close_by_us;
-    if (server->output_size && link_room(server->link, NET_DOWN))
+    if ((server->output_size && link_room(server->link, NET_DOWN)) || held_waits(server))
         due_us = now_us;
     if (server->half_closed || (!server->paused && !server->closing)) {
         int64_t readable_us = link_readable_at(server->link, NET_UP);

@@ -54,6 +54,8 @@ struct server {
     struct tap tap;
     struct buffer *frame; /* a frame that was cut: its own buffer */
     size_t frame_size, frame_filled;
+    struct buffer *held; /* what was received and not taken: it is paused */
+    size_t held_first, held_end;
     uint8_t prefix[FRAME_PREFIX_SIZE];
     size_t prefix_size;
     uint8_t *output; /* what the core has sent and the link has not taken */

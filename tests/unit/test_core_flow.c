@@ -347,6 +347,24 @@ Test(flow, many_unanswered_requests_pause_reading_until_half_are_answered)
     fixture_destroy(f);
 }
 
+/* Nobody looked at its socket meanwhile: the answers come, and the clock's tick with them. */
+Test(flow, who_was_not_read_is_not_called_silent_when_its_answers_come)
+{
+    struct fixture *f = fixture_create();
+    fixture_start(f);
+    struct peer *p = peer_welcome(f);
+    store_memory_fault_slow(f->store, 1, 20000000);
+    for (uint32_t i = 1; i <= 256; i++)
+        peer_listen(p, &(struct listen_spec){.id = i, .topic = "new", .create = true});
+    cr_assert(p->paused);
+    fixture_settle(f);
+    cr_assert_not(p->paused);
+    fixture_run(f, 600000);
+    cr_assert_not(p->closing);
+    cr_assert_eq(peer_frame_count(p, FRAME_LISTENING), 256);
+    fixture_destroy(f);
+}
+
 Test(flow, a_peer_that_sends_and_never_reads_is_paused_and_then_closed)
 {
     struct fixture *f = fixture_create();

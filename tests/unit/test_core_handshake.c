@@ -268,6 +268,24 @@ Test(handshake, any_byte_counts_as_life)
     fixture_destroy(f);
 }
 
+/* A machine that sleeps, a process that is stopped: what peers have said meanwhile is read after the clock is. */
+Test(handshake, a_broker_that_stood_still_calls_nobody_silent_before_it_has_read)
+{
+    struct fixture *f = fixture_create();
+    fixture_start(f);
+    struct peer *p = peer_welcome(f), *silent = peer_welcome(f);
+    fixture_run(f, 1000000);
+    f->mono_us += 60000000;
+    f->wall_us += 60000000;
+    fixture_turn(f);
+    peer_expect_nothing(p);
+    core_connection_received(p->connection);
+    fixture_run(f, 1000000);
+    cr_assert_not(p->closing);
+    peer_expect_error(silent, WIRE_CRIER_ETIMEDOUT);
+    fixture_destroy(f);
+}
+
 Test(handshake, ping_is_answered_with_its_nonce)
 {
     struct fixture *f = fixture_create();
