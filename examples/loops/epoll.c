@@ -1,6 +1,6 @@
 /* epoll.c: a bus on an epoll loop of your own: no thread, no libevent. What you type is emitted, what is heard is printed.
  *
- *     epoll crier://127.0.0.1:27437 chat       (or, with the library crier-embed, embed:./data)
+ *     epoll_loop crier://127.0.0.1:27437 chat       (or, with the library crier-embed, embed:./data)
  *
  * The loop waits for three descriptors: standard input, the end (crier/shutdown.h), and the bus's. The bus adds a timeout. That is all there
  * is to it: crier_fd(), crier_timeout_ms(), crier_process().

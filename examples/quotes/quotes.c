@@ -1,7 +1,7 @@
 /* quotes.c: scatter and gather: one buyer asks three shops for a price, in four ways.
  *
- *     quotes crier://127.0.0.1:27437        with a broker elsewhere
- *     quotes embed:./data                   with the broker inside this process
+ *     ask_quotes crier://127.0.0.1:27437        with a broker elsewhere
+ *     ask_quotes embed:./data                   with the broker inside this process
  *
  *   race         the price of whoever answers first, whatever it says
  *   any          the first price there is: a shop that has nothing does not count, nor one that is closed

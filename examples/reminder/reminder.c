@@ -8,7 +8,8 @@
  * a shop that is started again knows what to cancel: it reads the topic up to its end first. The mailer is a group: it goes on
  * where it was.
  *
- * Two things can happen at once, paying and reminding, and the cancel says which came first. */
+ * Two things can happen at once, paying and reminding, and the cancel says which came first. Both run until their standard input is
+ * closed. */
 #include <crier/schedule.h>
 
 #include <err.h>

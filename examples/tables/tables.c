@@ -1,7 +1,7 @@
 /* tables.c: a compressed table into a topic, and a topic into a compressed table: streams from end to end.
  *
- *     tables import crier://127.0.0.1:27437 orders order_id <orders.csv.zst
- *     tables export crier://127.0.0.1:27437 orders >orders.csv.zst
+ *     copy_tables import crier://127.0.0.1:27437 orders order_id <orders.csv.zst
+ *     copy_tables export crier://127.0.0.1:27437 orders >orders.csv.zst
  *
  * import: standard input, zstd or lz4, to rows, to events: a header for each field, `order_id` the key. Ends when the last event is
  * on the broker's disk.
@@ -98,9 +98,8 @@ int main(int argc, char **argv)
     int rc, closed;
 
     if (argc < 4 || argc > 4 + imports || (!imports && strcmp(argv[1], "export") != 0)) {
-        fprintf(
-            stderr,
-            "usage: tables import URL TOPIC [KEY COLUMN] <TABLE\n       tables export URL TOPIC >TABLE\n");
+        fprintf(stderr, "usage: copy_tables import URL TOPIC [KEY COLUMN] <TABLE\n       copy_tables export "
+                        "URL TOPIC >TABLE\n");
         return 2;
     }
     options.error_text = why;
