@@ -6,8 +6,8 @@ function(packaging_test name)
   set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS packaging SKIP_RETURN_CODE 77)
 endfunction()
 
-packaging_test(manual_pages_are_well_formed ${here}/manuals.sh ${CMAKE_SOURCE_DIR}/man)
 if(TARGET crierd AND TARGET crier)
+  packaging_test(manual_pages_are_well_formed ${here}/manuals.sh ${CMAKE_SOURCE_DIR}/man $<TARGET_FILE_DIR:crierd>)
   packaging_test(unit_is_valid_and_hardened
                  ${here}/unit.sh ${CMAKE_BINARY_DIR}/packaging/crierd.service $<TARGET_FILE:crierd>)
   packaging_test(completion_offers_what_there_is
