@@ -34,11 +34,11 @@ flags() { # COMMAND... -> the long flags of its help; -V stands in each, and is 
 
 expect "crierd" "$(flags crierd)" "$(offered _crierd crierd --)"
 expect "crierd --log-level" "$(printf 'debug\nerror\ninfo\nwarn')" "$(offered _crierd crierd --log-level "")"
-for command in emit on once peek "topic create" "topic list" "topic describe" ping "bench e2e" "bench emit" "bench replay" "bench drain" "bench shared"; do
-    read -r -a words <<<"$command"
-    expect "crier $command" "$(flags crier "${words[@]}" | grep -v -- --version)" \
+commands=$(crier --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\( [a-z0-9-]*\)\{0,1\}\)  .*/\1/p')
+while read -r -a words; do
+    expect "crier ${words[*]}" "$(flags crier "${words[@]}" | grep -v -- --version)" \
         "$(offered _crier crier "${words[@]}" --)"
-done
+done <<<"$commands"
 expect "crier" "$(crier --help | sed -n '/^Commands:/,/^$/p' | awk 'NF > 1 { print $1 }' | sort -u)" \
     "$(offered _crier crier "" | grep -v -- --)"
 expect "crier topic" "$(printf 'alter\nconfirm-time\ncreate\ndelete\ndescribe\nlist\npurge\ntrim')" \
