@@ -4,6 +4,8 @@
  * Failures:  everything a person can get wrong ends in one sentence that says what to do next. */
 #include "tools/command.h"
 
+#include "base/check.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -184,6 +186,24 @@ int option_durability(void *target, const char *text, char *error, size_t error_
         }
     }
     snprintf(error, error_size, "'%s' is no durability; it is one of: durable, memory", text);
+    return -EINVAL;
+}
+
+int option_compression(void *target, const char *text, char *error, size_t error_size)
+{
+    static const struct {
+        const char *name;
+        enum crier_compression compression;
+    } known[] = {
+        {"none", CRIER_COMPRESSION_NONE}, {"lz4", CRIER_COMPRESSION_LZ4}, {"zstd", CRIER_COMPRESSION_ZSTD}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+        if (strcmp(text, known[i].name) != 0)
+            continue;
+        *(enum crier_compression *)target = known[i].compression;
+        return 0;
+    }
+    snprintf(error, error_size, "'%s' is none of: lz4, zstd, none", text);
     return -EINVAL;
 }
 

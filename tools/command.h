@@ -85,6 +85,8 @@ int command_close(crier *bus, int status);
 /* Parsers for option rows, as in base/options.h. */
 int option_durability(void *target, const char *text, char *error,
                       size_t error_size); /* enum crier_durability */
+int option_compression(void *target, const char *text, char *error,
+                       size_t error_size); /* enum crier_compression */
 /* As options_uint64() and options_duration(), of which there is no 0: uint64_t and int64_t microseconds. */
 int option_count(void *target, const char *text, char *error, size_t error_size);
 int option_period(void *target, const char *text, char *error, size_t error_size);

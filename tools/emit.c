@@ -48,6 +48,7 @@ struct emit_options {
     uint64_t chunk;
     struct header_list headers;
     enum crier_durability durability;
+    enum crier_compression compression;
     int64_t patience_us;
     int64_t delay_us, at_us; /* -1: none; 0: none */
 };
@@ -118,6 +119,11 @@ static const struct option_row emit_rows[] = {
     {"chunk", 0, NULL, "SIZE", NULL,
      "With --file: bytes of a chunk, up to what an event may have. Default: 64K.", option_count,
      offsetof(struct emit_options, chunk)},
+    {"compress", 'z', NULL, "CODEC", "none",
+     "With - or --file: lz4 or zstd. Batches are compressed here, once, for the network and the disk, and "
+     "are "
+     "whole again for who listens.",
+     option_compression, offsetof(struct emit_options, compression)},
     {"producer", 'p', NULL, "NAME", NULL,
      "With -: store each line once, however often this is run; go on behind the last one stored.",
      options_string, offsetof(struct emit_options, producer)},
@@ -433,6 +439,7 @@ static int emit_open(struct emitter *emitter, const struct emit_options *options
 {
     struct crier_options bus_options = command_bus_options("crier emit");
     bus_options.producer_name = options->producer;
+    bus_options.compression = options->compression;
     bus_options.drain = on_drain;
     bus_options.connection = on_connection;
     bus_options.ctx = emitter;
@@ -488,6 +495,8 @@ static int emit_run(const struct command *command, const char *url, int argc, ch
         return command_usage_error(command, "--producer is for lines (-), and they are durable");
     if (options.producer && (options.producer[0] == '\0' || strlen(options.producer) > 255))
         return command_usage_error(command, "a producer's name has 1 to 255 bytes");
+    if (options.producer && options.compression != CRIER_COMPRESSION_NONE)
+        return command_usage_error(command, "--compress: a --producer's events are not compressed");
     bool is_later = options.delay_us >= 0 || options.at_us;
     if (options.delay_us >= 0 && options.at_us)
         return command_usage_error(command, "--delay or --at, not both");
@@ -561,7 +570,7 @@ const struct command emit_command = {
             "  crier emit orders.placed 'order 1' --key customer-7\n"
             "  crier emit orders.placed '{\"id\":1}' --header type=json --header source=shop\n"
             "  tail -F access.log | crier emit web.requests - --durability memory\n"
-            "  crier emit backups --file disk.img\n"
+            "  crier emit backups --file disk.img --compress zstd\n"
             "  crier emit cart.reminder 'cart 17' --delay 30m\n"
             "  crier emit shop.open '' --at 2026-12-31T08:00+01:00\n"
             "  crier emit web.requests - --producer access.log <access.log",

@@ -98,6 +98,35 @@ Test(tools_file, of_any_size_in_any_chunks)
     send_and_receive(3000000, "1000000");
 }
 
+/* How many bytes of batches the topic holds. */
+static long bytes_in(const char *topic)
+{
+    struct process *describe = crier_start(url, "topic", "describe", topic, "--json", NULL);
+    cr_assert(eq(int, process_wait(describe), 0), "%s", process_errors(describe));
+    const char *bytes = strstr(process_output(describe, NULL), "\"partitions\"");
+    bytes = bytes != NULL ? strstr(bytes, "\"bytes\": ") : NULL;
+    cr_assert(bytes != NULL, "%s", process_output(describe, NULL));
+    long count = atol(bytes + strlen("\"bytes\": "));
+    process_destroy(describe);
+    return count;
+}
+
+Test(tools_file, a_compressed_one_is_small_in_the_log_and_the_same_at_the_other_end)
+{
+    static const char *const codecs[] = {"lz4", "zstd"};
+    make_file(2000000);
+    for (size_t i = 0; i < sizeof(codecs) / sizeof(codecs[0]); i++) {
+        const char *topic = codecs[i];
+        struct process *emit = crier_start(url, "emit", topic, "--file", from, "--compress", codecs[i], NULL);
+        cr_assert(eq(int, process_wait(emit), 0), "%s", process_errors(emit));
+        process_destroy(emit);
+        cr_assert(lt(long, bytes_in(topic), 2000000 * 3 / 4), "%s", codecs[i]);
+        cr_assert(eq(
+            int, process_end(crier_start(url, "on", topic, "--from", "earliest", "--to-file", to, NULL)), 0));
+        expect_same();
+    }
+}
+
 /* It can be fetched later, from the log, and lines of others in between do not matter. */
 Test(tools_file, a_file_is_fetched_from_the_log)
 {

@@ -100,6 +100,9 @@ Test(usage, options_that_exclude_or_need_one_another_are_named)
     expect_usage(crier_start(NULL, "on", "t", "--to-file", "f", "--exec", "cat", NULL), "--to-file");
     expect_usage(crier_start(NULL, "on", "t", "u", "--to-file", "f", NULL), "--to-file takes one topic");
     expect_usage(crier_start(NULL, "emit", "t", "v", "--chunk", "1K", NULL), "--chunk is of a --file");
+    expect_usage(crier_start(NULL, "emit", "t", "v", "--compress", "gzip", NULL), "lz4, zstd, none");
+    expect_usage(crier_start(NULL, "emit", "t", "-", "--producer", "p", "--compress", "lz4", NULL),
+                 "--compress");
     expect_usage(crier_start(NULL, "topic", "alter", "t", "--retain-until-consumed",
                              "--no-retain-until-consumed", NULL),
                  "not both");
