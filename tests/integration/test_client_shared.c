@@ -109,14 +109,16 @@ Test(shared, more_members_than_partitions_do_each_event_once)
     crier *buses[3], *emitter = open_bus();
     struct crier_stats stats;
     uint64_t total = 0;
+    int64_t ping_us;
     shared.max_in_flight = 16;
-    emit(emitter, 2000);
     for (int i = 0; i < 3; i++) {
         buses[i] = open_bus();
         join(buses[i], &shared, on_work, NULL);
     }
+    emit(emitter, 2000);
     cr_assert(probe_wait(&work.probe, &work.probe.event_count, 2000));
     for (int i = 0; i < 3; i++) {
+        cr_assert_eq(crier_ping(buses[i], &ping_us), 0); /* the last handler has returned, and is counted */
         crier_stats(buses[i], &stats);
         total += stats.delivered;
         cr_assert_gt(stats.delivered, 0, "member %d has done nothing", i);
