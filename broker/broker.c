@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct broker {
     struct store *store;
@@ -19,6 +20,19 @@ struct broker {
     void (*control)(struct broker *broker, void *ctx);
     void *ctx;
 };
+
+static void client_quotas_take(struct core_config *core, const struct config_client_quotas *quotas)
+{
+    _Static_assert(CONFIG_CLIENT_QUOTAS_MAX <= CLIENT_QUOTAS_MAX, "each has a place");
+    _Static_assert(CONFIG_CLIENT_NAME_MAX <= CLIENT_QUOTA_NAME_MAX, "each fits");
+    _Static_assert(CONFIG_QUOTA_NONE == QUOTA_NONE, "it means the same");
+    for (unsigned i = 0; i < quotas->count; i++) {
+        struct client_quota *to = &core->client_quotas[i];
+        memcpy(to->name, quotas->client[i].name, sizeof(quotas->client[i].name));
+        to->quota = (struct quota){quotas->client[i].events, quotas->client[i].bytes};
+    }
+    core->client_quota_count = quotas->count;
+}
 
 static struct reactor_options reactor_options_from(const struct broker *broker, const struct config *config)
 {
@@ -33,6 +47,7 @@ static struct reactor_options reactor_options_from(const struct broker *broker, 
     options.core.cache_bytes_max = config->cache_bytes_max;
     options.core.disk_free_min = config->disk_free_min;
     options.core.client_quota = (struct quota){config->client_events_max, config->client_bytes_max};
+    client_quotas_take(&options.core, &config->client_quotas);
     options.core.topic_quota = (struct quota){config->topic_events_max, config->topic_bytes_max};
     options.core.listeners_max = config->listeners_max;
     options.core.topics_max = config->topics_max;

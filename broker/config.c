@@ -69,7 +69,8 @@ static void setting_check(struct loading *loading, const struct config_setting *
         return;
     }
     unsigned *line = &lines[row - loading->rows];
-    bool repeatable = row->offset == offsetof(struct config, listen);
+    bool repeatable = row->offset == offsetof(struct config, listen) ||
+                      row->offset == offsetof(struct config, client_quotas);
     if (*line && !repeatable) {
         snprintf(reason, sizeof(reason),
                  "is given on line %u already (a line that begins with a blank goes on with the one before)",
@@ -199,6 +200,8 @@ void config_finish(struct config *config)
 static void row_take(const struct option_row *row, struct config *running, const char *text)
 {
     char reason[256];
+    if (row->offset == offsetof(struct config, client_quotas))
+        running->client_quotas.count = 0; /* a list: others are added to what is there */
     int rc = row->parse((char *)running + row->offset, text, reason, sizeof(reason));
     CHECK(rc == 0); /* it was written by config_row_text() */
 }

@@ -18,6 +18,10 @@
 #define CONFIG_VALUE_SIZE                                                                                    \
     (CONFIG_LISTEN_MAX * 130 + 4096) /* holds every value as text: addresses, or a path */
 
+#define CONFIG_CLIENT_QUOTAS_MAX 32
+#define CONFIG_CLIENT_NAME_MAX   62 /* bytes */
+#define CONFIG_QUOTA_NONE        UINT64_MAX
+
 struct config_file;
 
 struct config {
@@ -28,6 +32,13 @@ struct config {
         char address[CONFIG_LISTEN_MAX][128];
         unsigned count;
     } listen;
+    struct config_client_quotas {
+        struct config_client_quota {
+            char name[CONFIG_CLIENT_NAME_MAX + 1];
+            uint64_t events, bytes; /* 0: what holds for others; CONFIG_QUOTA_NONE: any number */
+        } client[CONFIG_CLIENT_QUOTAS_MAX];
+        unsigned count;
+    } client_quotas;
     bool durability_memory;
     bool no_auto_create;
     enum log_format log_format;

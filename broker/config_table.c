@@ -3,7 +3,7 @@
  *
  * A new option is a row here, a field in struct config, and its use; `test_config_docs --write` (in a build's tests
  * folder) brings the manual page, docs/configuration.md and packaging/crierd.conf up to date. */
-#include "broker/config.h"
+#include "broker/config_clients.h"
 
 #include "base/check.h"
 
@@ -129,6 +129,10 @@ static const struct option_row rows[] = {
     {"client-bytes-max", 0, "CRIERD_CLIENT_BYTES_MAX", "SIZE", "0",
      "bytes of batches a second that one connection may emit; 0: any number", options_uint64,
      FIELD(client_bytes_max)},
+    {"client-quota", 0, "CRIERD_CLIENT_QUOTA", "NAME=EVENTS:BYTES", NULL,
+     "the same of all connections together whose client says this name, in the place of each one's own; "
+     "none: any number; may be repeated",
+     parse_client_quotas, FIELD(client_quotas)},
     {"topic-events-max", 0, "CRIERD_TOPIC_EVENTS_MAX", "N", "0",
      "events a second that may be emitted to one topic; 0: any number", parse_count, FIELD(topic_events_max)},
     {"topic-bytes-max", 0, "CRIERD_TOPIC_BYTES_MAX", "SIZE", "0",
@@ -181,11 +185,11 @@ static const struct range {
 };
 
 /* What nothing that runs has been built from. */
-static const size_t live[] = {FIELD(durability_memory), FIELD(no_auto_create),    FIELD(log_format),
-                              FIELD(log_level),         FIELD(connections_max),   FIELD(event_bytes_max),
-                              FIELD(drain_us),          FIELD(disk_free_min),     FIELD(listeners_max),
-                              FIELD(topics_max),        FIELD(backlog_bytes_max), FIELD(client_events_max),
-                              FIELD(client_bytes_max),  FIELD(topic_events_max),  FIELD(topic_bytes_max)};
+static const size_t live[] = {
+    FIELD(durability_memory), FIELD(no_auto_create),   FIELD(log_format),        FIELD(log_level),
+    FIELD(connections_max),   FIELD(event_bytes_max),  FIELD(drain_us),          FIELD(disk_free_min),
+    FIELD(listeners_max),     FIELD(topics_max),       FIELD(backlog_bytes_max), FIELD(client_events_max),
+    FIELD(client_bytes_max),  FIELD(topic_events_max), FIELD(topic_bytes_max),   FIELD(client_quotas)};
 
 const struct option_row *config_rows(size_t *ret_count)
 {
@@ -261,6 +265,8 @@ void config_row_text(const struct option_row *row, const struct config *config, 
         name = log_levels[*(const enum log_level *)field];
     else if (row->parse == parse_listen)
         format_listen(field, to, CONFIG_VALUE_SIZE);
+    else if (row->parse == parse_client_quotas)
+        format_client_quotas(field, to, CONFIG_VALUE_SIZE);
     else if (row->parse == options_duration)
         format_duration_us(*(const int64_t *)field, to, CONFIG_VALUE_SIZE);
     else if (row->parse == parse_count)

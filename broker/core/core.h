@@ -46,6 +46,16 @@ struct core_ops {
 struct quota {
     uint64_t events, bytes;
 };
+#define QUOTA_NONE UINT64_MAX /* where 0 means that another quota holds: any number */
+
+/* What all connections together may emit whose client says this name in its HELLO. */
+#define CLIENT_QUOTAS_MAX     32u
+#define CLIENT_QUOTA_NAME_MAX 62u /* bytes; of longer names not all is remembered */
+struct client_quota {
+    char name[CLIENT_QUOTA_NAME_MAX + 1];
+    struct quota
+        quota; /* each of events and bytes takes the place of core_config.client_quota; 0: that holds */
+};
 
 struct core_config {
     bool auto_create;           /* describe and listen may create topics; default true */
@@ -62,12 +72,14 @@ struct core_config {
     uint32_t schedule_window;   /* so many of the next schedules are in memory, up to twice; default 32768 */
     uint32_t flush_rows_per_turn; /* how many are put into bytes at a time; default 2000, about 1 ms */
     struct quota client_quota;    /* emits of one connection; default none */
-    struct quota topic_quota;     /* emits to one topic, of all connections; default none */
-    size_t listeners_max;         /* of all connections; default 1,000,000 */
-    size_t topics_max;            /* default 1,000,000 */
-    size_t backlog_bytes_max;     /* all queues of ephemeral topics' listeners; default 256 MiB */
-    uint64_t seed;                /* for choices that need no secrecy */
-    const char *software;         /* told in WELCOME; borrowed */
+    struct client_quota client_quotas[CLIENT_QUOTAS_MAX]; /* of client_quota_count names, each once */
+    uint32_t client_quota_count;                          /* default 0 */
+    struct quota topic_quota; /* emits to one topic, of all connections; default none */
+    size_t listeners_max;     /* of all connections; default 1,000,000 */
+    size_t topics_max;        /* default 1,000,000 */
+    size_t backlog_bytes_max; /* all queues of ephemeral topics' listeners; default 256 MiB */
+    uint64_t seed;            /* for choices that need no secrecy */
+    const char *software;     /* told in WELCOME; borrowed */
 };
 
 struct core_config core_config_default(void);
@@ -75,7 +87,7 @@ struct core_config core_config_default(void);
 /* NULL: out of memory. store is borrowed and stays open until after core_destroy. */
 struct core *core_create(const struct core_config *config, const struct core_ops *ops, void *ops_ctx,
                          struct store *store);
-/* From now on: auto_create, durability_memory, event_size_max, disk_free_min, both quotas, listeners_max, topics_max and
+/* From now on: auto_create, durability_memory, event_size_max, disk_free_min, all quotas, listeners_max, topics_max and
  * backlog_bytes_max. The rest is built in. */
 void core_reconfigure(struct core *core, const struct core_config *config);
 /* The store has been stopped or is about to be closed: nothing of the core's is in it any more. Accepts NULL. */

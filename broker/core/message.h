@@ -101,8 +101,6 @@ struct retention {
     bool until_consumed;
 };
 
-#define QUOTA_NONE UINT64_MAX /* a topic's own: any number; 0: as core_config.topic_quota says */
-
 /* How shared groups go on with an event that failed; 0, NULL or empty: the default. */
 struct retry_policy {
     uint32_t first_ms, max_ms; /* before the second attempt, then doubling up to the second */

@@ -7,7 +7,8 @@
  * had been granted before is still taken while the meter is less than PATIENCE_NS ahead, and beyond that refused with
  * CRIER_EQUOTA. Refused parts do not count: trying again costs nothing.
  *
- * A topic's own quota takes the place of the broker's for topics, each of events and bytes for itself.
+ * A topic's own quota takes the place of the broker's for topics, and one of a client's name that of the broker's for connections,
+ * each of events and bytes for itself. A name's meter is that of all connections that say it, and stays when they go.
  *
  * Called:   frame_emit(); session_turn_end(); session_topic(), session_limits() and session_deleted() by the shard.
  * Owns:     session.slowed, the list of connections that wait for their time.
@@ -30,6 +31,9 @@
 static const char client_why[] =
     "over the client's quota (client-events-max, client-bytes-max): emit less, or "
     "have it raised";
+static const char named_why[] = "over the quota of this client's name (client-quota), which all connections "
+                                "share that say it: emit less, or "
+                                "have it raised";
 static const char topic_why[] =
     "over the topic's quota (its own, see crier topic describe, or the broker's topic-events-max, "
     "topic-bytes-max): emit less, or have it raised";
@@ -60,6 +64,55 @@ static void meter_charge(struct quota_meter *meter, const struct quota *quota, c
     meter_move(&meter->bytes_due_ns, quota->bytes, part->batch.size, now_ns);
 }
 
+/* One that takes the place of another: what it leaves open is not its to meter, nor is what it lifts. */
+static struct quota metered(struct quota quota)
+{
+    return (struct quota){quota.events == QUOTA_NONE ? 0 : quota.events,
+                          quota.bytes == QUOTA_NONE ? 0 : quota.bytes};
+}
+
+static struct quota named_quota(const struct core_connection *connection)
+{
+    return connection->named ? connection->session->config.client_quotas[connection->named - 1].quota
+                             : (struct quota){0};
+}
+
+/* What a connection may get for itself: where its name has no quota. */
+static struct quota own_quota(const struct core_connection *connection)
+{
+    struct quota named = named_quota(connection), quota = connection->session->config.client_quota;
+    return (struct quota){named.events ? 0 : quota.events, named.bytes ? 0 : quota.bytes};
+}
+
+static int64_t named_ahead_ns(const struct core_connection *connection, int64_t now_ns)
+{
+    struct quota quota = metered(named_quota(connection));
+    return connection->named
+               ? meter_ahead_ns(&connection->session->named_meters[connection->named - 1], &quota, now_ns)
+               : 0;
+}
+
+static int64_t own_ahead_ns(const struct core_connection *connection, int64_t now_ns)
+{
+    struct quota quota = own_quota(connection);
+    return meter_ahead_ns(&connection->meter, &quota, now_ns);
+}
+
+/* Of the two, the later. */
+static int64_t client_ahead_ns(const struct core_connection *connection, int64_t now_ns)
+{
+    int64_t named = named_ahead_ns(connection, now_ns), own = own_ahead_ns(connection, now_ns);
+    return named > own ? named : own;
+}
+
+static void client_charge(struct core_connection *connection, const struct emit_part *part, int64_t now_ns)
+{
+    struct quota named = metered(named_quota(connection)), own = own_quota(connection);
+    meter_charge(&connection->meter, &own, part, now_ns);
+    if (connection->named)
+        meter_charge(&connection->session->named_meters[connection->named - 1], &named, part, now_ns);
+}
+
 /* What one topic may get: its own quota, and the broker's for what that leaves open. */
 static struct quota quota_of(const struct session *session, const struct topic_view *topic)
 {
@@ -68,8 +121,7 @@ static struct quota quota_of(const struct session *session, const struct topic_v
         quota.events = session->config.topic_quota.events;
     if (quota.bytes == 0)
         quota.bytes = session->config.topic_quota.bytes;
-    return (struct quota){quota.events == QUOTA_NONE ? 0 : quota.events,
-                          quota.bytes == QUOTA_NONE ? 0 : quota.bytes};
+    return metered(quota);
 }
 
 /* The topic whose quota counts; NULL: none. An inbox has none: who asked gets the answer. */
@@ -87,15 +139,17 @@ static const char *part_over(const struct core_connection *connection, const str
 {
     struct session *session = connection->session;
     const struct topic_view *topic = topic_metered(session, part);
-    if (meter_ahead_ns(&connection->meter, &session->config.client_quota, now_ns) > PATIENCE_NS)
+    if (own_ahead_ns(connection, now_ns) > PATIENCE_NS)
         return client_why;
+    if (named_ahead_ns(connection, now_ns) > PATIENCE_NS)
+        return named_why;
     if (!topic)
         return NULL;
     struct quota quota = quota_of(session, topic);
     return meter_ahead_ns(&topic->meter, &quota, now_ns) > PATIENCE_NS ? topic_why : NULL;
 }
 
-/* No more grant before that. topic: whose quota says so; NULL: the connection's own. */
+/* No more grant before that. topic: whose quota says so; NULL: the connection's own, or its name's. */
 static void slow_down(struct core_connection *connection, struct topic_view *topic, int64_t ahead_ns)
 {
     struct session *session = connection->session;
@@ -123,11 +177,10 @@ static void slow_down(struct core_connection *connection, struct topic_view *top
 static void part_charge(struct core_connection *connection, const struct emit_part *part)
 {
     struct session *session = connection->session;
-    const struct quota *client = &session->config.client_quota;
     struct topic_view *topic = topic_metered(session, part);
     int64_t now_ns = session->mono_us * 1000;
-    meter_charge(&connection->meter, client, part, now_ns);
-    slow_down(connection, NULL, meter_ahead_ns(&connection->meter, client, now_ns));
+    client_charge(connection, part, now_ns);
+    slow_down(connection, NULL, client_ahead_ns(connection, now_ns));
     if (!topic)
         return;
     struct quota quota = quota_of(session, topic);
@@ -139,7 +192,7 @@ void quota_charge(struct core_connection *connection, struct emit *emit)
 {
     const struct session *session = connection->session;
     if (!quota_any(&session->config.client_quota) && !quota_any(&session->config.topic_quota) &&
-        session->topic_quotas == 0)
+        !connection->named && session->topic_quotas == 0)
         return;
     for (uint32_t i = 0; i < emit->part_count; i++) {
         struct emit_part *part = &emit->parts[i];
@@ -186,6 +239,7 @@ static void meters_clear(struct session *session)
 {
     for (struct core_connection *connection = session->connections; connection;
          connection = connection->hh.next) {
+        quota_name(connection);
         connection->meter = (struct quota_meter){0};
         connection->slowed_until_us = 0;
         connection->slowed_by = NULL;
@@ -193,6 +247,7 @@ static void meters_clear(struct session *session)
     }
     for (struct topic_view *topic = session->topics; topic; topic = topic->next)
         topic->meter = (struct quota_meter){0};
+    memset(session->named_meters, 0, sizeof(session->named_meters));
     session->quota_due_us = session->slowed ? session->mono_us : INT64_MAX;
 }
 
@@ -207,8 +262,7 @@ static void slowed_anew(struct session *session, const struct topic_view *topic)
             continue;
         connection->slowed_by = NULL;
         connection->slowed_until_us = 0;
-        slow_down(connection, NULL,
-                  meter_ahead_ns(&connection->meter, &session->config.client_quota, now_ns));
+        slow_down(connection, NULL, client_ahead_ns(connection, now_ns));
         session->quota_due_us = session->mono_us;
     }
 }
@@ -233,14 +287,38 @@ void session_limits(void *ctx, const struct topic_info *info)
         quota_topic(session, view->topic, info->quota);
 }
 
+static bool quota_same(const struct quota *a, const struct quota *b)
+{
+    return a->events == b->events && a->bytes == b->bytes;
+}
+
+static bool names_same(const struct core_config *a, const struct core_config *b)
+{
+    bool same = a->client_quota_count == b->client_quota_count;
+    for (uint32_t i = 0; same && i < a->client_quota_count; i++)
+        same = !strcmp(a->client_quotas[i].name, b->client_quotas[i].name) &&
+               quota_same(&a->client_quotas[i].quota, &b->client_quotas[i].quota);
+    return same;
+}
+
 void quota_reconfigure(struct session *session, const struct core_config *config)
 {
-    const struct quota *client = &session->config.client_quota, *topic = &session->config.topic_quota;
-    bool differ = client->events != config->client_quota.events ||
-                  client->bytes != config->client_quota.bytes ||
-                  topic->events != config->topic_quota.events || topic->bytes != config->topic_quota.bytes;
-    session->config.client_quota = config->client_quota;
-    session->config.topic_quota = config->topic_quota;
-    if (differ)
+    struct core_config *now = &session->config;
+    bool same = quota_same(&now->client_quota, &config->client_quota) &&
+                quota_same(&now->topic_quota, &config->topic_quota) && names_same(now, config);
+    now->client_quota = config->client_quota;
+    now->topic_quota = config->topic_quota;
+    memcpy(now->client_quotas, config->client_quotas, sizeof(now->client_quotas));
+    now->client_quota_count = config->client_quota_count;
+    if (!same)
         meters_clear(session);
+}
+
+void quota_name(struct core_connection *connection)
+{
+    const struct core_config *config = &connection->session->config;
+    connection->named = 0;
+    for (uint32_t i = 0; i < config->client_quota_count; i++)
+        if (!strcmp(config->client_quotas[i].name, connection->name))
+            connection->named = i + 1;
 }

@@ -136,6 +136,7 @@ static void frame_hello(struct core_connection *connection, const struct frame *
     if (hello->producer_name[0])
         connection->producer_name = core_strdup(hello->producer_name);
     snprintf(connection->name, sizeof(connection->name), "%s", hello->name);
+    quota_name(connection);
     connection->producer_epoch = hello->producer_epoch;
     if (hello->instance.len == sizeof(connection->instance))
         memcpy(connection->instance, hello->instance.data, sizeof(connection->instance));

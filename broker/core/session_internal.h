@@ -160,6 +160,7 @@ struct core_connection {
     char *producer_name;    /* NULL: none */
     struct grant grant;
     struct quota_meter meter;
+    uint32_t named;          /* 1 + the place of its name in config.client_quotas; 0: it has none there */
     int64_t slowed_until_us; /* no more grant before that; in the session's list */
     bool slowed, slowed_told;
     struct topic_view *slowed_by; /* whose quota says so; NULL: the connection's own */
@@ -248,9 +249,10 @@ struct session {
     uint32_t producing;                  /* connections that emit: see struct grant */
     struct core_connection *line_holder; /* the one whose frame was allowed beyond the budget; NULL: none */
     int64_t line_since_us;
-    size_t topic_quotas;            /* topics that have one of their own */
-    struct core_connection *slowed; /* those over a quota */
-    int64_t quota_due_us;           /* when the first of them may go on; INT64_MAX: there is none */
+    struct quota_meter named_meters[CLIENT_QUOTAS_MAX]; /* as config.client_quotas */
+    size_t topic_quotas;                                /* topics that have one of their own */
+    struct core_connection *slowed;                     /* those over a quota */
+    int64_t quota_due_us; /* when the first of them may go on; INT64_MAX: there is none */
     bool draining;
     uint8_t *scratch;
     struct arena arena;
@@ -307,7 +309,8 @@ void grant_orphan(struct session *session, size_t bytes); /* answered, but its c
 /* ---- quota.c ---- */
 /* Counts an emit that has been checked. Parts that are too much are marked `over`, with the reason as the emit's `quota`. */
 void quota_charge(struct core_connection *connection, struct emit *emit);
-void quota_release(struct session *session); /* those whose time has come */
+void quota_name(struct core_connection *connection); /* its name is known: whose quota it shares */
+void quota_release(struct session *session);         /* those whose time has come */
 void quota_forget(struct core_connection *connection);
 static inline bool quota_any(const struct quota *quota)
 {

@@ -149,6 +149,24 @@ Test(reload, each_difference_is_a_line_and_holds_from_then_on)
     cr_assert_eq(crier_close(bus), 0);
 }
 
+/* In small batches, for one large one would be taken whole. Each event is stored. */
+static void emit_many(crier *const buses[], int bus_count, int events)
+{
+    int codes[20];
+    struct crier_emit_options options = crier_emit_options_default();
+    options.done = keep_code;
+    for (int i = 0; i < events; i++) {
+        crier *bus = buses[i / 20 % bus_count];
+        options.ctx = &codes[i % 20];
+        codes[i % 20] = 1;
+        cr_assert_eq(crier_emit_with(bus, "busy", "x", 1, &options), 0);
+        if (i % 20 == 19)
+            cr_assert_eq(crier_flush(bus, DEADLINE_MS), 0);
+        for (int k = 0; k < 20 && i % 20 == 19; k++)
+            cr_assert_eq(codes[k], 0, "event %d: %s", i - 19 + k, crier_strerror(codes[k]));
+    }
+}
+
 Test(reload, a_quota_slows_who_emits_too_much_and_loses_nothing)
 {
     crier *bus;
@@ -156,20 +174,33 @@ Test(reload, a_quota_slows_who_emits_too_much_and_loses_nothing)
     hang_up();
     EXPECT("CONFIG-", "CONFIG-CHANGED client-events-max: 0 -> 500");
     cr_assert_eq(crier_open(broker_url(broker), NULL, &bus), 0);
-    int codes[20];
-    struct crier_emit_options options = crier_emit_options_default();
-    options.done = keep_code;
-    for (int i = 0; i < 1500; i++) {
-        options.ctx = &codes[i % 20];
-        codes[i % 20] = 1;
-        cr_assert_eq(crier_emit_with(bus, "busy", "x", 1, &options), 0);
-        if (i % 20 == 19) /* small batches: one large one would be taken whole */
-            cr_assert_eq(crier_flush(bus, DEADLINE_MS), 0);
-        for (int k = 0; k < 20 && i % 20 == 19; k++)
-            cr_assert_eq(codes[k], 0, "event %d: %s", i - 19 + k, crier_strerror(codes[k]));
-    }
+    emit_many(&bus, 1, 1500);
     cr_assert_not_null(strstr(line_with("QUOTA-SLOWED"), "is slowed"));
     cr_assert_eq(crier_close(bus), 0);
+}
+
+/* Two buses with one name are one client; a third goes on as before. */
+Test(reload, a_quota_of_a_name_slows_all_who_say_it)
+{
+    struct crier_options named = crier_options_default();
+    crier *buses[2], *other;
+    named.name = "importer";
+    cr_assert_eq(crier_open(broker_url(broker), &named, &buses[0]), 0);
+    cr_assert_eq(crier_open(broker_url(broker), &named, &buses[1]), 0);
+    named.name = "other";
+    cr_assert_eq(crier_open(broker_url(broker), &named, &other), 0);
+    write_file("log-file = %s\nclient-quota = importer=500\n", fifo);
+    hang_up();
+    EXPECT("CONFIG-", "CONFIG-CHANGED client-quota:  -> importer=500");
+    emit_many(&other, 1, 2000);
+    emit_many(buses, 2, 1500);
+    cr_assert_not_null(strstr(line_with("QUOTA-SLOWED"), "importer"));
+    write_file("log-file = %s\nclient-quota = importer=none, other=:1M\n", fifo);
+    hang_up();
+    EXPECT("CONFIG-", "CONFIG-CHANGED client-quota: importer=500 -> importer=none, other=:1M");
+    cr_assert_eq(crier_close(buses[0]), 0);
+    cr_assert_eq(crier_close(buses[1]), 0);
+    cr_assert_eq(crier_close(other), 0);
 }
 
 /* All that the broker says to somebody who connects and is silent, as text. */

@@ -485,6 +485,8 @@ struct client *client_open(struct sim *sim, const struct crier_options *options,
                                    .endpoint_count = 1};
     client->sim = sim;
     client->id = ++sim->client_last;
+    if (sim->node.config.client_quota_count && client->id % 2) /* half of them share it */
+        config.options.name = SIM_CLIENT_NAME;
     client->source = HISTORY_NONE;
     memcpy(config.instance, &client->id, sizeof(client->id));
     client->engine = engine_create(&config, &ops, client);

@@ -6,6 +6,8 @@
 
 #include "base/check.h"
 
+#include <stdio.h>
+
 uint64_t plan_pick(struct sim *sim, const uint64_t *from, size_t count)
 {
     return from[sim_below(sim, count)];
@@ -118,6 +120,11 @@ static void plan_quotas(struct sim *sim, uint64_t seed)
     config->topic_quota.events = quota_draw(&random, 200, 3000);
     config->topic_quota.bytes = quota_draw(&random, 50000, 500000);
     sim->plan.fleeting_quotas = random_below(&random, 2);
+    struct client_quota *named = &config->client_quotas[0];
+    snprintf(named->name, sizeof(named->name), "%s", SIM_CLIENT_NAME);
+    named->quota.events = quota_draw(&random, 200, 3000);
+    named->quota.bytes = quota_draw(&random, 50000, 500000);
+    config->client_quota_count = named->quota.events || named->quota.bytes;
 }
 
 /* A restart may come with another configuration. */

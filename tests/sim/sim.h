@@ -40,6 +40,7 @@
 /* I12: what may wait for one connection: the limit, and what eight reads under way bring */
 #define SIM_UNSENT_MAX           (5u << 20)
 #define SIM_EMITS_HEAL_US        INT64_C(5000000)  /* I13: after healing, every emit has its outcome */
+#define SIM_CLIENT_NAME          "c"               /* of half of the clients, if it has a quota */
 #define SIM_EMITS_SLOWED_HEAL_US INT64_C(60000000) /* the same, with a quota */
 #define SIM_ENDS_HEAL_US         INT64_C(10000000) /* I13: and every listener stands at the end */
 

@@ -154,7 +154,7 @@ static int64_t emits_heal_us(const struct sim *sim)
 {
     const struct core_config *config = &sim->node.config;
     bool slowed = config->client_quota.events || config->client_quota.bytes || config->topic_quota.events ||
-                  config->topic_quota.bytes || sim->plan.fleeting_quotas;
+                  config->topic_quota.bytes || config->client_quota_count || sim->plan.fleeting_quotas;
     return slowed ? SIM_EMITS_SLOWED_HEAL_US : SIM_EMITS_HEAL_US;
 }
 

@@ -1,6 +1,6 @@
 # Tests of broker/core/: the real core on the store's memory twin, spoken to frame by frame.
 if(TARGET broker_core AND TARGET storage)
-  foreach(part handshake emit sources consumed disk topics retention listen groups crew group_admin flow trie table tail pattern schedules schedules_model ephemeral quota topic_quota presence)
+  foreach(part handshake emit sources consumed disk topics retention listen groups crew group_admin flow trie table tail pattern schedules schedules_model ephemeral quota topic_quota client_quota presence)
     crier_test(test_core_${part} ${CMAKE_CURRENT_LIST_DIR}/test_core_${part}.c
                ${CMAKE_CURRENT_LIST_DIR}/core_fixture.c ${CMAKE_CURRENT_LIST_DIR}/core_requests.c LIBS broker_core storage LABELS unit)
   endforeach()

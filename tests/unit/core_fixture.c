@@ -276,7 +276,7 @@ void peer_instance(struct peer *peer, uint8_t to[16])
     memcpy(to, &number, sizeof(number));
 }
 
-struct peer *peer_welcome_again(struct fixture *f, uint64_t producer_id)
+static struct peer *welcome(struct fixture *f, uint64_t producer_id, const char *name)
 {
     struct peer *peer = peer_open(f);
     uint8_t instance[16];
@@ -285,6 +285,7 @@ struct peer *peer_welcome_again(struct fixture *f, uint64_t producer_id)
     hello.version = 1;
     hello.instance = (ProtobufCBinaryData){sizeof(instance), instance};
     hello.producer_id = producer_id;
+    hello.name = (char *)name;
     peer_send(peer, FRAME_HELLO, &hello.base);
     fixture_turn(f);
     if (!peer_has_frame(peer, FRAME_WELCOME))
@@ -295,9 +296,19 @@ struct peer *peer_welcome_again(struct fixture *f, uint64_t producer_id)
     return peer;
 }
 
+struct peer *peer_welcome_again(struct fixture *f, uint64_t producer_id)
+{
+    return welcome(f, producer_id, "");
+}
+
 struct peer *peer_welcome(struct fixture *f)
 {
-    return peer_welcome_again(f, 0);
+    return welcome(f, 0, "");
+}
+
+struct peer *peer_welcome_named(struct fixture *f, const char *name)
+{
+    return welcome(f, 0, name);
 }
 
 void peer_close(struct peer *peer)

@@ -89,6 +89,7 @@ bool fixture_logged(const struct fixture *f, const char *id);
 
 struct peer *peer_open(struct fixture *f); /* connected, nothing said */
 struct peer *peer_welcome(struct fixture *f);
+struct peer *peer_welcome_named(struct fixture *f, const char *name);     /* the client's name in HELLO */
 void peer_instance(struct peer *peer, uint8_t to[16]);                    /* another for each peer */
 struct peer *peer_welcome_again(struct fixture *f, uint64_t producer_id); /* a reconnect */
 void peer_close(struct peer *peer); /* the peer's end: the core is told */

@@ -230,13 +230,75 @@ Test(config, values_that_make_no_sense_together_are_refused)
     cr_assert_eq(LOAD("--ping-interval", "10s", "--idle-timeout", "20s"), 0, "%s", problems);
 }
 
+/* A list: of several lines, or with commas; names may have blanks and signs within. */
+Test(config, quotas_of_clients_by_name_add_up)
+{
+    cr_assert_eq(load_text("client-quota = importer=5000:10M, crier emit = none\n"
+                           "client-quota = a=b=:1K\n"),
+                 0, "%s", problems);
+    const struct config_client_quotas *quotas = &config.client_quotas;
+    cr_assert_eq(quotas->count, 3);
+    cr_assert_str_eq(quotas->client[0].name, "importer");
+    cr_assert_eq(quotas->client[0].events, 5000);
+    cr_assert_eq(quotas->client[0].bytes, 10 << 20);
+    cr_assert_str_eq(quotas->client[1].name, "crier emit");
+    cr_assert_eq(quotas->client[1].events, CONFIG_QUOTA_NONE);
+    cr_assert_eq(quotas->client[1].bytes, 0);
+    cr_assert_str_eq(quotas->client[2].name, "a=b");
+    cr_assert_eq(quotas->client[2].bytes, 1024);
+    cr_assert_eq(LOAD("--client-quota", "x=1", "--client-quota", "y=:2", "--config", path), 0, "%s",
+                 problems);
+    cr_assert_eq(config.client_quotas.count, 2, "those of the command line replace those of the file");
+    cr_assert_str_eq(config.client_quotas.client[1].name, "y");
+}
+
+Test(config, a_quota_of_a_client_that_makes_no_sense_is_refused)
+{
+    static const char *const bad[] = {
+        "x",    "x=",      "=1",           "x=:",   "x=0",      "x=1:0",
+        "x=-1", "x=1:2:3", "x=2000000000", "x=:2T", "x=1,,y=2", "x=1000000000000000000000000000000000000"};
+    char long_name[80], many[40 * 8] = "";
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        cr_expect_eq(LOAD("--client-quota", bad[i]), -EINVAL, "%s", bad[i]);
+    memset(long_name, 'n', sizeof(long_name));
+    strcpy(long_name + CONFIG_CLIENT_NAME_MAX, "=1");
+    cr_assert_eq(LOAD("--client-quota", long_name), 0, "%s", problems);
+    strcpy(long_name + CONFIG_CLIENT_NAME_MAX, "n=1");
+    cr_assert_eq(LOAD("--client-quota", long_name), -EINVAL);
+    expect_refused("client-quota = x=1\nclient-quota = x=2\n", ":2: client-quota: 'x' is there twice\n");
+    for (int i = 0; i < CONFIG_CLIENT_QUOTAS_MAX; i++)
+        snprintf(many + strlen(many), sizeof(many) - strlen(many), "c%d=1,", i);
+    cr_assert_eq(LOAD("--client-quota", many), 0, "%s", problems);
+    cr_assert_eq(LOAD("--client-quota", many, "--client-quota", "x=1"), -EINVAL);
+}
+
 /* What config_row_text() writes, the file takes, and means the same: SIGHUP compares by it. */
 Test(config, every_value_survives_being_written_and_read)
 {
-    static const char *const samples[] = {"/srv/data", "a:1, unix:/x", "memory", "yes", "/var/log/x", "json",
-                                          "debug",     "12345",        "7",      "8",   "9",          "10K",
-                                          "11",        "12M",          "3M",     "1G",  "1025K",      "32M",
-                                          "64M",       "2G",           "250ms",  "1m",  "1500ms"};
+    static const char *const samples[] = {"/srv/data",
+                                          "a:1, unix:/x",
+                                          "memory",
+                                          "yes",
+                                          "/var/log/x",
+                                          "json",
+                                          "debug",
+                                          "12345",
+                                          "7",
+                                          "8",
+                                          "9",
+                                          "10K",
+                                          "importer=5000:10M, a name=:1K, free=none, both=none:7",
+                                          "11",
+                                          "12M",
+                                          "3M",
+                                          "1G",
+                                          "1025K",
+                                          "32M",
+                                          "64M",
+                                          "2G",
+                                          "250ms",
+                                          "1m",
+                                          "1500ms"};
     size_t count, sample = 0;
     const struct option_row *rows = config_rows(&count);
     for (size_t i = 0; i < count; i++) {

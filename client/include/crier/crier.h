@@ -176,7 +176,7 @@ enum crier_compression { CRIER_COMPRESSION_NONE = 0, CRIER_COMPRESSION_LZ4 = 3, 
 /* How a bus is to be. From crier_options_default(). */
 struct crier_options {
     size_t struct_size;      /* set by crier_options_default() */
-    const char *name;        /* for people, in the broker's log; copied; default NULL */
+    const char *name;        /* for people, in the broker's log, and its client-quota; copied; default NULL */
     struct event_base *base; /* run on this loop instead of an own thread; the caller's; default NULL */
     int connect_timeout_ms; /* crier_open() waits so long for the first connection; default 5000; 0: not at all */
     int reconnect_delay_ms_min; /* default 50 */
