@@ -344,6 +344,7 @@ void core_connection_received(struct core_connection *connection)
 void core_connection_sent(struct core_connection *connection, size_t bytes)
 {
     connection->output_sent += bytes;
+    connection->sent_us = connection->session->mono_us;
     CHECK(connection->output_sent <= connection->output_queued);
     grant_sent(connection);
     if (connection->paused)

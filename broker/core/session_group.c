@@ -37,8 +37,7 @@ void listener_revoked(struct listener *listener, const struct shard_reply *reply
         cursor_destroy(cursor);
     }
     listener_wake(listener); /* what was promised to their reads is the others' credit again */
-    if (!listener->revoked_us)
-        listener->revoked_us = listener->connection->session->mono_us;
+    bool first = !listener->revoked_us;
     Wire__Assign message = WIRE__ASSIGN__INIT;
     message.listener = listener->id;
     message.generation = listener->generation;
@@ -46,6 +45,19 @@ void listener_revoked(struct listener *listener, const struct shard_reply *reply
     message.n_revoked = reply->position_count;
     connection_send(listener->connection, FRAME_ASSIGN, &message.base, NULL, 0);
     free(revoked);
+    if (first) {
+        listener->revoked_us = listener->connection->session->mono_us;
+        listener->revoked_output = listener->connection->output_queued;
+    }
+}
+
+/* On a slow line the ASSIGN stands behind deliveries for a while: while those go out it has not been asked. */
+static void revoked_still_on_its_way(struct listener *listener)
+{
+    const struct core_connection *connection = listener->connection;
+    if (listener->revoked_us && connection->output_sent < listener->revoked_output &&
+        connection->sent_us > listener->revoked_us)
+        listener->revoked_us = connection->sent_us;
 }
 
 void listener_tick(struct listener *listener)
@@ -54,6 +66,7 @@ void listener_tick(struct listener *listener)
     int64_t now_us = connection->session->mono_us;
     if (!listener->group || listener->state != LISTENER_ACTIVE)
         return;
+    revoked_still_on_its_way(listener);
     if (!connection->paused && now_us - connection->received_us > listener->session_timeout_us)
         listener_end(listener, WIRE_CRIER_ETIMEDOUT,
                      "silent for the session timeout: others have its partitions");

@@ -121,6 +121,7 @@ struct listener {
     size_t looked_up;       /* of the starts, by time */
     bool lookup_waits;      /* in the session's line for a lookup */
     int64_t session_timeout_us, revoked_us; /* a group's; since when it owes a RELEASE, 0: it owes none */
+    uint64_t revoked_output;                /* when output_sent reaches this it has been asked */
     struct sharing *sharing;                /* of a shared group's member; else NULL */
     bool unlistened;                        /* its client has no use for it any more */
     uint64_t credit, delivered;             /* cumulative bytes of attachments */
@@ -152,6 +153,7 @@ struct core_connection {
     bool paused;
     int64_t paused_us;
     uint64_t output_queued, output_sent;
+    int64_t sent_us; /* the last of it */
     uint32_t unanswered;
     uint64_t emit_request; /* the last EMIT's */
     uint64_t producer_id;

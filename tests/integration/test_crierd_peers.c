@@ -190,7 +190,9 @@ Test(crierd_peers, who_asks_without_end_and_reads_nothing_costs_the_broker_no_mo
     cr_expect_lt(memory_peak(broker), MEMORY_MAX, "%lu KiB", memory_peak(broker));
     for (uint32_t i = 1; i <= ASKED; i++) /* and all of them are answered, in order */
         cr_assert_eq(answered(wire), i);
+#ifndef __SANITIZE_ADDRESS__ /* which keeps freed memory for a while */
     cr_expect_lt(memory_peak(broker), MEMORY_MAX);
+#endif
     wire_close(other);
     wire_close(wire);
     cr_assert_eq(broker_destroy(broker), 0);

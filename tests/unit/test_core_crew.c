@@ -338,6 +338,53 @@ Test(crew, a_member_that_keeps_what_it_was_asked_for_is_ended)
     stage_destroy(s);
 }
 
+/* A slow line with deliveries in front: so many seconds, of which in each a little goes out. */
+static void slow_line(struct stage *s, struct peer *peer, int seconds, size_t bytes)
+{
+    Wire__Ping ping = WIRE__PING__INIT;
+    for (int i = 0; i < seconds; i++) {
+        peer_send(peer, FRAME_PING, &ping.base);
+        peer_send(s->members[1].peer, FRAME_PING, &ping.base);
+        if (bytes)
+            core_connection_sent(peer->connection, bytes);
+        peer->unsent -= bytes;
+        fixture_run(s->f, 1000000);
+    }
+}
+
+Test(crew, a_member_has_the_session_timeout_from_when_the_assign_has_left)
+{
+    struct stage *s = stage_make(2);
+    member_join(s, 0);
+    settle(s);
+    struct peer *slow = s->members[0].peer;
+    slow->holds = true;
+    member_join(s, 1);
+    fixture_settle(s->f);
+    slow_line(s, slow, 15, 1);
+    cr_assert_not(peer_has_frame(slow, FRAME_ENDED), "it cannot know yet");
+    peer_release(slow);
+    slow_line(s, slow, 9, 0);
+    cr_assert_not(peer_has_frame(slow, FRAME_ENDED));
+    slow_line(s, slow, 3, 0);
+    cr_assert(peer_has_frame(slow, FRAME_ENDED));
+    stage_destroy(s);
+}
+
+Test(crew, a_member_that_reads_nothing_has_it_from_when_it_was_asked)
+{
+    struct stage *s = stage_make(2);
+    member_join(s, 0);
+    settle(s);
+    s->members[0].peer->holds = true;
+    member_join(s, 1);
+    fixture_settle(s->f);
+    slow_line(s, s->members[0].peer, 12, 0);
+    cr_assert(peer_has_frame(s->members[0].peer, FRAME_ENDED));
+    cr_assert(peer_has_frame(s->members[1].peer, FRAME_ASSIGN), "the other has it now");
+    stage_destroy(s);
+}
+
 Test(crew, a_silent_member_loses_its_partitions_after_the_session_timeout)
 {
     struct stage *s = stage_make(2);
