@@ -147,7 +147,7 @@ void settled_replied(struct core_connection *connection, const struct shard_repl
         wire__lease__init(&block[i]);
         block[i].partition = reply->leases[i].partition;
         block[i].offset = reply->leases[i].offset;
-        block[i].count = reply->leases[i].count;
+        block[i].count = reply->leases[i].count > 1 ? reply->leases[i].count : 0; /* no more than was asked */
         block[i].attempt = reply->leases[i].attempt;
         pointers[i] = &block[i];
     }

@@ -189,7 +189,7 @@ static void take_settled(struct rig_member *m, const Wire__Settled *settled)
     m->settled_request = settled->request;
     m->settled_refused = 0;
     for (size_t i = 0; i < settled->n_refused; i++)
-        m->settled_refused += settled->refused[i]->count;
+        m->settled_refused += settled->refused[i]->count ? settled->refused[i]->count : 1;
 }
 
 void rig_take(struct rig_member *m)

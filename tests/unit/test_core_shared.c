@@ -545,6 +545,22 @@ Test(shared, leases_that_make_no_sense_are_refused)
     fixture_destroy(s.f);
 }
 
+/* Each of them is told by itself, with a count that the question need not have. */
+Test(shared, as_many_as_may_be_asked_for_can_be_refused)
+{
+    struct stage s = stage_make(1);
+    struct rig_member *m = rig_join(s.f, &plain);
+    struct rig_event *none = calloc(4096, sizeof(*none));
+    for (uint64_t i = 0; i < 4096; i++)
+        none[i] =
+            (struct rig_event){.partition = s.partition, .offset = (UINT64_C(1) << 50) + 2 * i, .attempt = 1};
+    cr_assert_eq(rig_ack(m, none, 4096), 0);
+    cr_assert_eq(m->settled_refused, 4096);
+    free(none);
+    rig_free(m);
+    fixture_destroy(s.f);
+}
+
 Test(shared, a_topic_and_a_group_can_be_deleted_with_all_they_have)
 {
     struct stage s = stage_make(1);
