@@ -34,7 +34,7 @@ struct ledger_request {
     struct settled {
         uint64_t partition, offset;
         uint32_t attempt;
-        bool late; /* somebody had a later attempt when it came */
+        bool late; /* somebody had a later attempt when it came, and had not said that it failed */
     } events[];
 };
 
@@ -218,7 +218,7 @@ static void request_note(struct ledger *ledger, uint64_t tap, struct ledger_requ
         CHECK(state && leases[i]->count <= 1); /* our members name what they were given, one by one */
         *settled = (struct settled){leases[i]->partition, leases[i]->offset, leases[i]->attempt, false};
         settled->late = state->tap && !state->done && !state->dead && state->attempt > settled->attempt &&
-                        state->until_us > now_us;
+                        !state->failing && state->until_us > now_us;
         state->rejected |= reject;
         state->acked |= request->kind == FRAME_ACK;
         if (state->attempt != settled->attempt || !state->tap)
