@@ -39,27 +39,35 @@ static int check_files(const struct recovery *recovery, char *error, size_t erro
     return 0;
 }
 
-static bool row_names(const struct segment_row *row, const char *name)
+static int by_segment(const void *a, const void *b)
+{
+    const struct segment_row *left = a, *right = b;
+    if (left->number != right->number)
+        return left->number < right->number ? -1 : 1;
+    return left->generation < right->generation ? -1 : left->generation > right->generation;
+}
+
+/* Is it a file of a segment in the manifest, whose rows are in order? */
+static bool manifest_names(const struct meta_manifest *manifest, const char *name)
 {
     static const char *const suffixes[] = {".mdb", ".mdb-lock", ".idx"};
-    char expected[64];
     for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
-        (void)snprintf(expected, sizeof(expected), "%010" PRIu64 "-%" PRIu32 "%s", row->number,
-                       row->generation, suffixes[i]);
-        if (strcmp(expected, name) == 0)
-            return true;
+        const char *suffix = strstr(name, suffixes[i]);
+        if (!suffix || strcmp(suffix, suffixes[i]) != 0)
+            continue;
+        char segment[NAME_MAX + 8];
+        (void)snprintf(segment, sizeof(segment), "%.*s.mdb", (int)(suffix - name), name);
+        struct segment_row row;
+        return folder_parse_segment(segment, &row.number, &row.generation) && manifest->count > 0 &&
+               bsearch(&row, manifest->rows, manifest->count, sizeof(row), by_segment);
     }
     return false;
 }
 
 static bool explained(const struct recovery *recovery, const char *name)
 {
-    if (name[0] == '.' || strncmp(name, "quarantine-", 11) == 0 || state_owns(name))
-        return true;
-    for (size_t i = 0; i < recovery->manifest.count; i++)
-        if (row_names(&recovery->manifest.rows[i], name))
-            return true;
-    return false;
+    return name[0] == '.' || strncmp(name, "quarantine-", 11) == 0 || state_owns(name) ||
+           manifest_names(&recovery->manifest, name);
 }
 
 static void quarantine_unexplained(const struct recovery *recovery)
