@@ -142,7 +142,16 @@ static int sync_parent(const char *path)
     return rc;
 }
 
-/* 0 or an errno; there already is fine. */
+/* What stands above may not be ours to open, or not on a disk; only its disk's error counts. */
+int folder_sync_names(const struct folder *folder)
+{
+    int rc = sync_parent(folder->path);
+    if (rc != EIO)
+        rc = folder_sync(folder->fd);
+    return rc == 0 ? folder_sync(folder->shard_fd) : rc;
+}
+
+/* 0 or an errno; there already is fine (recover_open syncs what a killed process did not). */
 static int make_directory(const char *path)
 {
     if (mkdir(path, 0700) == 0)

@@ -44,6 +44,9 @@ struct path folder_index(const struct folder *folder, uint64_t number, uint32_t 
 bool folder_parse_segment(const char *name, uint64_t *ret_number, uint32_t *ret_generation);
 
 int folder_sync(int directory_fd); /* fsync of a directory: 0 or an errno */
+/* The names that were found in the folder, its own too: whoever made them may have been killed before they were on the disk. 0 or an
+ * errno. */
+int folder_sync_names(const struct folder *folder);
 bool path_exists(const struct path *path);
 /* fsync of a file by path; 0 or an errno. */
 int path_sync(const struct path *path);

@@ -1,7 +1,7 @@
 /* recover.c: what a start does before anything is served; see recover.h and docs/disk-format.md.
  *
- * Nothing is believed before it was synced: a killed process leaves pages in the kernel's cache that no disk has, and
- * acting on them now would be wrong after a power cut later.
+ * Nothing is believed before it was synced: a killed process leaves pages and names in the kernel's cache that no disk has,
+ * and acting on them now would be wrong after a power cut later.
  *
  * Failures:    a file the manifest names is missing, or two segments leave a gap: refused, with its name. A file that
  *              nothing names: put aside. A checksum of a committed entry: refused, for LMDB shows a commit only after
@@ -300,7 +300,10 @@ int recover_open(struct recovery *recovery, char *error, size_t error_size)
     if (rc < 0)
         return rc;
     recovery->clean = recovery->manifest.clean && recovery->manifest.clean_last_index == recovery->last_index;
-    return 0;
+    if (recovery->clean || (rc = folder_sync_names(recovery->folder)) == 0)
+        return 0;
+    (void)snprintf(error, error_size, "cannot sync %s: %s", recovery->folder->shard, env_text(rc));
+    return env_code(rc);
 }
 
 int recover_tidy(const struct recovery *recovery, char *error, size_t error_size)

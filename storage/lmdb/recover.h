@@ -1,7 +1,7 @@
 /* recover.h: what a start does before anything is served: checks the files against the manifest, replays, and puts the
  * folder in order.
  *
- *   recover_open    reads only
+ *   recover_open    reads only, and syncs what it found
  *   recover_tidy    once everything has been understood: removes what the manifest says is dead
  *   recover_replay  hands out the entries above F
  *   recover_start   seals what an unclean end left open, and finds or makes the segment to write to

@@ -4,6 +4,8 @@
  * An image is the durable part and a drawn part of the changes. */
 #include "tests/support/disk_power.h"
 
+#include "tests/support/disk_power_file.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,34 +22,8 @@
 #include <unistd.h>
 
 #define PUBLIC    __attribute__((visibility("default")))
-#define SECTOR    512
-#define BLOCK     4096 /* of an image's file */
 #define FILES_MAX 1024
 #define NAMES_MAX 4096
-
-#define REQUIRE(condition)                                                                                   \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            (void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                            \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
-
-/* One change of a file since its last sync: bytes, or (data NULL) a new length. */
-struct change {
-    struct change *next;
-    uint8_t *data;
-    size_t at, size;
-};
-
-struct file {
-    dev_t device;
-    ino_t inode;
-    bool directory;
-    uint8_t *data; /* durable */
-    size_t size, capacity;
-    struct change *first, **last;
-};
 
 /* One change of names: file appears as `path`, or (from) moved there, or (file NULL) path is gone. */
 struct name {
@@ -68,64 +44,6 @@ static struct disk_power_losses losses;
 static void *call_ctx;
 
 /* ---- files ---- */
-
-static void file_resize(struct file *file, size_t size)
-{
-    if (size > file->capacity) {
-        file->capacity = size * 2;
-        REQUIRE((file->data = realloc(file->data, file->capacity)));
-    }
-    if (size > file->size)
-        memset(file->data + file->size, 0, size - file->size);
-    file->size = size;
-}
-
-static void file_put(struct file *file, size_t at, const uint8_t *data, size_t size)
-{
-    if (at + size > file->size)
-        file_resize(file, at + size);
-    memcpy(file->data + at, data, size);
-}
-
-static void file_apply(struct file *file, const struct change *change)
-{
-    if (change->data)
-        file_put(file, change->at, change->data, change->size);
-    else
-        file_resize(file, change->size);
-}
-
-static struct change *file_pop(struct file *file)
-{
-    struct change *change = file->first;
-    if (change && !(file->first = change->next))
-        file->last = &file->first;
-    return change;
-}
-
-static void file_sync(struct file *file)
-{
-    struct change *change;
-    while ((change = file_pop(file))) {
-        file_apply(file, change);
-        free(change->data);
-        free(change);
-    }
-}
-
-static void file_note(struct file *file, size_t at, const void *data, size_t size)
-{
-    struct change *change = calloc(1, sizeof(*change));
-    REQUIRE(change);
-    change->at = at;
-    change->size = size;
-    if (data) {
-        REQUIRE((change->data = malloc(size)));
-        memcpy(change->data, data, size);
-    }
-    *file->last = change;
-    file->last = &change->next;
-}
 
 static struct file *file_add(const struct stat *stat)
 {
@@ -217,74 +135,30 @@ static void directory_sync(int fd)
 
 /* ---- images; by system call, so that nothing of them is noted ---- */
 
-static bool all_zero(const uint8_t *data, size_t size)
+/* random NULL: all of it, and the files are those in there from now on. */
+static void make_folder(const char *image, const struct name *list, unsigned count, struct random *random)
 {
-    return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
-}
-
-/* With holes where there is nothing: most of a segment is reserved and not written yet. */
-static void write_file(const char *path, const uint8_t *data, size_t size)
-{
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    REQUIRE(fd >= 0);
-    REQUIRE(syscall(SYS_ftruncate, fd, size) == 0);
-    for (size_t at = 0; at < size; at += BLOCK) {
-        size_t block = size - at < BLOCK ? size - at : BLOCK;
-        if (!all_zero(data + at, block))
-            REQUIRE(syscall(SYS_pwrite64, fd, data + at, block, at) == (long)block);
-    }
-    close(fd);
-}
-
-/* Some sectors of a change. */
-static void apply_torn(struct file *copy, const struct change *change, struct random *random)
-{
-    size_t at = 0;
-    unsigned kept = 0, dropped = 0;
-    while (at < change->size) {
-        size_t size = SECTOR - (change->at + at) % SECTOR;
-        if (size > change->size - at)
-            size = change->size - at;
-        if (random_below(random, 2)) {
-            file_put(copy, change->at + at, change->data + at, size);
-            kept++;
-        } else {
-            dropped++;
+    REQUIRE(syscall(SYS_mkdirat, AT_FDCWD, image, 0700) == 0);
+    char path[PATH_MAX];
+    for (int pass = 0; pass < 2; pass++) /* directories first */
+        for (unsigned i = 0; i < count; i++) {
+            struct file *file = list[i].file;
+            if (file->directory != (pass == 0))
+                continue;
+            REQUIRE(snprintf(path, sizeof(path), "%s/%s", image, list[i].path) < (int)sizeof(path));
+            struct stat stat_of;
+            if (pass == 0)
+                REQUIRE(syscall(SYS_mkdirat, AT_FDCWD, path, 0700) == 0);
+            else if (random)
+                file_write_image(path, file, random, &losses);
+            else
+                file_write_cached(path, file);
+            if (random)
+                continue;
+            REQUIRE(stat(path, &stat_of) == 0);
+            file->device = stat_of.st_dev;
+            file->inode = stat_of.st_ino;
         }
-        at += size;
-    }
-    losses.torn += kept > 0 && dropped > 0;
-}
-
-/* Each write survives whole, torn or not at all; lengths survive up to some moment. */
-static void write_image(const char *path, const struct file *file, struct random *random)
-{
-    struct file copy = {0};
-    if (file->size)
-        file_put(&copy, 0, file->data, file->size);
-    bool lengths = true;
-    for (const struct change *change = file->first; change; change = change->next) {
-        lengths = lengths && random_below(random, 8) > 0;
-        if (!change->data) {
-            if (lengths)
-                file_apply(&copy, change);
-            losses.lengths += !lengths;
-            continue;
-        }
-        switch (random_below(random, 3)) {
-        case 0:
-            file_apply(&copy, change);
-            break;
-        case 1:
-            apply_torn(&copy, change, random);
-            break;
-        default:
-            losses.lost++;
-            break;
-        }
-    }
-    write_file(path, copy.data, copy.size);
-    free(copy.data);
 }
 
 void disk_power_image(const char *image, struct random *random)
@@ -296,16 +170,78 @@ void disk_power_image(const char *image, struct random *random)
     losses.names += change_count - up_to;
     for (unsigned i = 0; i < up_to; i++)
         apply_name(survivors, &count, &changes[i]);
-    REQUIRE(syscall(SYS_mkdirat, AT_FDCWD, image, 0700) == 0);
-    char path[PATH_MAX];
-    for (int pass = 0; pass < 2; pass++) /* directories first */
-        for (unsigned i = 0; i < count; i++) {
-            REQUIRE(snprintf(path, sizeof(path), "%s/%s", image, survivors[i].path) < (int)sizeof(path));
-            if (survivors[i].file->directory && pass == 0)
-                REQUIRE(syscall(SYS_mkdirat, AT_FDCWD, path, 0700) == 0);
-            else if (!survivors[i].file->directory && pass == 1)
-                write_image(path, survivors[i].file, random);
-        }
+    make_folder(image, survivors, count, random);
+}
+
+/* ---- what a killed process leaves ---- */
+
+struct killed {
+    struct killed *next;
+    char root[PATH_MAX];
+    struct file **files;
+    struct name *names, *changes;
+    unsigned file_count, name_count, change_count;
+};
+
+static struct killed *killed_first;
+
+static unsigned place_of(const struct file *file)
+{
+    unsigned i = 0;
+    while (files[i] != file)
+        i++;
+    return i;
+}
+
+/* The same names, of the files that stand for ours. */
+static struct name *clone_names(const struct name *list, unsigned count, struct file **clones)
+{
+    struct name *copy = malloc((count + 1) * sizeof(*copy));
+    REQUIRE(copy);
+    for (unsigned i = 0; i < count; i++) {
+        copy[i] = list[i];
+        copy[i].file = list[i].file ? clones[place_of(list[i].file)] : NULL;
+    }
+    return copy;
+}
+
+void disk_power_killed(const char *image)
+{
+    struct killed *killed = calloc(1, sizeof(*killed));
+    REQUIRE(killed && (killed->files = calloc(FILES_MAX, sizeof(struct file *))));
+    for (unsigned i = 0; i < file_count; i++)
+        killed->files[i] = file_clone(files[i]);
+    killed->file_count = file_count;
+    killed->names = clone_names(names, killed->name_count = name_count, killed->files);
+    killed->changes = clone_names(changes, killed->change_count = change_count, killed->files);
+    static struct name cached[NAMES_MAX];
+    unsigned count = name_count;
+    memcpy(cached, killed->names, sizeof(cached[0]) * count);
+    for (unsigned i = 0; i < change_count; i++)
+        apply_name(cached, &count, &killed->changes[i]);
+    make_folder(image, cached, count, NULL);
+    REQUIRE(realpath(image, killed->root));
+    killed->next = killed_first;
+    killed_first = killed;
+}
+
+/* Goes on where the process was killed. False: nobody was killed there. */
+static bool take_killed(void)
+{
+    struct killed **at = &killed_first, *killed;
+    while ((killed = *at) && strcmp(killed->root, root) != 0)
+        at = &killed->next;
+    if (!killed)
+        return false;
+    *at = killed->next;
+    memcpy(files, killed->files, sizeof(files[0]) * (file_count = killed->file_count));
+    memcpy(names, killed->names, sizeof(names[0]) * (name_count = killed->name_count));
+    memcpy(changes, killed->changes, sizeof(changes[0]) * (change_count = killed->change_count));
+    free(killed->files);
+    free(killed->names);
+    free(killed->changes);
+    free(killed);
+    return true;
 }
 
 /* ---- beginning and end ---- */
@@ -350,7 +286,8 @@ void disk_power_begin(const char *folder, void (*on_call)(void *ctx, const struc
 {
     pthread_mutex_lock(&lock);
     REQUIRE(realpath(folder, root));
-    load(root, "");
+    if (!take_killed())
+        load(root, "");
     calls = 0;
     call_fn = on_call;
     call_ctx = ctx;
@@ -362,11 +299,8 @@ uint64_t disk_power_end(void)
 {
     pthread_mutex_lock(&lock);
     recording = false;
-    for (unsigned i = 0; i < file_count; i++) {
-        file_sync(files[i]);
-        free(files[i]->data);
-        free(files[i]);
-    }
+    for (unsigned i = 0; i < file_count; i++)
+        file_free(files[i]);
     file_count = name_count = change_count = 0;
     uint64_t count = calls;
     pthread_mutex_unlock(&lock);

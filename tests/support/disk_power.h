@@ -35,12 +35,15 @@ struct disk_power_losses {
     uint64_t names;   /* names created, renamed or removed whose change did not */
 };
 
-/* Everything in the folder now is durable. on_call is called before each such call, while all others wait; only there
+/* Everything in the folder now is durable, unless it is from disk_power_killed(). on_call is called before each such call, while all others wait; only there
  * disk_power_image() may be called. */
 void disk_power_begin(const char *folder, void (*on_call)(void *ctx, const struct disk_power_call *call),
                       void *ctx);
 /* Makes `image`, a folder that does not exist yet. What survives is drawn from `random`. */
 void disk_power_image(const char *image, struct random *random);
+/* The same, but what a process leaves that is killed right now: all of it is there. disk_power_begin() on it goes on with what was
+ * durable by then and what was not. */
+void disk_power_killed(const char *image);
 struct disk_power_losses disk_power_losses(void); /* of all images so far */
 uint64_t disk_power_end(void);                    /* forgets everything; returns the number of calls */
 

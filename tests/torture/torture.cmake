@@ -28,7 +28,8 @@ if(TARGET crierd AND TARGET crier_static)
   if(NOT CRIER_SANITIZE)
     add_library(fault_shim MODULE ${CMAKE_CURRENT_LIST_DIR}/../support/fault_shim.c)
     add_library(power_shim MODULE ${CMAKE_CURRENT_LIST_DIR}/../support/power_shim.c
-                                  ${CMAKE_CURRENT_LIST_DIR}/../support/disk_power.c)
+                                  ${CMAKE_CURRENT_LIST_DIR}/../support/disk_power.c
+                                  ${CMAKE_CURRENT_LIST_DIR}/../support/disk_power_file.c)
     target_link_libraries(fault_shim PRIVATE crier_flags)
     target_link_libraries(power_shim PRIVATE crier_flags)
     target_compile_definitions(torture_arena PRIVATE FAULT_SHIM="$<TARGET_FILE:fault_shim>"

@@ -32,6 +32,6 @@ crier_test(test_store_kill ${CMAKE_CURRENT_LIST_DIR}/test_store_kill.c ${STORE_F
 
 # And this one's power fails: disk_power.c notes what is durable.
 crier_test(test_store_power ${CMAKE_CURRENT_LIST_DIR}/test_store_power.c ${CMAKE_CURRENT_LIST_DIR}/power_points.c ${STORE_FIXTURE}
-           ${CMAKE_SOURCE_DIR}/tests/support/disk_power.c PLAIN LIBS storage proto LABELS unit)
+           ${CMAKE_SOURCE_DIR}/tests/support/disk_power.c ${CMAKE_SOURCE_DIR}/tests/support/disk_power_file.c PLAIN LIBS storage proto LABELS unit)
 crier_test(test_store_power_retention ${CMAKE_CURRENT_LIST_DIR}/test_store_power_retention.c ${CMAKE_CURRENT_LIST_DIR}/power_points.c ${STORE_FIXTURE}
-           ${CMAKE_SOURCE_DIR}/tests/support/disk_power.c PLAIN LIBS storage proto LABELS unit)
+           ${CMAKE_SOURCE_DIR}/tests/support/disk_power.c ${CMAKE_SOURCE_DIR}/tests/support/disk_power_file.c PLAIN LIBS storage proto LABELS unit)

@@ -5,6 +5,9 @@
  * started: it must come up by itself with everything acknowledged by that moment, contiguous, byte for byte; then it
  * appends, and the power fails again while it starts.
  *
+ * And in some runs the first process is killed at such a moment: the next one finds all it wrote, synced or not, and then the power
+ * fails.
+ *
  * Moments have names, by the file that is about to change (power_points.h), and each name is counted.
  *
  * A plain program: [SEED [STATES]]; at least so many states are looked at. `./dev torture --power N`. */
@@ -71,9 +74,12 @@ static void on_call(void *ctx, const struct disk_power_call *call)
     disk_power_image(image->path, &power->random);
 }
 
+/* The store makes its folder itself. */
 static struct fixture *open_at(const char *path)
 {
-    struct fixture *f = fixture_create_at(path);
+    char data[200];
+    (void)snprintf(data, sizeof(data), "%s/data", path);
+    struct fixture *f = fixture_create_at(data);
     f->options.segment_size = 512u << 10;
     if (fixture_start(f) < 0) {
         (void)fprintf(stderr, "%s: %d %s\n", current, f->start_code, f->error);
@@ -194,6 +200,60 @@ static void run_once(uint64_t seed)
     fixture_remove_folder(power.folder);
 }
 
+/* ---- killed before the power fails ---- */
+
+/* What a killed process did not sync the next one finds all the same, in the kernel's cache. */
+struct kill {
+    struct power power;
+    uint64_t at; /* the call before which the process is killed */
+    struct image image;
+};
+
+static uint64_t kills;
+
+static void on_call_kill(void *ctx, const struct disk_power_call *call)
+{
+    struct kill *kill = ctx;
+    if (call->number != kill->at)
+        return;
+    kills++;
+    kill->image.acknowledged = kill->power.acknowledged;
+    kill->image.flushed = kill->power.flushed;
+    disk_power_killed(kill->image.path);
+}
+
+static void first_life(struct kill *kill, uint64_t appends)
+{
+    const char *parent = getenv("TMPDIR");
+    (void)snprintf(kill->power.folder, sizeof(kill->power.folder), "%s/crier-power-XXXXXX",
+                   parent ? parent : "/tmp");
+    REQUIRE(mkdtemp(kill->power.folder));
+    (void)snprintf(kill->image.path, sizeof(kill->image.path), "%s-killed", kill->power.folder);
+    disk_power_begin(kill->power.folder, on_call_kill, kill);
+    struct fixture *f = open_at(kill->power.folder);
+    append_some(&kill->power, f, 0, appends);
+    fixture_end(f, FIXTURE_CLEAN);
+    (void)disk_power_end();
+    fixture_destroy(f);
+    fixture_remove_folder(kill->power.folder);
+}
+
+/* Every second one is killed while the folder is made. */
+static void run_killed(uint64_t seed)
+{
+    static struct kill kill;
+    kill = (struct kill){
+        .power = {
+            .random = random_seeded(seed), .choice = random_seeded(~seed), .one_in = 8, .image_max = 5}};
+    kill.at = 1 + random_below(&kill.power.choice, seed % 2 ? 50 : 400);
+    uint64_t before = kills;
+    first_life(&kill, 60);
+    if (kills > before) {
+        check_image(&kill.power, &kill.image, true);
+        fixture_remove_folder(kill.image.path);
+    }
+}
+
 static uint64_t states_seen(void)
 {
     uint64_t count = 0;
@@ -212,14 +272,19 @@ int main(int argc, char **argv)
         (void)fflush(stdout);
         run_once(seed + runs);
         REQUIRE(states_seen() > runs);
+        for (unsigned i = 0; i < 8; i++)
+            run_killed(seed * 8 + runs * 8 + i);
     }
     struct disk_power_losses losses = disk_power_losses();
+    REQUIRE(kills > 0);
     REQUIRE(losses.torn > 0 && losses.lost > 0 && losses.lengths > 0 && losses.names > 0);
     printf("%" PRIu64 " states after power cuts in %u runs (torn writes %" PRIu64 ", lost %" PRIu64
            ", lost lengths %" PRIu64 ", lost names %" PRIu64 "):",
            states_seen(), runs, losses.torn, losses.lost, losses.lengths, losses.names);
     for (unsigned i = 0; i < POINTS; i++)
         printf(" %s %" PRIu64 "%s", power_point_names[i], states[i], i + 1 < POINTS ? "," : "");
-    printf("; every acknowledged entry was there, and nothing else\n");
+    printf("; %" PRIu64
+           " times a process was killed before; every acknowledged entry was there, and nothing else\n",
+           kills);
     return 0;
 }
