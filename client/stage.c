@@ -438,8 +438,8 @@ int stage_event_make(const struct stage *stage, const void *value, size_t value_
         return rc;
     if (options) {
         if ((!options->key && options->key_size > 0) || (!options->headers && options->header_count > 0) ||
-            options->partition < -1)
-            return CRIER_EINVAL;
+            options->partition < -1 || (unsigned)options->durability > CRIER_MEMORY)
+            return CRIER_EINVAL; /* also a durability of a newer header: more than this library can promise */
         if (options->timestamp_ms != 0)
             event->timestamp_ms = options->timestamp_ms;
         event->key = options->key;

@@ -206,6 +206,10 @@ Test(api, options_out_of_range_are_refused)
     emit.headers = &header;
     cr_expect_eq(crier_emit_with(bus, "t", "x", 1, &emit), CRIER_EINVAL);
     emit = crier_emit_options_default();
+    emit.durability =
+        (enum crier_durability)2; /* a newer program's, which must not get less than it asked for */
+    cr_expect_eq(crier_emit_with(bus, "t", "x", 1, &emit), CRIER_EINVAL);
+    emit.durability = CRIER_DURABLE;
     emit.partition = -2;
     cr_expect_eq(crier_emit_with(bus, "t", "x", 1, &emit), CRIER_EINVAL);
     struct crier_later_options later = crier_later_options_default();
