@@ -34,6 +34,7 @@
 struct watch {
     const struct bench *bench;
     bool progress; /* shown */
+    bool filling;  /* before the clock runs: nobody listens yet */
     int64_t shown_us;
     uint64_t seen;    /* the counters' sum when they last moved */
     int64_t moved_us; /* and when that was */
@@ -56,7 +57,10 @@ static bool watch_tick(void *ctx)
         watch->seen = emitted + received;
         watch->moved_us = now_us;
     }
-    if (watch->progress && now_us - watch->shown_us >= PROGRESS_INTERVAL_US) {
+    if (watch->progress && watch->filling && now_us - watch->shown_us >= PROGRESS_INTERVAL_US) {
+        watch->shown_us = now_us;
+        fprintf(stderr, "\r%s events to be read later emitted\033[K", text_count(emitted, counts[0]));
+    } else if (watch->progress && now_us - watch->shown_us >= PROGRESS_INTERVAL_US) {
         uint64_t each =
             watch->bench->group != NULL ? 1 : options->listeners; /* listeners that get an event */
         uint64_t done = options->listeners > 0 ? received / each : emitted;
@@ -99,17 +103,15 @@ static int fork_workers(struct run *run, struct workers *workers)
     return rc;
 }
 
-/* Runs the workers to their end. STATUS_DONE, or STATUS_FAILED when it was given up or one failed, having said why. */
-static int run_workers(struct run *run, struct workers *workers)
+/* The workers, from when they are forked to their end. STATUS_DONE, or STATUS_FAILED when it was given up or one failed, having
+ * said why. */
+static int watch_workers(struct bench *bench, struct workers *workers, bool filling)
 {
-    struct bench *bench = run->bench;
-    struct watch watch = {
-        .bench = bench, .progress = isatty(STDERR_FILENO) == 1, .moved_us = clock_monotonic_us()};
+    struct watch watch = {.bench = bench,
+                          .progress = isatty(STDERR_FILENO) == 1,
+                          .filling = filling,
+                          .moved_us = clock_monotonic_us()};
     char patience[TEXT_SIZE];
-
-    int rc = fork_workers(run, workers);
-    if (rc < 0)
-        return command_failed("cannot start a process: %s", strerror(-rc));
 
     bool ok = workers_wait_ready(workers, watch_tick, &watch);
     if (ok) {
@@ -126,6 +128,13 @@ static int run_workers(struct run *run, struct workers *workers)
     return ok ? STATUS_DONE : STATUS_FAILED;
 }
 
+static int run_workers(struct run *run, struct workers *workers)
+{
+    int rc = fork_workers(run, workers);
+    return rc < 0 ? command_failed("cannot start a process: %s", strerror(-rc))
+                  : watch_workers(run->bench, workers, false);
+}
+
 static double seconds(struct timeval time)
 {
     return (double)time.tv_sec + (double)time.tv_usec / 1e6;
@@ -140,12 +149,6 @@ static double children_cpu_s(void)
 
 /* ---- a run ---- */
 
-static bool keep_waiting(void *ctx)
-{
-    (void)ctx;
-    return true;
-}
-
 /* By every step-th producer. */
 static int fill(struct bench *bench, bench_worker *producer, uint64_t step)
 {
@@ -159,15 +162,11 @@ static int fill(struct bench *bench, bench_worker *producer, uint64_t step)
         rc = workers_fork(&workers, producer_main, &run, i);
     if (rc < 0)
         return command_failed("cannot start a process: %s", strerror(-rc));
-    bool ok = workers_wait_ready(&workers, keep_waiting, NULL);
-    if (ok) {
-        workers_go(&workers);
-        ok = workers_wait_end(&workers, keep_waiting, NULL);
-    }
+    int status = watch_workers(bench, &workers, true);
     workers_finish(&workers);
     memset(bench->results->producers, 0,
            sizeof(bench->results->producers)); /* the clock starts with the replay */
-    return ok ? STATUS_DONE : command_failed("the topic could not be filled");
+    return status == STATUS_DONE ? status : command_failed("the topic could not be filled");
 }
 
 int bench_fill(struct bench *bench, bench_worker *producer)

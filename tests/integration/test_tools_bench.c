@@ -127,6 +127,22 @@ Test(bench, what_never_arrives_is_lost)
     cr_assert(broker_restart(broker));
 }
 
+/* Also before the clock runs. */
+Test(bench, a_broker_that_goes_while_the_topic_is_filled_ends_it)
+{
+    struct process *bench = crier_start(url, "bench", "replay", "--events", "100000000", "--topic", "cut",
+                                        "--dir", "/tmp", "--patience", "500ms", NULL);
+    struct process *on =
+        crier_start(url, "on", "cut", "--from", "earliest", "--count", "1", "--format", "%o", NULL);
+    cr_assert_str_eq(process_line(on), "0");
+    broker_kill(broker);
+    process_end(on);
+    process_expect_error(bench, "no event for 500.00 ms: gave up");
+    process_expect_error(bench, "could not be filled");
+    cr_assert(eq(int, process_end(bench), 1));
+    cr_assert(broker_restart(broker));
+}
+
 /* Each connection waits for an ack before its next event; in the end the broker holds what was acked, no more. */
 Test(bench, emits_are_acked_and_stored_once)
 {
