@@ -475,31 +475,33 @@ int crier_stream_create(crier *bus, enum crier_stream_type type, const struct cr
 
 /* ---- the bus's end ---- */
 
-/* The first of the bus's streams for which `wanted`, with a reference. */
-static crier_stream *stream_find(crier *bus, bool open)
+/* The one behind this of the bus's streams (NULL: the first), with a reference. None leaves the list meanwhile: that is a tick's. */
+static crier_stream *stream_after(crier *bus, const crier_stream *stream)
 {
+    struct list *link;
     crier_stream *found = NULL;
 
     pthread_mutex_lock(&bus->lock);
-    for (struct list *link = bus->streams.next; link != &bus->streams && !found; link = link->next) {
-        crier_stream *stream = LIST_ENTRY(link, crier_stream, link);
-        if (!open || !stream->destroyed)
-            found = stream;
-    }
-    if (found)
+    link = stream ? stream->link.next : bus->streams.next;
+    if (link != &bus->streams) {
+        found = LIST_ENTRY(link, crier_stream, link);
         stream_retain(found);
+    }
     pthread_mutex_unlock(&bus->lock);
     return found;
 }
 
 void streams_close(crier *bus)
 {
-    for (crier_stream *stream; (stream = stream_find(bus, true)); stream_release(stream))
+    for (crier_stream *stream = stream_after(bus, NULL), *next; stream; stream = next) {
         stream_destroy(stream, CRIER_ECLOSED, NULL);
+        next = stream_after(bus, stream);
+        stream_release(stream);
+    }
 }
 
 void streams_finish(crier *bus)
 {
-    for (crier_stream *stream; (stream = stream_find(bus, false)); stream_release(stream))
+    for (crier_stream *stream; (stream = stream_after(bus, NULL)); stream_release(stream))
         stream_let_go(stream);
 }
