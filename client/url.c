@@ -26,6 +26,17 @@ static bool port_parse(const char *text, size_t size, struct endpoint *endpoint)
     return true;
 }
 
+/* Without what has another meaning in a URL, or is in no name: with "user@host", "host?option" or a line's end somebody wants what
+ * there is not, and would be told, after a while, that nobody answers. In an address a '%' is followed by its interface. */
+static bool host_is_possible(const char *host, size_t size, bool address)
+{
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)host[i] <= ' ' || host[i] == 0x7f || strchr("/?#@\\", host[i]) ||
+            (host[i] == '%' && !address))
+            return false;
+    return true;
+}
+
 /* HOST, HOST:PORT, [ADDRESS] or [ADDRESS]:PORT in text[0 .. size). */
 static bool endpoint_parse(const char *text, size_t size, struct endpoint *endpoint)
 {
@@ -39,7 +50,7 @@ static bool endpoint_parse(const char *text, size_t size, struct endpoint *endpo
     rest = bracket + host_size; /* where ']' or ':' stands, or the end */
     if (bracket && rest++ == size)
         return false;
-    if (host_size == 0 || host_size > URL_HOST_MAX || memchr(host, '/', host_size))
+    if (host_size == 0 || host_size > URL_HOST_MAX || !host_is_possible(host, host_size, bracket))
         return false;
     memcpy(endpoint->host, host, host_size);
     endpoint->host[host_size] = '\0';

@@ -35,6 +35,8 @@ Test(url, several_hosts_and_ipv6)
     cr_assert_str_eq(url.endpoints[2].host, "fe80::2");
     cr_assert_str_eq(url.endpoints[2].port, "27437");
     cr_assert_str_eq(url.endpoints[3].host, "b");
+    cr_assert_eq(url_parse("crier://[fe80::1%lo]:3,under_score.example", &url), 0);
+    cr_assert_str_eq(url.endpoints[0].host, "fe80::1%lo");
 }
 
 Test(url, a_unix_socket_is_a_path)
@@ -61,6 +63,16 @@ Test(url, what_is_none_is_refused)
                                       "unix:relative",
                                       "a:1",
                                       "crier://a:1/path",
+                                      "crier://user@a",
+                                      "crier://user:secret@a:1",
+                                      "crier://a?name=b",
+                                      "crier://a#b",
+                                      "crier://a%20b",
+                                      "crier://a b",
+                                      "crier://a\n",
+                                      "crier://a\\b",
+                                      "crier://[::1]@a",
+                                      "crier://[a@::1]",
                                       "crier://a:123456"};
     struct url url;
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
