@@ -69,14 +69,21 @@ static void close_target(struct backup *backup)
         folder_close(&backup->to.folder);
 }
 
+/* The same entries: after an older backup was restored, others may have their numbers and indexes, but not their times. */
+static bool same_entries(const struct segment_row *row, const struct offline_segment *segment)
+{
+    return row->number == segment->number && row->generation == segment->generation &&
+           row->state == SEGMENT_SEALED && row->first_index == segment->first_index &&
+           row->last_index == segment->last_index && row->first_time_us == segment->first_time_us &&
+           row->last_time_us == segment->last_time_us;
+}
+
 static bool has_already(const struct backup *backup, const struct offline_segment *segment)
 {
     struct path path = folder_segment(&backup->to.folder, segment->number, segment->generation);
     struct stat file;
     for (size_t i = 0; i < backup->to.manifest.count; i++) {
-        const struct segment_row *row = &backup->to.manifest.rows[i];
-        if (row->number == segment->number && row->generation == segment->generation &&
-            row->state == SEGMENT_SEALED && row->last_index == segment->last_index)
+        if (same_entries(&backup->to.manifest.rows[i], segment))
             return stat(path.text, &file) == 0 && (uint64_t)file.st_size >= segment->size;
     }
     return false;

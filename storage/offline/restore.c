@@ -70,11 +70,47 @@ static int copy_file(const char *from, const char *to)
     return rc;
 }
 
-/* The last entry that is whole in a damaged active segment tells how far the backup must reach. */
-static uint64_t reach_of(const char *path)
+/* What is known of a damaged segment: its ends, and when they were appended. */
+struct ends {
+    uint64_t first_index, last_index;
+    int64_t first_time_us, last_time_us;
+    bool other; /* somebody else's entries have those indexes */
+};
+
+/* A sealed segment's row says it, else its first and last entry that are whole: so far the backup must reach. */
+static struct ends ends_of(const char *path, const struct segment_row *row)
 {
+    if (row->state == SEGMENT_SEALED)
+        return (struct ends){row->first_index, row->last_index, row->first_time_us, row->last_time_us, false};
     struct scan scan = {.last_index = UINT64_MAX, .fault = ignore_fault};
-    return scan_file(&scan, path) < 0 ? UINT64_MAX : scan.found_last;
+    if (scan_file(&scan, path) < 0)
+        return (struct ends){.last_index = UINT64_MAX};
+    return (struct ends){scan.found_first, scan.found_last, scan.first_time_us, scan.last_time_us, false};
+}
+
+static int compare_ends(void *ctx, const struct entry_header *header, const uint8_t *data)
+{
+    struct ends *ends = ctx;
+    (void)data;
+    if ((header->index == ends->first_index && header->append_time_us != ends->first_time_us) ||
+        (header->index == ends->last_index && header->append_time_us != ends->last_time_us))
+        ends->other = true;
+    return 0;
+}
+
+/* NULL: a copy of the segment `row` in the backup is good and of the same life: after an older backup was restored, others may have
+ * its number and its indexes. Or why not. */
+static const char *refusal_of(const char *draft, const struct segment_row *row, struct ends *ends)
+{
+    struct scan scan = {.first_index = row->first_index,
+                        .last_index = row->last_index,
+                        .contiguous = row->generation == 0,
+                        .fault = ignore_fault,
+                        .entry = compare_ends,
+                        .ctx = ends};
+    if (scan_file(&scan, draft) < 0 || scan.faults > 0)
+        return "damaged, and in the backup too";
+    return ends->other ? "damaged, and the backup has other entries in its place" : NULL;
 }
 
 static int bring_back(struct offline *to, const struct offline *backup, const struct segment_row *row)
@@ -82,15 +118,17 @@ static int bring_back(struct offline *to, const struct offline *backup, const st
     const struct segment_row *copy = find_row(backup, row);
     struct path from = folder_segment(&backup->folder, row->number, row->generation);
     struct path draft = folder_shard_file(&to->folder, "copy.new");
-    if (!copy || (row->state == SEGMENT_ACTIVE && copy->last_index < reach_of(to->file.text))) {
+    struct ends ends = ends_of(to->file.text, row);
+    if (!copy || copy->last_index < ends.last_index) {
         offline_tell(to, &(struct scan_fault){.what = "damaged, and the backup does not have all of it"},
                      false);
         return 0;
     }
     (void)unlink(draft.text);
     int rc = copy_file(from.text, draft.text);
-    if (rc == 0 && faults_of(draft.text, copy) > 0) {
-        offline_tell(to, &(struct scan_fault){.what = "damaged, and in the backup too"}, false);
+    const char *refusal = rc == 0 ? refusal_of(draft.text, copy, &ends) : NULL;
+    if (refusal) {
+        offline_tell(to, &(struct scan_fault){.what = refusal}, false);
         (void)unlink(draft.text);
         return 0;
     }

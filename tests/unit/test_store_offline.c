@@ -348,6 +348,70 @@ Test(store_offline, a_backup_is_a_folder_and_made_again_copies_what_is_new)
     fixture_destroy(f);
 }
 
+/* So many more entries, of this partition, at this time. */
+static void go_on(struct fixture *f, uint64_t partition, uint64_t offset, uint64_t count, int64_t time_us)
+{
+    cr_assert_eq(fixture_start(f), 0, "%s", f->error);
+    f->now_us = time_us;
+    for (uint64_t i = 0; i < count; i++)
+        cr_assert_eq(fixture_emit(f, partition, offset + i, 1, BATCH_SIZE), STORE_OK);
+    fixture_end(f, FIXTURE_CLEAN);
+}
+
+/* After an older backup was restored, segments of the same numbers and indexes have other entries. */
+Test(store_offline, a_backup_of_a_life_that_was_given_up_lends_nothing_to_the_next_one)
+{
+    struct fixture *f = make(FIXTURE_CLEAN);
+    char path[200], to[200];
+    other_folder(f, "restored", path);
+    fixture_copy_folder(f->path, path);
+    struct fixture *restored = fixture_create_at(path);
+    restored->options.segment_size = SEGMENT_SIZE;
+    go_on(f, 1, ENTRIES, 5, 1000000);
+    go_on(restored, 2, 0, 5, 2000000);
+    other_folder(f, "backup", to);
+    (void)backup(f->path, to);
+    (void)backup(path, to);
+    struct fixture *copy = fixture_create_at(to);
+    cr_assert_eq(fixture_start(copy), 0, "%s", copy->error);
+    fixture_expect(copy, 1, 0, ENTRIES, BATCH_SIZE);
+    fixture_expect(copy, 2, 0, 5, BATCH_SIZE);
+    fixture_destroy(copy);
+    fixture_destroy(restored);
+    fixture_destroy(f);
+    fixture_remove_folder(path);
+    fixture_remove_folder(to);
+}
+
+/* The damaged segment is sealed, or is the one that was being written. */
+Test(store_offline, a_backup_of_a_life_that_was_given_up_mends_nothing_of_the_next_one)
+{
+    for (unsigned last = 0; last < 2; last++) {
+        struct fixture *f = make(FIXTURE_CLEAN);
+        char path[200], to[200], name[300], error[512];
+        other_folder(f, "restored", path);
+        fixture_copy_folder(f->path, path);
+        struct fixture *restored = fixture_create_at(path);
+        restored->options.segment_size = SEGMENT_SIZE;
+        go_on(f, 1, ENTRIES, 60, 1000000);
+        go_on(restored, 2, 0, 60, 2000000);
+        other_folder(f, "backup", to);
+        unsigned segments = (unsigned)backup(f->path, to).segments;
+        (void)snprintf(name, sizeof(name), "%s/shard-0/%010u-0.mdb", path, segments - 1 + last);
+        write_junk(name, 20 * 4096, 4096);
+        struct found found;
+        struct offline_watch of = watch(&found);
+        struct offline_summary summary;
+        cr_assert_eq(offline_restore(to, path, &of, &summary, error, sizeof(error)), 0, "%s", error);
+        cr_assert_eq(summary.mended, 0);
+        cr_assert_geq(found.faults, 1);
+        fixture_destroy(restored);
+        fixture_destroy(f);
+        fixture_remove_folder(path);
+        fixture_remove_folder(to);
+    }
+}
+
 Test(store_offline, damage_at_the_source_stops_the_backup_and_leaves_the_older_one)
 {
     struct fixture *f = make(FIXTURE_CLEAN);
