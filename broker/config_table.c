@@ -10,7 +10,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 static const char *const durabilities[] = {"durable", "memory", NULL};
 static const char *const log_formats[] = {[LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json", NULL};
@@ -22,6 +24,19 @@ static const char *const log_levels[] = {[LOG_LEVEL_DEBUG] = "debug",
 
 /* ---- text to value ---- */
 
+/* "HOST:PORT" with a port there is, or "unix:/PATH" that a socket can have; getaddrinfo() and bind() would take 99999 for another
+ * port, and an empty path for a name of their own. */
+static bool address_valid(const char *address)
+{
+    if (strncmp(address, "unix:", 5) == 0)
+        return address[5] == '/' && strlen(address + 5) < sizeof(((struct sockaddr_un *)NULL)->sun_path);
+    const char *colon = strrchr(address, ':');
+    if (!colon || colon == address)
+        return false;
+    size_t digits = strspn(colon + 1, "0123456789");
+    return digits > 0 && digits <= 5 && colon[1 + digits] == '\0' && atoi(colon + 1) <= UINT16_MAX;
+}
+
 static int listen_add(struct config_listen *listen, const char *text, size_t size, char *error,
                       size_t error_size)
 {
@@ -29,8 +44,13 @@ static int listen_add(struct config_listen *listen, const char *text, size_t siz
         snprintf(error, error_size, "at most %d addresses of 1 to 127 bytes", CONFIG_LISTEN_MAX);
         return -EINVAL;
     }
-    snprintf(listen->address[listen->count++], sizeof(listen->address[0]), "%.*s", (int)size, text);
-    return 0;
+    char *address = listen->address[listen->count++];
+    snprintf(address, sizeof(listen->address[0]), "%.*s", (int)size, text);
+    if (address_valid(address))
+        return 0;
+    snprintf(error, error_size, "'%s' is not HOST:PORT (up to 65535) or unix:/PATH (up to %zu bytes)",
+             address, sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
+    return -EINVAL;
 }
 
 /* One address, or several with commas and blanks between them. */

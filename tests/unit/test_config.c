@@ -182,6 +182,25 @@ Test(config, what_the_parser_would_take_in_silence_is_refused)
     expect_refused("listen = a:1,,b:2\n", ":1: listen: at most 8 addresses of 1 to 127 bytes\n");
 }
 
+/* A port of 99999 was taken for 34463, and a socket without a path got one that no client can say. */
+Test(config, an_address_that_cannot_be_is_refused)
+{
+    static const char *const bad[] = {
+        "127.0.0.1",    "127.0.0.1:99999", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:+80",
+        "127.0.0.1:-1", ":27437",          "unix:",      "unix:socket"};
+    char line[256], problem[256];
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        snprintf(line, sizeof(line), "listen = a:1, %s\n", bad[i]);
+        snprintf(problem, sizeof(problem),
+                 ":1: listen: '%s' is not HOST:PORT (up to 65535) or unix:/PATH (up to 107 bytes)\n", bad[i]);
+        expect_refused(line, problem);
+    }
+    snprintf(line, sizeof(line), "listen = unix:/%0107d\n", 1);
+    write_file(line, strlen(line));
+    cr_assert_eq(LOAD("--config", path), -EINVAL);
+    cr_assert_eq(LOAD("--listen", "[::1]:65535", "--listen", "*:0"), 0, "%s", problems);
+}
+
 Test(config, a_line_too_long_is_one_problem_and_the_next_is_read_as_itself)
 {
     char text[600];
