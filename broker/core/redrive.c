@@ -5,7 +5,8 @@
  * one of the two topics, whatever happens.
  *
  * Happy path:  REDRIVE → read, taken apart (the store's thread) → DATA … and MOVE_LOG_STARTS in one entry → the next ones → REDRIVEN
- * Failures:    what is no dead letter, or came from a topic that is gone, ends the job with a code; what is in front of it is back.
+ * Failures:    what is no dead letter, or came from a topic that is gone, ends the job with a code, and so does the disk guard; what
+ *              is in front of it is back.
  * Thread: the core's; the digest any. Pure. */
 #include "broker/core/shared_internal.h"
 
@@ -275,7 +276,9 @@ static void job_turn(struct redrive *job)
     }
     if (job->entry && !job_written(job, topic))
         return;
-    if (!job_read(job, topic))
+    if (shard->guarded)
+        job_end(job, WIRE_CRIER_EFULL);
+    else if (!job_read(job, topic))
         job_end(job, 0);
 }
 

@@ -9,8 +9,9 @@
  * Thread: the core's. Pure. */
 #include "broker/core/shared_internal.h"
 
-#define DEAL_MAX 1024u /* events in one answer */
-#define KEYS_LOW 512u  /* with less than that ready, more keys are read */
+#define DEAL_MAX      1024u   /* events in one answer */
+#define GUARD_LOOK_US 1000000 /* while the disk guard holds up dead letters */
+#define KEYS_LOW      512u    /* with less than that ready, more keys are read */
 
 uint32_t retry_deliveries(const struct retry_policy *policy)
 {
@@ -416,7 +417,8 @@ int64_t shared_turn(struct shard *shard)
     redrive_turn(shard);
     keys_turn(shard);
     deal_all(shard);
-    return shared_due_us(shard);
+    int64_t due_us = shared_due_us(shard), look_us = shard->mono_us + GUARD_LOOK_US;
+    return shard->guarded && shard->shared->dying && look_us < due_us ? look_us : due_us;
 }
 
 /* ---- life ---- */

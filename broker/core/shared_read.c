@@ -328,7 +328,7 @@ static void dead_done(struct store_read *read, void *ctx)
     batches_unref(read);
     int status = read->status ? read->status : job->status;
     const struct topic *topic = NULL;
-    if (item && status == 0 && !shard->read_only)
+    if (item && status == 0 && !shard->read_only && !shard->guarded)
         status = dead_topic(shard, item, &topic);
     if (topic)
         dead_write(job, topic);
@@ -386,6 +386,8 @@ void dying_turn(struct shard *shard)
     struct item *item, *next;
     const struct topic *topic;
     unsigned looked = 0;
+    if (shard->guarded) /* what is left on the disk is for what goes on: positions, retention */
+        return;
     DL_FOREACH_SAFE (world->dying, item, next) {
         if (world->dead_reads >= SHARED_READS_MAX || looked++ >= DYING_LOOK)
             return;

@@ -22,6 +22,8 @@ struct stage {
 static struct stage stage_make(void)
 {
     struct stage s = {.f = fixture_create(), .read = calloc(1, sizeof(struct rig_read))};
+    s.f->config.disk_free_min = 1000;
+    s.f->config.ping_interval_ms = s.f->config.idle_timeout_ms = 600000;
     fixture_start(s.f);
     s.p = peer_welcome(s.f);
     s.partition = peer_topic(s.p, "orders", 1);
@@ -324,5 +326,33 @@ Test(dead_letter, a_forged_letter_does_not_get_into_the_brokers_own_topics)
     cr_assert_eq(held_by(&s, "graves"), 1);
     fixture_crash(s.f);
     s.p = peer_welcome(s.f);
+    stage_end(&s);
+}
+
+/* They are events that the broker writes: below the guard they would fill what is kept for retention and positions. */
+Test(dead_letter, none_are_written_while_little_is_left_on_the_disk)
+{
+    struct stage s = stage_make();
+    uint64_t moved;
+    rig_emit_plain(s.p, s.partition, 1, 4);
+    struct rig_member *m = join(s.f, "orders");
+    struct rig_event first = rig_next(m);
+    cr_assert_eq(rig_reject(m, &first, "no"), 0);
+    fixture_run(s.f, SECOND);
+    cr_assert_eq(held_by(&s, "$dead.orders"), 1);
+    store_memory_fault_disk_free(s.f->store, 999);
+    fixture_run(s.f, SECOND);
+    reject_all(m);
+    cr_assert_eq(m->settled_code, 0, "what is settled goes on");
+    cr_assert_eq(redrive(s.p, "orders", &moved), WIRE_CRIER_EFULL);
+    cr_assert_eq(moved, 0);
+    fixture_run(s.f, 30 * SECOND);
+    cr_assert_eq(held_by(&s, "$dead.orders"), 1);
+    store_memory_fault_disk_free(s.f->store, 1250);
+    fixture_run(s.f, 12 * SECOND);
+    cr_assert_eq(held_by(&s, "$dead.orders"), 4);
+    cr_assert_eq(redrive(s.p, "orders", &moved), 0);
+    cr_assert_eq(moved, 4);
+    rig_free(m);
     stage_end(&s);
 }
