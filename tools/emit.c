@@ -114,8 +114,9 @@ static const struct option_row emit_rows[] = {
      offsetof(struct emit_options, delay_us)},
     {"at", 0, NULL, "TIME", NULL, "The same at a time: 2026-12-31T08:00, in UTC or with +01:00.", option_time,
      offsetof(struct emit_options, at_us)},
-    {"file", 0, NULL, "FILE", NULL, "Emit FILE in chunks, for `crier on --to-file` (docs/files.md).",
-     options_string, offsetof(struct emit_options, file)},
+    {"file", 0, NULL, "FILE", NULL,
+     "Emit FILE (-: standard input) in chunks, for `crier on --to-file` (docs/files.md).", options_string,
+     offsetof(struct emit_options, file)},
     {"chunk", 0, NULL, "SIZE", NULL,
      "With --file: bytes of a chunk, up to what an event may have. Default: 64K.", option_count,
      offsetof(struct emit_options, chunk)},
@@ -344,12 +345,17 @@ static int emit_file_event(struct emitter *emitter, struct file_sender *sender, 
     return STATUS_DONE;
 }
 
-/* As much as there is, up to `size`; short only at the end. -errno. */
-static ssize_t read_whole(int fd, char *data, size_t size)
+/* As much as there is, up to `size`; short only at the end. -errno; -ECANCELED: it is over. A pipe may keep it waiting. */
+static ssize_t read_whole(struct emitter *emitter, int fd, char *data, size_t size)
 {
     size_t got = 0;
 
     while (got < size) {
+        if (!wait_for(emitter, fd)) {
+            if (is_over(emitter))
+                return -ECANCELED;
+            continue;
+        }
         ssize_t part = read(fd, data + got, size - got);
         if (part == 0)
             break;
@@ -367,7 +373,9 @@ static int emit_chunks(struct emitter *emitter, struct file_sender *sender, stru
     int status = STATUS_DONE;
 
     while (status == STATUS_DONE && !is_over(emitter)) {
-        ssize_t size = read_whole(fd, chunk, chunk_size);
+        ssize_t size = read_whole(emitter, fd, chunk, chunk_size);
+        if (size == -ECANCELED)
+            break;
         if (size < 0) {
             why = "cannot read the file";
             status = command_failed("%s: %s", why, strerror((int)-size));
@@ -392,7 +400,8 @@ static int emit_file(struct emitter *emitter, const struct emit_options *options
     struct header_list headers = options->headers;
     struct file_sender sender;
     char *chunk = malloc(options->chunk);
-    int fd = open(options->file, O_RDONLY | O_CLOEXEC), status;
+    bool standard = strcmp(options->file, "-") == 0;
+    int fd = standard ? dup(STDIN_FILENO) : open(options->file, O_RDONLY | O_CLOEXEC), status;
 
     if (fd < 0 || !chunk || file_sender_init(&sender) < 0) {
         status = command_failed("cannot open %s: %s", options->file, strerror(fd < 0 ? errno : ENOMEM));

@@ -98,6 +98,34 @@ Test(tools_file, of_any_size_in_any_chunks)
     send_and_receive(3000000, "1000000");
 }
 
+/* A pipe may have nothing for a long time: that is no reason not to listen to who wants it stopped. */
+Test(tools_file, what_comes_through_a_pipe_is_sent_and_can_be_stopped)
+{
+    struct process *on = crier_start(url, "on", "files", "--to-file", to, "--verbose", NULL);
+    process_expect_error(on, "listening to");
+    make_file(300000);
+    FILE *file = fopen(from, "r");
+    char bytes[300000];
+    cr_assert(file != NULL && fread(bytes, 1, sizeof(bytes), file) == sizeof(bytes));
+    fclose(file);
+    struct process *emit = crier_start(url, "emit", "files", "--file", "-", NULL);
+    process_write_bytes(emit, bytes, sizeof(bytes));
+    cr_assert(eq(int, process_end(emit), 0));
+    cr_assert(eq(int, process_end(on), 0));
+    expect_same();
+
+    on = crier_start(url, "on", "stopped", "--verbose", NULL);
+    process_expect_error(on, "listening to");
+    emit = crier_start(url, "emit", "stopped", "--file", "-", "--chunk", "8", NULL);
+    process_write(emit, "a chunk\nand a part");
+    cr_assert_str_eq(process_line(on), "a chunk");
+    process_signal(emit, SIGTERM);
+    process_expect_error(emit, "not emitted whole: stopped");
+    cr_assert(eq(int, process_end(emit), 1));
+    process_signal(on, SIGTERM);
+    process_end(on);
+}
+
 /* How many bytes of batches the topic holds. */
 static long bytes_in(const char *topic)
 {
