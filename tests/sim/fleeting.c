@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "crier/shared.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -242,7 +243,7 @@ static int on_event(crier *bus, const crier_event *event, void *ctx)
                                                         .offset = event->offset,
                                                         .at = ++sim->history.clock};
     sim_trace(sim, TRACE_DELIVERED, FLEETING_IDS + to->topic, event->partition, event->offset);
-    return 0;
+    return to->member && !sim->healing && sim_chance(sim, sim->plan.handler_fails_permille) ? -1 : 0;
 }
 
 static void on_listening(void *ctx)
@@ -266,6 +267,23 @@ static void on_released(void *ctx, int code, const char *text)
     to->in_place = false;
 }
 
+/* In some runs most of them are members of a group: an ordered one, a shared one, or one in the order of keys. */
+static void group_draw(struct sim *sim, struct fleeting_listener *to, struct crier_listen_options *options,
+                       struct crier_shared_options *shared)
+{
+    static const char *const names[] = {"g5", "d1", "d2"};
+    uint64_t kind = sim->plan.mortal ? sim_below(sim, 4) : 3;
+    if (kind == 3)
+        return;
+    to->member = true;
+    options->group = names[kind];
+    *shared = crier_shared_options_default();
+    shared->key_ordered = kind == 2;
+    shared->lease_ms = (int)PICK(sim, 0, 50, 1000);
+    if (kind > 0)
+        options->shared = shared;
+}
+
 static void listen_to(struct client *client, uint32_t topic)
 {
     struct sim *sim = client->sim;
@@ -281,6 +299,8 @@ static void listen_to(struct client *client, uint32_t topic)
     options.credit = (size_t)PICK(sim, 0, 1, 1000);
     options.listening = on_listening;
     options.released = on_released;
+    struct crier_shared_options shared;
+    group_draw(sim, to, &options, &shared);
     name_make(name, topic);
     if (engine_listener_create(client->engine, name, &options, on_event, to, &to->listener) < 0) {
         free(to);

@@ -13,6 +13,10 @@
  *   I11  retention takes no more than the settings of the moment allow
  *   I13  who still listens when all has settled has heard everything
  *
+ * Members of ordered, shared and key-ordered groups (g5, d1, d2) listen to them, too: a deletion takes positions, leases, what
+ * failed and who has which partition with it, also between a commit or an acknowledgement and its entry. They have to hear
+ * what is there (I2 I3), and an ordered group's partitions have one owner (tap_group.c, I10).
+ *
  * Thread: one. */
 #ifndef CRIER_SIM_FLEETING_H
 #define CRIER_SIM_FLEETING_H
@@ -59,6 +63,7 @@ struct fleeting_listener {
     crier_listener *listener;
     uint32_t topic, life;
     bool earliest, in_place;
+    bool member;       /* of a group */
     bool must_end;     /* still in place when everything had settled */
     uint64_t ended_at; /* it was told that its topic is gone; 0: it was not */
     struct fleeting_seen *seen;

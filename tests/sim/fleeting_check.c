@@ -17,7 +17,8 @@ enum { /* docs/disk-format.md */
        COMMAND_COMMIT_POSITIONS = 2,
        COMMAND_MOVE_LOG_STARTS = 8,
        COMMAND_ALTER_TOPIC = 9,
-       COMMAND_DELETE_TOPIC = 10
+       COMMAND_DELETE_TOPIC = 10,
+       COMMAND_SHARED_PROGRESS = 11
 };
 
 #define SETTINGS_KEPT 6
@@ -288,14 +289,12 @@ static void moved(struct log_check *check, const struct disk_part *at)
     state__move_log_starts__free_unpacked(command, NULL);
 }
 
-static void consumed(struct log_check *check, State__CommitPosition **positions, size_t count)
+static void consumed(struct log_check *check, uint64_t partition, uint64_t offset)
 {
-    for (size_t i = 0; i < count; i++) {
-        uint32_t place;
-        struct incarnation *in = incarnation_of(check, positions[i]->partition, &place);
-        if (in && positions[i]->offset > in->logs[place].consumed)
-            in->logs[place].consumed = positions[i]->offset;
-    }
+    uint32_t place;
+    struct incarnation *in = incarnation_of(check, partition, &place);
+    if (in && offset > in->logs[place].consumed)
+        in->logs[place].consumed = offset;
 }
 
 static void committed(struct log_check *check, const struct disk_part *at)
@@ -303,8 +302,24 @@ static void committed(struct log_check *check, const struct disk_part *at)
     State__CommitPositions *command =
         state__commit_positions__unpack(NULL, at->part->payload.size, at->part->payload.data);
     CHECK(command);
-    consumed(check, command->positions, command->n_positions);
+    for (size_t i = 0; i < command->n_positions; i++)
+        consumed(check, command->positions[i]->partition, command->positions[i]->offset);
     state__commit_positions__free_unpacked(command, NULL);
+}
+
+/* The position of a shared group is at most behind the last event that is done. */
+static void progressed(struct log_check *check, const struct disk_part *at)
+{
+    State__SharedProgress *command =
+        state__shared_progress__unpack(NULL, at->part->payload.size, at->part->payload.data);
+    CHECK(command);
+    for (size_t i = 0; i < command->n_events; i++) {
+        uint64_t end = 0;
+        for (size_t k = 0; k < command->events[i]->n_done; k++) /* distance, length, distance, ... */
+            end += command->events[i]->done[k];
+        consumed(check, command->events[i]->partition, end);
+    }
+    state__shared_progress__free_unpacked(command, NULL);
 }
 
 static void each_part(void *ctx, const struct disk_part *at)
@@ -322,6 +337,8 @@ static void each_part(void *ctx, const struct disk_part *at)
         moved(check, at);
     else if (at->part->command == COMMAND_COMMIT_POSITIONS)
         committed(check, at);
+    else if (at->part->command == COMMAND_SHARED_PROGRESS)
+        progressed(check, at);
 }
 
 /* ---- what was told ---- */
@@ -439,6 +456,8 @@ static void check_listener(struct log_check *check, const struct fleeting_listen
         }
         if (current && in != current && seen->life == life)
             report_add(&check->sim->report, 3, "a listener to d%u hears two topics in one life", to->topic);
+        if (to->member) /* others have the rest */
+            continue;
         for (uint32_t place = 0; place < FLEETING_PLACES && in != current; place++)
             next[place] = HISTORY_NO_OFFSET;
         check_step(check, to, in, seen, next[seen->place]);
@@ -479,7 +498,7 @@ static void log_check_free(struct log_check *check)
 void fleeting_mark(struct sim *sim)
 {
     for (struct fleeting_listener *to = sim->fleeting ? sim->fleeting->listeners : NULL; to; to = to->next)
-        to->must_end = to->client && to->in_place && to->earliest;
+        to->must_end = to->client && to->in_place && to->earliest && !to->member;
 }
 
 void fleeting_verdict(struct sim *sim)

@@ -72,8 +72,6 @@ static void plan_load(struct sim *sim)
         plan->quality.capacity = 65536;
         plan->burst_max = plan->burst_max > 20 ? 20 : plan->burst_max;
     }
-    if (plan->quality.piece_max == 40 && plan->value_max >= 1000) /* a few hundred kilobytes a second */
-        plan->burst_max = plan->burst_max > 20 ? 20 : plan->burst_max;
     if (plan->quality.piece_max == 1 ||
         plan->quality.capacity == 64) { /* byte by byte: little, or it takes for ever */
         plan->value_max = 40;

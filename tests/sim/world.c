@@ -7,8 +7,10 @@
 
 #define READ_ALL_US INT64_C(5000000) /* a reader of everything is through by then */
 #define CLOSE_US                                                                                             \
-    INT64_C(5000000) /* a client that closes in order has its answers by then, once all is healed */
-#define START_US INT64_C(3000000) /* a broker with a healthy disk is ready by then */
+    INT64_C(5000000)      /* a client that closes in order has its answers by then, once all is healed */
+#define NARROW_PIECE   40 /* bytes at a time: a few hundred kilobytes a second */
+#define EVENT_OVERHEAD 80 /* of an event that is alone in its frame, and of its answer */
+#define START_US       INT64_C(3000000) /* a broker with a healthy disk is ready by then */
 
 /* ---- clients ---- */
 
@@ -150,12 +152,32 @@ static void heal(struct sim *sim)
                    (long long)START_US / 1000);
 }
 
+/* How long a line takes for what may stand in front of an answer, if it carries so little at a time that this counts: once every
+ * event that waits to be sent, and for each listener of its client every event there is. 8 pieces, half as large as they may be, pass
+ * with nine of ten turns, of which the slowest pair (broker and client) takes 500 us. */
+static int64_t narrow_us(const struct sim *sim)
+{
+    size_t piece_max = sim->plan.quality.piece_max;
+    uint64_t bytes = 0, listeners = 0;
+    if (piece_max > NARROW_PIECE)
+        return 0;
+    for (size_t i = 0; i < sim->history.emit_count; i++)
+        bytes += sim->history.emits[i].size + EVENT_OVERHEAD;
+    for (const struct client *client = sim->clients; client; client = client->next) {
+        uint64_t own = 0;
+        for (const struct subscriber *s = client->subscribers; s; s = s->next)
+            own += s->listener != NULL;
+        listeners = own > listeners ? own : listeners;
+    }
+    return (int64_t)(bytes * (1 + listeners) * 500 * 10 / (9 * 4 * (1 + piece_max)));
+}
+
 static int64_t emits_heal_us(const struct sim *sim)
 {
     const struct core_config *config = &sim->node.config;
     bool slowed = config->client_quota.events || config->client_quota.bytes || config->topic_quota.events ||
                   config->topic_quota.bytes || config->client_quota_count || sim->plan.fleeting_quotas;
-    return slowed ? SIM_EMITS_SLOWED_HEAL_US : SIM_EMITS_HEAL_US;
+    return (slowed ? SIM_EMITS_SLOWED_HEAL_US : SIM_EMITS_HEAL_US) + narrow_us(sim);
 }
 
 /* With a credit of one event and nothing cached, each event is a read. */
