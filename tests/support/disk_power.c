@@ -24,6 +24,7 @@
 #define PUBLIC    __attribute__((visibility("default")))
 #define FILES_MAX 1024
 #define NAMES_MAX 4096
+#define DEPTH_MAX 4 /* of names below the folder */
 
 /* One change of names: file appears as `path`, or (from) moved there, or (file NULL) path is gone. */
 struct name {
@@ -135,30 +136,50 @@ static void directory_sync(int fd)
 
 /* ---- images; by system call, so that nothing of them is noted ---- */
 
+static unsigned depth_of(const char *path)
+{
+    unsigned depth = 0;
+    while ((path = strchr(path, '/')) && path++)
+        depth++;
+    return depth;
+}
+
+/* A name may be on the disk, and that of the folder it is in not: then nobody finds it. */
+static bool in_reach(const char *image, const char *name)
+{
+    char path[PATH_MAX];
+    REQUIRE(snprintf(path, sizeof(path), "%s/%s", image, name) < (int)sizeof(path));
+    *strrchr(path, '/') = '\0';
+    return access(path, F_OK) == 0;
+}
+
 /* random NULL: all of it, and the files are those in there from now on. */
+static void make_one(const char *image, const struct name *name, struct random *random)
+{
+    struct file *file = name->file;
+    char path[PATH_MAX];
+    REQUIRE(snprintf(path, sizeof(path), "%s/%s", image, name->path) < (int)sizeof(path));
+    if (file->directory)
+        REQUIRE(syscall(SYS_mkdirat, AT_FDCWD, path, 0700) == 0);
+    else if (random)
+        file_write_image(path, file, random, &losses);
+    else
+        file_write_cached(path, file);
+    struct stat stat_of;
+    if (random)
+        return;
+    REQUIRE(stat(path, &stat_of) == 0);
+    file->device = stat_of.st_dev;
+    file->inode = stat_of.st_ino;
+}
+
 static void make_folder(const char *image, const struct name *list, unsigned count, struct random *random)
 {
     REQUIRE(syscall(SYS_mkdirat, AT_FDCWD, image, 0700) == 0);
-    char path[PATH_MAX];
-    for (int pass = 0; pass < 2; pass++) /* directories first */
-        for (unsigned i = 0; i < count; i++) {
-            struct file *file = list[i].file;
-            if (file->directory != (pass == 0))
-                continue;
-            REQUIRE(snprintf(path, sizeof(path), "%s/%s", image, list[i].path) < (int)sizeof(path));
-            struct stat stat_of;
-            if (pass == 0)
-                REQUIRE(syscall(SYS_mkdirat, AT_FDCWD, path, 0700) == 0);
-            else if (random)
-                file_write_image(path, file, random, &losses);
-            else
-                file_write_cached(path, file);
-            if (random)
-                continue;
-            REQUIRE(stat(path, &stat_of) == 0);
-            file->device = stat_of.st_dev;
-            file->inode = stat_of.st_ino;
-        }
+    for (unsigned depth = 0; depth <= DEPTH_MAX; depth++)
+        for (unsigned i = 0; i < count; i++)
+            if (depth_of(list[i].path) == depth && in_reach(image, list[i].path))
+                make_one(image, &list[i], random);
 }
 
 void disk_power_image(const char *image, struct random *random)
