@@ -5,8 +5,8 @@
  * gets DELIVER frames only while less than DELIVER_UNSENT_MAX is unsent, so a slow peer holds nothing but its cursors.
  *
  * Happy path:  batch durable → cache, cursors ready → at the turn's end DELIVER, round-robin over listeners and partitions
- * Behind:      the cursor reads: at most READS_IN_FLIGHT_MAX at a time, the others wait in line; what was read is
- *              delivered when it arrives (one read beyond the limit) and not kept.
+ * Behind:      the cursor reads: at most READS_IN_FLIGHT_MAX at a time, the others wait in line, no more of one connection's
+ *              than that; what was read is delivered when it arrives (so many reads beyond the limit) and not kept.
  * Failures:    a damaged log ends the listener with the code. A listener that is gone: the read's result is dropped. */
 #include "broker/core/session_internal.h"
 
@@ -70,13 +70,23 @@ void cursor_wake(struct cursor *cursor)
     listener_wake(listener);
 }
 
+/* One of its cursors is no longer being read, or in line: there may be room for another's. */
+static void read_left(struct core_connection *connection)
+{
+    connection->reads--;
+    if (connection->deliverable)
+        connection_pump(connection);
+}
+
 void cursor_sleep(struct cursor *cursor)
 {
     struct session *session = cursor->listener->connection->session;
-    if (cursor->state == CURSOR_READY)
+    if (cursor->state == CURSOR_READY) {
         DL_DELETE2(cursor->listener->ready, cursor, queue_prev, queue_next);
-    else if (cursor->state == CURSOR_READ_WAITING)
+    } else if (cursor->state == CURSOR_READ_WAITING) {
         DL_DELETE2(session->read_waiting, cursor, queue_prev, queue_next);
+        read_left(cursor->listener->connection);
+    }
     cursor->state = CURSOR_IDLE;
 }
 
@@ -100,8 +110,10 @@ static void reads_forget(struct session *session, struct cursor *cursor);
 void cursor_destroy(struct cursor *cursor)
 {
     struct listener *listener = cursor->listener;
-    if (cursor->state == CURSOR_READING)
+    if (cursor->state == CURSOR_READING) {
         reads_forget(listener->connection->session, cursor);
+        read_left(listener->connection);
+    }
     cursor_sleep(cursor);
     if (listener->queued && !listener->ready)
         listener_sleep(listener);
@@ -190,6 +202,7 @@ static void read_start(struct session *session, struct cursor *cursor)
     read->count = 0;
     read->status = 0;
     cursor->state = CURSOR_READING;
+    cursor->listener->connection->reads++;
     session->reads_in_flight++;
     session->count_reads++;
     request->next_free = session->reads_active;
@@ -207,6 +220,7 @@ void cursor_read(struct session *session, struct cursor *cursor)
         return;
     }
     cursor->state = CURSOR_READ_WAITING;
+    cursor->listener->connection->reads++;
     DL_APPEND2(session->read_waiting, cursor, queue_prev, queue_next);
 }
 
@@ -266,6 +280,7 @@ static void read_done(struct store_read *read, void *ctx)
     session->reads_in_flight--;
     if (cursor) {
         cursor->state = CURSOR_IDLE;
+        read_left(cursor->listener->connection);
         cursor->listener->reading -= request->promised;
         if (read->status < 0) {
             listener_end(cursor->listener,
@@ -326,6 +341,7 @@ void session_deliver(struct session *session)
         if (!session->pump)
             session->pump_last = NULL;
         while (connection->deliverable && connection->state == CONNECTION_READY &&
+               connection->reads < READS_IN_FLIGHT_MAX &&
                connection->output_queued - connection->output_sent < DELIVER_UNSENT_MAX)
             listener_deliver(connection->deliverable);
         connection->pumped = false;

@@ -169,6 +169,7 @@ struct core_connection {
     struct core_connection *slowed_prev, *slowed_next;
     struct listener *listeners;   /* hash */
     struct listener *deliverable; /* those with something to deliver and credit for it */
+    unsigned reads;               /* its cursors that are being read, or in line for that */
     bool pumped;                  /* in the session's list */
     struct core_connection *pump_next;
 };

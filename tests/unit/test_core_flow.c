@@ -1,6 +1,7 @@
 /* test_core_flow.c: grants, the line of those who want more, pauses, and the end: everything that is bounded. */
 #include "tests/unit/core_outcome.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define FIRST_GRANT 8192
@@ -383,6 +384,37 @@ Test(flow, a_peer_that_sends_and_never_reads_is_paused_and_then_closed)
     cr_assert_not(p->closing);
     fixture_run(f, 2000000);
     cr_assert(p->closing);
+    fixture_destroy(f);
+}
+
+/* Events of so many topics, none of them in memory: each has its own read. */
+Test(flow, a_peer_with_many_listeners_that_never_reads_holds_no_more_than_eight_reads_bring)
+{
+    struct fixture *f = fixture_create();
+    f->config.cache_bytes_max = 0;
+    fixture_start(f);
+    struct peer *p = peer_welcome(f);
+    for (uint32_t i = 1; i <= 40; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "t%u", i);
+        struct batch_spec spec = {.partition = peer_topic(p, name, 1), .value_size = 300000};
+        for (int k = 0; k < 2; k++) {
+            want(p, emit_frame_size(p, &spec, 1));
+            assert_stored(peer_emit_one(p, spec), k);
+        }
+    }
+    struct peer *slow = peer_welcome(f);
+    slow->holds = true;
+    for (uint32_t i = 1; i <= 40; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "t%u", i);
+        peer_listen(slow, &(struct listen_spec){.id = i, .topic = name, .from = WIRE__FROM__EARLIEST});
+    }
+    fixture_settle(f);
+    cr_assert_lt(slow->unsent, 6u << 20, "%zu bytes wait for it", slow->unsent);
+    peer_release(slow);
+    fixture_settle(f);
+    cr_assert_eq(fixture_stats(f).delivered_batches, 80, "and nothing is left behind");
     fixture_destroy(f);
 }
 
