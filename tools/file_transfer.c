@@ -119,7 +119,11 @@ static bool is_ours(struct file_receiver *receiver, const crier_event *event, ui
     if (crier_event_header_find(event, HEADER_FILE, &id) < 0 || id.value_size != FILE_ID_SIZE ||
         !number_of(event, HEADER_CHUNK, ret_chunk))
         return false;
-    if (receiver->id[0] == '\0' && *ret_chunk == 0)
+    if (receiver->id[0] == '\0' && *ret_chunk != 0) {
+        receiver->missed = true;
+        return false;
+    }
+    if (receiver->id[0] == '\0')
         memcpy(receiver->id, id.value, FILE_ID_SIZE);
     return memcmp(receiver->id, id.value, FILE_ID_SIZE) == 0;
 }

@@ -38,6 +38,7 @@ struct file_receiver {
     char id[FILE_ID_SIZE + 1]; /* "": no transfer has begun */
     uint64_t chunk, size;      /* expected, and so far */
     bool complete;
+    bool missed;     /* while none has begun here, an event came of one that had begun before */
     char error[256]; /* why it failed; "": it did not */
 };
 

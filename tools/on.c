@@ -260,7 +260,13 @@ static int print(struct printer *printer, const crier_event *event)
 /* 0, or -1, said. */
 static int write_to_file(struct printer *printer, const crier_event *event)
 {
-    if (file_receiver_event(&printer->file, event) == 0)
+    bool missed = printer->file.missed;
+    int rc = file_receiver_event(&printer->file, event);
+    if (!missed && printer->file.missed)
+        fprintf(
+            stderr,
+            "crier: passing over a file that had begun before; --from earliest fetches what was emitted\n");
+    if (rc == 0)
         return 0;
     command_failed("%s is not whole: %s", printer->options->to_file, printer->file.error);
     return -1;

@@ -126,6 +126,25 @@ Test(tools_file, what_comes_through_a_pipe_is_sent_and_can_be_stopped)
     process_end(on);
 }
 
+/* Else it is not to be told from one that waits for a sender. */
+Test(tools_file, a_file_that_had_begun_before_is_passed_over_and_that_is_said)
+{
+    struct process *first = crier_start(url, "on", "files", "--count", "1", "--verbose", NULL);
+    process_expect_error(first, "listening to");
+    struct process *emit = crier_start(url, "emit", "files", "--file", "-", "--chunk", "4", NULL);
+    process_write(emit, "one\n");
+    cr_assert(eq(int, process_end(first), 0));
+    struct process *on = crier_start(url, "on", "files", "--to-file", to, "--verbose", NULL);
+    process_expect_error(on, "listening to");
+    process_write(emit, "two\n");
+    process_expect_error(on, "passing over a file that had begun before");
+    cr_assert(eq(int, process_end(emit), 0));
+    make_file(1000);
+    cr_assert(eq(int, process_end(crier_start(url, "emit", "files", "--file", from, NULL)), 0));
+    cr_assert(eq(int, process_end(on), 0));
+    expect_same();
+}
+
 /* How many bytes of batches the topic holds. */
 static long bytes_in(const char *topic)
 {
