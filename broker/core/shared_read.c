@@ -380,13 +380,21 @@ static void dead_begin(struct shard *shard, struct item *item)
     DL_APPEND(world->dead_read_list, job);
 }
 
+/* What is left on the disk is for what goes on: positions, retention. Or the open entry is full, and the store has no room for it:
+ * it tells when there is some. */
+static bool dying_waits(const struct shard *shard)
+{
+    return shard->guarded ||
+           (shard->gathering && shard->gathering->size >= SHARD_ENTRY_SIZE && !shard_has_room(shard));
+}
+
 void dying_turn(struct shard *shard)
 {
     struct shared_world *world = shard->shared;
     struct item *item, *next;
     const struct topic *topic;
     unsigned looked = 0;
-    if (shard->guarded) /* what is left on the disk is for what goes on: positions, retention */
+    if (dying_waits(shard))
         return;
     DL_FOREACH_SAFE (world->dying, item, next) {
         if (world->dead_reads >= SHARED_READS_MAX || looked++ >= DYING_LOOK)

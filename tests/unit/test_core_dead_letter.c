@@ -356,3 +356,50 @@ Test(dead_letter, none_are_written_while_little_is_left_on_the_disk)
     rig_free(m);
     stage_end(&s);
 }
+
+static uint64_t reads(const struct fixture *f)
+{
+    struct store_stats stats;
+    f->store->ops->stats(f->store, &stats);
+    return stats.reads;
+}
+
+/* Events of 300 KB; the log keeps them as they are. */
+static void emit_large(struct peer *p, uint64_t partition, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) {
+        struct batch_spec spec = {.partition = partition, .count = 1, .value_size = 300000};
+        Wire__CreditWant want = WIRE__CREDIT_WANT__INIT;
+        want.bytes = emit_frame_size(p, &spec, 1);
+        peer_send(p, FRAME_CREDIT_WANT, &want.base);
+        fixture_settle(p->fixture);
+        cr_assert_eq(peer_emit_one(p, spec).outcome, WIRE__OUTCOME__OK);
+    }
+}
+
+/* What has been read waits in memory, and in one entry: a disk that stands still must not make that grow. */
+Test(dead_letter, no_more_are_read_than_the_store_takes)
+{
+    enum { LETTERS = 160 };
+    struct stage s = stage_make();
+    peer_topic(s.p, "$dead.orders", 1);
+    emit_large(s.p, s.partition, LETTERS);
+    struct rig_member *m =
+        rig_join(s.f, &(struct rig_listen){.topic = "orders", .group = "g", .in_flight = LETTERS});
+    cr_assert_eq(m->got_count, LETTERS);
+    Wire__RetryPolicy retry = policy("");
+    retry.deliveries = 1;
+    cr_assert_eq(alter(s.p, "orders", SET_DELIVERIES, retry)->code, 0);
+    uint64_t before = reads(s.f);
+    rig_nack_send(m, m->got, LETTERS, 0);
+    fixture_run(s.f, FIXTURE_COMMIT_US); /* durable: they die */
+    store_memory_fault_slow(s.f->store, 1, 60 * SECOND);
+    fixture_run(s.f, 30 * SECOND);
+    uint64_t read = reads(s.f) - before;
+    cr_assert_geq(read, 64);
+    cr_assert_leq(read, 64 + 8, "%lu", (unsigned long)read);
+    fixture_run(s.f, 60 * SECOND);
+    cr_assert_eq(reads(s.f) - before, LETTERS, "then the others");
+    rig_free(m);
+    stage_end(&s);
+}
