@@ -35,8 +35,8 @@ struct redrive {
     uint64_t behind; /* the log start, once that is durable */
     uint64_t moving, moved;
     int status;
-    uint64_t seen, seen_bytes; /* the read's: everything below `seen` is in letters */
-    size_t count;
+    uint64_t seen, seen_bytes;  /* the read's: everything below `seen` is in letters */
+    size_t count, letters_size; /* with the bytes of their batches */
     struct letter letters[REDRIVE_EVENTS];
 };
 
@@ -48,7 +48,13 @@ static void letters_free(struct redrive *job)
         free(job->letters[i].topic);
         slice_unref(&job->letters[i].batch);
     }
-    job->count = 0;
+    job->count = job->letters_size = 0;
+}
+
+/* May there be another in the entry? What was compressed is larger here than it was read. */
+static bool letters_room(const struct redrive *job)
+{
+    return job->count < REDRIVE_EVENTS && job->letters_size < REDRIVE_BYTES;
 }
 
 static bool header_is(const struct batch_pair *header, const char *name)
@@ -98,11 +104,13 @@ static int letter_add(struct redrive *job, const struct batch_record *record)
     if (rc == 0 && !letter->batch.data)
         rc = WIRE_CRIER_ENOMEM;
     free(headers);
-    if (rc == 0)
-        job->count++;
-    else
+    if (rc < 0) {
         free(letter->topic);
-    return rc;
+        return rc;
+    }
+    job->count++;
+    job->letters_size += letter->batch.size;
+    return 0;
 }
 
 static int letters_of_batch(struct redrive *job, const struct store_batch *batch)
@@ -112,14 +120,15 @@ static int letters_of_batch(struct redrive *job, const struct store_batch *batch
     int rc = batch_iterator_init(&iterator, batch->batch.data, batch->batch.size, UNCOMPRESSED_MAX);
     if (rc < 0)
         return rc;
-    while (rc >= 0 && job->count < REDRIVE_EVENTS && (rc = batch_iterator_next(&iterator, &record)) > 0) {
+    while (rc >= 0 && letters_room(job) && (rc = batch_iterator_next(&iterator, &record)) > 0) {
         if ((uint64_t)record.offset < job->read.offset || (uint64_t)record.offset >= job->read.until)
             continue;
         if ((rc = letter_add(job, &record)) == 0)
             job->seen = (uint64_t)record.offset + 1;
     }
-    if (rc == 0 && job->count < REDRIVE_EVENTS) {
-        job->seen = batch->base_offset + batch->span;
+    uint64_t end = batch->base_offset + batch->span;
+    if (rc == 0 && (letters_room(job) || job->seen == end)) { /* all of it */
+        job->seen = end;
         job->seen_bytes += batch->batch.size;
     }
     batch_iterator_finish(&iterator);
@@ -130,7 +139,7 @@ static void redrive_digest(struct store_read *read)
 {
     struct redrive *job = read->ctx;
     job->seen = read->count ? read->offset : read->until;
-    for (uint32_t i = 0; i < read->count && job->count < REDRIVE_EVENTS && job->status == 0; i++)
+    for (uint32_t i = 0; i < read->count && letters_room(job) && job->status == 0; i++)
         job->status = letters_of_batch(job, &read->batches[i]);
 }
 
@@ -161,14 +170,6 @@ static struct partition *letter_partition(struct shard *shard, const struct lett
     return partition_find(shard, topic->partitions[letter->place]);
 }
 
-static size_t letters_size(const struct redrive *job)
-{
-    size_t size = 0;
-    for (size_t i = 0; i < job->count; i++)
-        size += job->letters[i].batch.size;
-    return size;
-}
-
 /* Returns 0, or the code why not all of them. */
 static int letters_write(struct redrive *job, struct partition *from)
 {
@@ -176,7 +177,7 @@ static int letters_write(struct redrive *job, struct partition *from)
     uint64_t limit = job->asked->request.limit ? job->asked->request.limit - job->moved : UINT64_MAX;
     int code = job->status;
     size_t i = 0;
-    (void)entry_make_room(shard, letters_size(job), (uint32_t)job->count);
+    (void)entry_make_room(shard, job->letters_size, (uint32_t)job->count);
     job->behind = job->count ? job->letters[0].offset : job->seen;
     for (; i < job->count && job->moving < limit; i++) {
         const struct letter *letter = &job->letters[i];

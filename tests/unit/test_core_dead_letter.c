@@ -97,17 +97,23 @@ static size_t held_by(struct stage *s, const char *topic)
     return s->read->count;
 }
 
-/* Returns the code; *ret_moved how many. */
-static int redrive(struct peer *p, const char *topic, uint64_t *ret_moved)
+/* Returns the code; *ret_moved how many. limit 0: all. */
+static int redrive_some(struct peer *p, const char *topic, uint64_t limit, uint64_t *ret_moved)
 {
     Wire__Redrive message = WIRE__REDRIVE__INIT;
     message.request = 8;
+    message.limit = limit;
     message.topic = (char *)topic;
     peer_send(p, FRAME_REDRIVE, &message.base);
     fixture_run(p->fixture, 100000);
     const Wire__Redriven *answer = peer_expect_past(p, FRAME_REDRIVEN);
     *ret_moved = answer->moved;
     return answer->code;
+}
+
+static int redrive(struct peer *p, const char *topic, uint64_t *ret_moved)
+{
+    return redrive_some(p, topic, 0, ret_moved);
 }
 
 Test(dead_letter, parts_of_the_policy_are_set_one_by_one)
@@ -289,26 +295,36 @@ Test(dead_letter, an_event_waits_while_its_topic_can_take_none)
     stage_end(&s);
 }
 
-static void emit_letter(struct peer *p, uint64_t partition, const char *topic)
+/* A batch of letters that somebody else has written, compressed as clients do. */
+static void emit_letters(struct peer *p, uint64_t partition, const char *topic, int count, size_t value_size)
 {
-    uint8_t bytes[512];
+    size_t capacity = 1024 + (size_t)count * (value_size + 256);
+    uint8_t *bytes = malloc(capacity), *packed = malloc(capacity), *value = calloc(1, value_size);
     struct batch_builder builder;
     struct batch_pair headers[] = {{"crier.dead.topic", 16, topic, strlen(topic)},
                                    {"crier.dead.partition", 20, "0", 1}};
-    batch_builder_init(&builder, bytes, sizeof(bytes));
-    cr_assert_eq(batch_builder_append(&builder, 1700000000000, NULL, 0, "x", 1, headers, 2), 0);
+    cr_assert(bytes && packed && value);
+    batch_builder_init(&builder, bytes, capacity);
+    for (int i = 0; i < count; i++)
+        cr_assert_eq(
+            batch_builder_append(&builder, 1700000000000, NULL, 0, (char *)value, value_size, headers, 2), 0);
+    int64_t size = (int64_t)batch_builder_finish(&builder, -1, -1, -1);
+    int64_t smaller = batch_compress(bytes, (size_t)size, BATCH_ZSTD, packed, capacity);
     Wire__EmitPart part = WIRE__EMIT_PART__INIT;
     Wire__EmitPart *parts[] = {&part};
     part.partition = partition;
-    part.size = (uint32_t)batch_builder_finish(&builder, -1, -1, -1);
+    part.size = (uint32_t)(smaller > 0 ? smaller : size);
     Wire__Emit emit = WIRE__EMIT__INIT;
     emit.request = ++p->emits;
     emit.parts = parts;
     emit.n_parts = 1;
-    peer_send_attached(p, FRAME_EMIT, &emit.base, bytes, part.size);
+    peer_send_attached(p, FRAME_EMIT, &emit.base, smaller > 0 ? packed : bytes, part.size);
     fixture_settle(p->fixture);
     const Wire__Emitted *answer = peer_expect_past(p, FRAME_EMITTED);
     cr_assert_eq(answer->parts[0]->outcome, WIRE__OUTCOME__OK);
+    free(value);
+    free(packed);
+    free(bytes);
 }
 
 /* Anybody may write to a dead-letter topic, and what a letter says of itself is not to be believed. */
@@ -320,7 +336,7 @@ Test(dead_letter, a_forged_letter_does_not_get_into_the_brokers_own_topics)
     peer_emit(s.p, &(struct batch_spec){.partition = s.partition, .count = 1, .delay_us = 3600 * SECOND}, 1);
     fixture_settle(s.f);
     (void)peer_expect_past(s.p, FRAME_EMITTED);
-    emit_letter(s.p, graves, "$scheduled");
+    emit_letters(s.p, graves, "$scheduled", 1, 1);
     cr_assert_eq(redrive(s.p, "orders", &moved), WIRE_CRIER_ENOTOPIC);
     cr_assert_eq(moved, 0);
     cr_assert_eq(held_by(&s, "graves"), 1);
@@ -401,5 +417,39 @@ Test(dead_letter, no_more_are_read_than_the_store_takes)
     fixture_run(s.f, 60 * SECOND);
     cr_assert_eq(reads(s.f) - before, LETTERS, "then the others");
     rig_free(m);
+    stage_end(&s);
+}
+
+static uint64_t bytes_of(struct peer *p, const char *topic)
+{
+    Wire__TopicDescribe message = WIRE__TOPIC_DESCRIBE__INIT;
+    message.request = 7;
+    message.name = (char *)topic;
+    peer_send(p, FRAME_TOPIC_DESCRIBE, &message.base);
+    fixture_settle(p->fixture);
+    return ((const Wire__Topics *)peer_expect_past(p, FRAME_TOPICS))->topics[0]->partitions[0]->bytes;
+}
+
+/* A few KB of them may be many MB: what goes back in one entry is bounded by what it is there. */
+Test(dead_letter, compressed_ones_go_back_in_entries_as_large_as_others)
+{
+    struct stage s = stage_make();
+    struct store_stats before, after;
+    uint64_t moved, bytes;
+    uint64_t graves = peer_topic(s.p, "$dead.orders", 1);
+    emit_letters(s.p, graves, "orders", 64, 100000);
+    emit_letters(s.p, graves, "orders", 1, 300000);
+    bytes = bytes_of(s.p, "$dead.orders");
+    emit_letters(s.p, graves, "orders", 1, 300000);
+    bytes = bytes_of(s.p, "$dead.orders") - bytes;
+    s.f->store->ops->stats(s.f->store, &before);
+    cr_assert_eq(redrive_some(s.p, "orders", 65, &moved), 0);
+    cr_assert_eq(moved, 65);
+    cr_assert_eq(bytes_of(s.p, "$dead.orders"), bytes, "what is left, %lu",
+                 (unsigned long)bytes_of(s.p, "$dead.orders"));
+    s.f->store->ops->stats(s.f->store, &after);
+    cr_assert_geq(after.entries - before.entries, 16, "%lu entries for 6.4 MB",
+                  (unsigned long)(after.entries - before.entries));
+    cr_assert_eq(held_by(&s, "$dead.orders"), 1);
     stage_end(&s);
 }
