@@ -18,6 +18,7 @@ struct letter {
     char *topic;
     uint32_t place;  /* the partition's, in its topic */
     uint64_t offset; /* in the dead-letter topic */
+    uint64_t bytes;  /* of the batches that were read and end with it, or before */
     struct slice batch;
 };
 
@@ -93,7 +94,7 @@ static bool headers_split(struct batch_pair *headers, size_t *count, struct lett
 static int letter_add(struct redrive *job, const struct batch_record *record)
 {
     struct letter *letter = &job->letters[job->count];
-    *letter = (struct letter){.offset = (uint64_t)record->offset};
+    *letter = (struct letter){.offset = (uint64_t)record->offset, .bytes = job->seen_bytes};
     size_t count;
     struct batch_pair *headers = event_headers(record, 0, &count);
     if (!headers)
@@ -130,6 +131,8 @@ static int letters_of_batch(struct redrive *job, const struct store_batch *batch
     if (rc == 0 && (letters_room(job) || job->seen == end)) { /* all of it */
         job->seen = end;
         job->seen_bytes += batch->batch.size;
+        if (job->count)
+            job->letters[job->count - 1].bytes = job->seen_bytes;
     }
     batch_iterator_finish(&iterator);
     return rc < 0 ? rc : 0;
@@ -175,6 +178,7 @@ static int letters_write(struct redrive *job, struct partition *from)
 {
     struct shard *shard = job->shard;
     uint64_t limit = job->asked->request.limit ? job->asked->request.limit - job->moved : UINT64_MAX;
+    uint64_t bytes = 0;
     int code = job->status;
     size_t i = 0;
     (void)entry_make_room(shard, job->letters_size, (uint32_t)job->count);
@@ -191,11 +195,14 @@ static int letters_write(struct redrive *job, struct partition *from)
         event_prepare(shard, to, letter->batch);
         job->moving++;
         job->behind = letter->offset + 1;
+        bytes = letter->bytes;
     }
-    if (i == job->count && !code)
+    if (i == job->count && !code) {
         job->behind = job->seen;
+        bytes = job->seen_bytes;
+    }
     if (job->behind > from->log_start_prepared) {
-        retention_move(shard, from->id, job->behind, job->seen_bytes);
+        retention_move(shard, from->id, job->behind, bytes);
         job->entry = shard->gathering->number;
     }
     return code;

@@ -453,3 +453,22 @@ Test(dead_letter, compressed_ones_go_back_in_entries_as_large_as_others)
     cr_assert_eq(held_by(&s, "$dead.orders"), 1);
     stage_end(&s);
 }
+
+/* What a topic holds is what its retention by bytes goes by. */
+Test(dead_letter, what_is_left_behind_counts_still)
+{
+    struct stage s = stage_make();
+    uint64_t graves = peer_topic(s.p, "$dead.orders", 1), moved, each;
+    emit_letters(s.p, graves, "orders", 1, 1);
+    each = bytes_of(s.p, "$dead.orders");
+    for (int i = 1; i < 8; i++)
+        emit_letters(s.p, graves, "orders", 1, 1);
+    cr_assert_eq(bytes_of(s.p, "$dead.orders"), 8 * each);
+    for (uint64_t left = 8; left > 2; left -= 3) {
+        cr_assert_eq(redrive_some(s.p, "orders", 3, &moved), 0);
+        cr_assert_eq(moved, 3);
+        cr_assert_eq(bytes_of(s.p, "$dead.orders"), (left - 3) * each, "%lu of %lu",
+                     (unsigned long)bytes_of(s.p, "$dead.orders"), (unsigned long)((left - 3) * each));
+    }
+    stage_end(&s);
+}
