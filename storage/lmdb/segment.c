@@ -492,18 +492,29 @@ int segments_index(struct segments *segments, struct segment *segment, struct in
     return rc;
 }
 
+/* The nearest index in memory before a position, with a reference; *position: whose. NULL: there is none. */
+static struct index *loaded_before(struct segments *segments, size_t *position)
+{
+    struct index *index = NULL;
+    pthread_mutex_lock(&segments->lock);
+    while (!index && *position > 0)
+        if ((index = segments->rows[--*position]->index))
+            (void)index_ref(index);
+    pthread_mutex_unlock(&segments->lock);
+    return index;
+}
+
+/* Most reads are at the end. An index is asked without the list's lock: it may be busy for milliseconds, and the writer wants both. */
 bool segments_find_loaded(struct segments *segments, uint64_t partition, uint64_t offset,
                           size_t *ret_position)
 {
+    size_t position = segments_count(segments);
     bool found = false;
-    pthread_mutex_lock(&segments->lock);
-    for (size_t i = segments->count; i-- > 0 && !found;) { /* most reads are at the end */
-        struct segment *segment = segments->rows[i];
-        if (!segment->index || !(found = index_holds(segment->index, partition, offset)))
-            continue;
-        segment->used_at = ++segments->tick;
-        *ret_position = i;
-    }
-    pthread_mutex_unlock(&segments->lock);
-    return found;
+    for (struct index *index; !found && (index = loaded_before(segments, &position)); index_unref(index))
+        found = index_holds(index, partition, offset);
+    if (!found)
+        return false;
+    index_unref(index_if_loaded(segments, segments_at(segments, position))); /* it is in use */
+    *ret_position = position;
+    return true;
 }
