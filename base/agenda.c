@@ -31,6 +31,7 @@ struct agenda {
     struct list futures;
     struct heap timers;
     uint64_t timer_number;
+    bool ending; /* no futures and timers any more */
     bool closed, dropping;
     bool gone;             /* agenda_close has returned, or is about to: everything is settled */
     unsigned waiting;      /* threads in ops->wait */
@@ -159,9 +160,19 @@ void agenda_add_locked(struct agenda *agenda, enum agenda_queue queue, struct ta
     pending_update_locked(agenda);
 }
 
+static bool drops_tasks(struct agenda *agenda)
+{
+    bool closed;
+
+    pthread_mutex_lock(&agenda->lock);
+    closed = agenda->closed;
+    pthread_mutex_unlock(&agenda->lock);
+    return closed;
+}
+
 void agenda_settle(struct agenda *agenda)
 {
-    if (agenda_is_closed(agenda)) {
+    if (drops_tasks(agenda)) {
         agenda_retain(agenda); /* the last future may go in here */
         drop_all(agenda);
         agenda_release(agenda);
@@ -202,7 +213,7 @@ bool agenda_is_closed(struct agenda *agenda)
     bool closed;
 
     pthread_mutex_lock(&agenda->lock);
-    closed = agenda->closed;
+    closed = agenda->closed || agenda->ending;
     pthread_mutex_unlock(&agenda->lock);
     return closed;
 }
@@ -313,7 +324,7 @@ int agenda_timer_add(struct agenda *agenda, struct agenda_timer *timer, int64_t 
     bool first = false;
 
     pthread_mutex_lock(&agenda->lock);
-    rc = agenda->closed ? -EPIPE : heap_reserve(&agenda->timers) ? 0 : -ENOMEM;
+    rc = agenda->closed || agenda->ending ? -EPIPE : heap_reserve(&agenda->timers) ? 0 : -ENOMEM;
     if (rc == 0) {
         timer->node.due_us = due_us;
         timer->node.number = agenda->timer_number++;
@@ -390,15 +401,28 @@ static void run_what_is_left(struct agenda *agenda)
     }
 }
 
-void agenda_close(struct agenda *agenda)
+static void reject_what_is_left(struct agenda *agenda)
 {
-    struct agenda_timer *timer;
-
     run_what_is_left(agenda);
     agenda_futures_close(agenda, true);
     run_what_is_left(agenda);
     agenda_futures_close(agenda, false);
     run_what_is_left(agenda);
+}
+
+void agenda_end(struct agenda *agenda)
+{
+    pthread_mutex_lock(&agenda->lock);
+    agenda->ending = true;
+    pthread_mutex_unlock(&agenda->lock);
+    reject_what_is_left(agenda);
+}
+
+void agenda_close(struct agenda *agenda)
+{
+    struct agenda_timer *timer;
+
+    reject_what_is_left(agenda);
     pthread_mutex_lock(&agenda->lock);
     agenda->closed = true;
     pthread_mutex_unlock(&agenda->lock);

@@ -78,7 +78,7 @@ void agenda_wake(struct agenda *agenda);
  * closed. */
 int agenda_wait(struct agenda *agenda, bool (*done)(const void *arg), const void *arg, int64_t deadline_us);
 void agenda_unhandled(struct agenda *agenda, int code, const char *text); /* the loop's thread */
-bool agenda_is_closed(struct agenda *agenda);
+bool agenda_is_closed(struct agenda *agenda); /* or about to be: there are no new futures and timers */
 
 /* ---- the loop's thread ---- */
 
@@ -90,6 +90,9 @@ int64_t agenda_due(struct agenda *agenda); /* of the first timer; 0 if anything 
 void agenda_drain(struct agenda *agenda);  /* ticks, then continuations */
 bool agenda_immediates(struct agenda *agenda); /* true: something ran */
 bool agenda_timers(struct agenda *agenda, int64_t now_us);
+/* The end is near: futures that are pending are rejected, as in agenda_close(), and there are no new ones; tasks still run. For a loop
+ * that has to wait, before it closes, for threads that may wait for futures. */
+void agenda_end(struct agenda *agenda);
 /* The end: what is in the queues runs (so long as it does not feed itself for ever), futures that are still pending are
  * rejected with codes.closed and told, timers are dropped. Nothing of `ops` is called afterwards. */
 void agenda_close(struct agenda *agenda);

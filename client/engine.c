@@ -432,7 +432,7 @@ bool engine_is_settled(const struct engine *engine)
     return emit_is_settled(engine) && listen_is_settled(engine) && request_is_settled(engine);
 }
 
-void engine_drop(struct engine *engine, int code)
+void engine_give_up(struct engine *engine, int code)
 {
     bool connected = engine->state == ENGINE_CONNECTING || engine_has_connection(engine);
 
@@ -445,6 +445,11 @@ void engine_drop(struct engine *engine, int code)
         engine->ops->disconnect(engine->ops_ctx);
     emit_drop(engine, code);
     request_drop(engine, code);
+}
+
+void engine_drop(struct engine *engine, int code)
+{
+    engine_give_up(engine, code);
     listen_drop(engine);
     engine->broken = 0;
 }

@@ -280,7 +280,9 @@ void engine_close(struct engine *engine, int64_t now_us);
 bool engine_is_settled(
     const struct engine *engine); /* nothing emitted, committed or asked for is without an outcome */
 /* Gives up everything without an outcome: emits fail with `code` (CRIER_EUNKNOWN for those that were sent), requests
- * too; listeners are released. The connection is dropped. Only engine_destroy and engine_collect may follow. */
+ * too. The connection is dropped. What listeners have taken may come back yet; then engine_drop. */
+void engine_give_up(struct engine *engine, int code);
+/* The same, if it was not done; listeners are released. Only engine_destroy and engine_collect may follow. */
 void engine_drop(struct engine *engine, int code);
 
 /* The first error that nobody heard (no listener on "error"), or 0; taking it clears it. */

@@ -156,6 +156,25 @@ static void close_begin(crier *bus)
     engine_close(bus->engine, clock_monotonic_us());
 }
 
+/* Handlers on pools that are not through by now may wait for what has no outcome yet, and this thread for them: it is given up first. */
+static void outings_end(crier *bus)
+{
+    bool out;
+
+    pthread_mutex_lock(&bus->lock);
+    out = bus->outings > 0;
+    pthread_mutex_unlock(&bus->lock);
+    if (out) {
+        requests_start(bus);
+        engine_give_up(bus->engine, CRIER_ECLOSED);
+        asks_close(bus);
+        agenda_end(bus->agenda);
+        (void)progress_publish(bus); /* who waits looks again */
+        outings_wait(bus);
+    }
+    agenda_immediates(bus->agenda); /* their outcomes */
+}
+
 /* The last turn: everything is given up that has no outcome yet. Touches nothing of the bus once `stopped` is told:
  * whoever waits for that frees it. */
 static void loop_stop(crier *bus)
@@ -164,10 +183,10 @@ static void loop_stop(crier *bus)
     engine_emit_close(bus->engine);
     bus->closing = true;
     pthread_mutex_unlock(&bus->lock);
-    outings_wait(bus);
-    agenda_immediates(bus->agenda); /* their outcomes */
+    agenda_immediates(bus->agenda); /* outcomes of handlers on pools, above all */
     close_begin(bus);
     (void)progress_publish(bus); /* is there anything to give up? */
+    outings_end(bus);
     engine_drop(bus->engine, CRIER_ECLOSED);
     asks_close(bus);
     agenda_close(bus->agenda); /* after every emit was told; before the last errors are counted */

@@ -2,13 +2,14 @@
  * Criterion.
  *
  * Promises: events of a key in order, others at the same time; a group's position only past what succeeded from the front; a
- * failure ends the listener before its event; nothing runs any more when the bus is closed. */
+ * failure ends the listener before its event; nothing runs any more when the bus is closed, and nothing keeps it from that. */
 #include "base/check.h"
 #include "base/clock.h"
 #include "crier/pool.h"
 #include "tests/support/broker_fixture.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -304,6 +305,76 @@ static void closing_waits_for_what_runs(void)
     CHECK(broker_destroy(world.broker) == 0);
 }
 
+/* A handler may wait for what only the loop can bring, and at the end the loop waits for the handler: it is told that nothing comes. */
+enum wait_for { WAIT_FLUSH, WAIT_PING, WAIT_EMIT, WAIT_NEVER, WAITS };
+
+struct waiting {
+    struct world *world;
+    enum wait_for what;
+    crier_future *never;
+    int code;
+};
+
+static int future_code(crier_future *future)
+{
+    int code = crier_future_wait(future, -1, NULL);
+
+    crier_future_release(future);
+    return code;
+}
+
+static int wait_inside(crier *bus, const crier_event *event, void *ctx)
+{
+    struct waiting *waiting = ctx;
+    crier_future *future;
+    int64_t round_trip_us;
+
+    (void)event;
+    CHECK(kill(broker_pid(waiting->world->broker), SIGSTOP) == 0); /* nothing is answered any more */
+    CHECK(crier_emit_future(bus, "other", "x", 1, NULL, &future) == 0);
+    pthread_mutex_lock(&waiting->world->lock);
+    waiting->world->handled++;
+    changed(waiting->world);
+    if (waiting->what == WAIT_EMIT)
+        waiting->code = future_code(future);
+    else
+        crier_future_release(future);
+    if (waiting->what == WAIT_FLUSH)
+        waiting->code = crier_flush(bus, -1);
+    else if (waiting->what == WAIT_PING)
+        waiting->code = crier_ping(bus, &round_trip_us);
+    else if (waiting->what == WAIT_NEVER)
+        waiting->code = future_code(waiting->never);
+    return 0;
+}
+
+static void closing_ends_what_handlers_wait_for(void)
+{
+    for (int what = 0; what < WAITS; what++) {
+        struct crier_options options = crier_options_default();
+        struct crier_listen_options listen = crier_listen_options_default();
+        struct world world;
+        struct waiting waiting = {.world = &world, .what = (enum wait_for)what};
+        crier *bus;
+        world_open(&world, 1);
+        options.close_timeout_ms = 50;
+        options.request_timeout_ms = 600000;
+        CHECK(crier_open(broker_url(world.broker), &options, &bus) == 0);
+        CHECK(crier_future_create(bus, &waiting.never) == 0);
+        CHECK(crier_emit(world.other, "t", "x", 1) == 0 && crier_flush(world.other, -1) == 0);
+        listen.pool = world.pool;
+        listen.from = CRIER_EARLIEST;
+        CHECK(crier_listen(bus, "t", &listen, wait_inside, &waiting, NULL) == 0);
+        wait_for(&world, &world.handled, 1);
+        CHECK(crier_close(bus) == CRIER_ETIMEDOUT);
+        CHECK(waiting.code < 0);
+        if (what != WAIT_NEVER)
+            crier_future_release(waiting.never);
+        CHECK(kill(broker_pid(world.broker), SIGCONT) == 0);
+        world_close(&world, 0);
+    }
+}
+
 int main(void)
 {
     keys_keep_their_order();
@@ -311,5 +382,6 @@ int main(void)
     a_failure_ends_the_listener_before_its_event();
     jobs_have_futures();
     closing_waits_for_what_runs();
+    closing_ends_what_handlers_wait_for();
     return 0;
 }
