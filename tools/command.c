@@ -141,6 +141,12 @@ int command_open(const char *url, const struct crier_options *options, crier **r
 
     with_text.error_text = text;
     with_text.error_text_size = sizeof(text);
+    if (strncmp(url, "local:", 6) == 0) {
+        command_failed("'%s' is a bus of this process alone: nobody would hear it; write crier://HOST:PORT, "
+                       "unix:/PATH or embed:FOLDER",
+                       url);
+        return STATUS_USAGE;
+    }
     int rc = crier_open(url, &with_text, ret_bus);
     if (rc < 0 && strncmp(url, "embed:", 6) == 0) {
         command_failed("%s", text);

@@ -134,8 +134,6 @@ static int listeners_run(const struct command *command, const char *url, int arg
     }
     if (rc == CRIER_EINVAL)
         status = command_bad_pattern(argv[first]);
-    else if (rc == CRIER_ENOTSUP)
-        status = command_failed("a bus of local: has no listeners but its own");
     else if (rc < 0)
         status = command_failed("the broker at %s did not tell who listens to '%s': %s", options.url,
                                 argv[first], crier_strerror(rc));

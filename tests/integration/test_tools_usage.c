@@ -66,6 +66,7 @@ Test(usage, a_bad_value_is_named_with_its_option_and_what_it_takes)
     expect_usage(crier_start(NULL, "group", "seek", "g", "t", "soon", NULL), "'soon' is no place");
     expect_usage(crier_start(NULL, "group", "delete", "a", "b", NULL), "GROUP");
     expect_usage(crier_start("carrier-pigeon://attic", "ping", NULL), "crier://HOST:PORT");
+    expect_usage(crier_start("local:", "emit", "t", "v", NULL), "nobody would hear it"); /* was "acked 1" */
 }
 
 /* 0 of what there must be, more than there can be, and options that one another exclude: told without a broker, and not taken for
