@@ -243,7 +243,8 @@ static bool job_written(struct redrive *job, const struct topic *topic)
     uint64_t limit = job->asked->request.limit;
     if (stored && !job->status && !(limit && job->moved >= limit))
         return true;
-    job_end(job, !stored ? WIRE_CRIER_EFULL : job->status);
+    int refused = job->shard->read_only ? WIRE_CRIER_EIO : WIRE_CRIER_EFULL;
+    job_end(job, !stored ? refused : job->status);
     return false;
 }
 

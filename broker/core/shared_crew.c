@@ -410,8 +410,12 @@ static void deal_all(struct shard *shard)
 
 int64_t shared_turn(struct shard *shard)
 {
-    if (!shard->ready || shard->read_only)
+    if (!shard->ready)
         return INT64_MAX;
+    if (shard->read_only) {
+        redrive_turn(shard); /* somebody waits for its end */
+        return INT64_MAX;
+    }
     time_turn(shard);
     dying_turn(shard);
     redrive_turn(shard);

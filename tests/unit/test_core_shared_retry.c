@@ -321,6 +321,28 @@ Test(shared_retry, a_redrive_is_whole_whenever_the_power_goes)
     }
 }
 
+/* Its read is done, and its events are being written, when the disk fails. */
+Test(shared_retry, a_redrive_that_the_disk_fails_is_answered)
+{
+    struct stage s = stage_make();
+    rig_emit_plain(s.p, s.partition, 10, 2);
+    struct rig_member *m = rig_join(s.f, &plain);
+    for (size_t i = 0; i < 2; i++)
+        cr_assert_eq(rig_reject(m, &m->got[i], "no"), 0);
+    fixture_run(s.f, 100000);
+    Wire__Redrive message = WIRE__REDRIVE__INIT;
+    message.request = 8;
+    message.topic = (char *)"orders";
+    store_memory_fault_commit(s.f->store, 1);
+    peer_send(s.p, FRAME_REDRIVE, &message.base);
+    fixture_run(s.f, 100000);
+    const Wire__Redriven *answer = peer_expect_past(s.p, FRAME_REDRIVEN);
+    cr_assert_eq(answer->code, WIRE_CRIER_EIO);
+    cr_assert_eq(answer->moved, 0);
+    rig_free(m);
+    stage_end(&s);
+}
+
 Test(shared_retry, what_cannot_be_is_refused)
 {
     struct stage s = stage_make();
