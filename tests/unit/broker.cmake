@@ -14,3 +14,5 @@ if(TARGET broker)
   crier_test(test_broker_allocator ${CMAKE_CURRENT_LIST_DIR}/test_broker_allocator.c ${CMAKE_SOURCE_DIR}/broker/allocator.c PLAIN LABELS unit)
   crier_test(test_turn_time ${CMAKE_CURRENT_LIST_DIR}/test_turn_time.c LIBS broker LABELS unit)
 endif()
+crier_test(test_core_pairs ${CMAKE_CURRENT_LIST_DIR}/test_core_pairs.c ${CMAKE_CURRENT_LIST_DIR}/pairs_rig.c ${CMAKE_CURRENT_LIST_DIR}/pairs_kinds.c
+               ${CMAKE_CURRENT_LIST_DIR}/core_fixture.c ${CMAKE_CURRENT_LIST_DIR}/core_requests.c LIBS broker_core storage LABELS unit)
