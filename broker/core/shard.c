@@ -389,6 +389,7 @@ int shard_recover(struct shard *shard, int64_t mono_us, int64_t wall_us, char *e
     if (shard->time.leapt)
         leap_log(shard);
     topics_announce_all(shard);
+    shared_recovered(shard);
     life_begin(shard);
     return 0;
 }

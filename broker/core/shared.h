@@ -9,6 +9,8 @@
 
 #define DEAD_LETTER_PREFIX "$dead."
 void shared_create(struct shard *shard);
+void shared_recovered(
+    struct shard *shard); /* the log has been replayed: what was dying dies on, members or not */
 void shared_destroy(struct shard *shard); /* before positions and groups are freed */
 void shared_request(struct shard *shard, const struct shard_request *request); /* WANT to REDRIVE */
 int64_t shared_turn(struct shard *shard); /* returns when the next turn is due at the latest */

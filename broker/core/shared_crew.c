@@ -165,13 +165,15 @@ void shared_settle_member(struct shard *shard, struct member *member)
 
 /* ---- leaving ---- */
 
-/* Nobody is left: what need not be remembered is forgotten, and found again by whoever joins next. */
+/* Nobody is left: what need not be remembered is forgotten, and found again by whoever joins next. What is dead waits for nobody. */
 static void crew_rest(struct shard *shard, const struct crew *crew)
 {
     for (uint32_t i = 0; crew->shared->partitions && i < crew->topic->partition_count; i++) {
         struct shared *shared = crew->shared->partitions[i];
-        if (!shared_at_work(shared))
+        if (!shared_at_work(shared)) {
             shared_close(shard, shared);
+            dying_resume(shard, shared);
+        }
     }
 }
 

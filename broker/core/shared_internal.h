@@ -194,6 +194,8 @@ void shared_read_keys(struct shard *shard, struct shared *shared);
 void keys_turn(struct shard *shard);
 void shared_read_forget(struct shard *shard, struct shared *shared); /* it goes */
 void dying_turn(struct shard *shard);
+void dying_resume(struct shard *shard,
+                  struct shared *shared); /* what has died and is no letter yet, dies on */
 void dying_forget(struct shard *shard, const struct item *item);
 void shared_reads_free(struct shard *shard);
 /* The dead-letter topic of a topic, in `to` (TOPIC_NAME_MAX + 1 bytes). False: it has none. */

@@ -413,6 +413,26 @@ void dying_turn(struct shard *shard)
     }
 }
 
+void dying_resume(struct shard *shard, struct shared *shared)
+{
+    for (size_t i = 0; i < shared->retry_count; i++) {
+        const struct retry *retry = &shared->retries[i];
+        if (!retry->dead)
+            continue;
+        shared_open(shard, shared, shared->position->key.group->kind == GROUP_KEY_ORDERED);
+        if (!item_find(shared, retry->offset))
+            item_open(shard, item_create(shard, shared, retry->offset));
+    }
+}
+
+void shared_recovered(struct shard *shard)
+{
+    for (struct group *group = shard->groups; group; group = group->hh.next)
+        for (struct group_position *position = group->positions; position; position = position->next)
+            if (!position->deleted && position->exists && position->shared)
+                dying_resume(shard, position->shared);
+}
+
 void dying_forget(struct shard *shard, const struct item *item)
 {
     struct dead_read *job;

@@ -472,3 +472,56 @@ Test(dead_letter, what_is_left_behind_counts_still)
     }
     stage_end(&s);
 }
+
+/* Nobody is a member any more: what has died is among the dead letters all the same, and a redrive finds it. */
+Test(dead_letter, it_is_written_after_a_crash_without_any_member)
+{
+    size_t written = 0;
+    for (int64_t after = 0; after < 8000; after += 500) {
+        struct stage s = stage_make();
+        rig_emit_plain(s.p, s.partition, 42, 1);
+        struct rig_member *m = join(s.f, "orders");
+        struct rig_event event = rig_next(m);
+        Wire__RetryPolicy retry = policy("");
+        retry.deliveries = 1;
+        cr_assert_eq(alter(s.p, "orders", SET_DELIVERIES, retry)->code, 0);
+        rig_nack_send(m, &event, 1, 0);
+        fixture_run(s.f, after);
+        fixture_crash(s.f);
+        rig_free(m);
+        fixture_run(s.f, SECOND);
+        size_t letters = held_by(&s, "$dead.orders");
+        m = join(s.f, "orders");
+        cr_assert_eq(letters + m->got_count, 1, "%zu after %ld us", letters, (long)after);
+        written += letters;
+        rig_free(m);
+        stage_end(&s);
+    }
+    cr_assert_gt(written, 3);
+}
+
+/* The disk was full, and the last member left before there was room. */
+Test(dead_letter, it_is_written_when_there_is_room_though_the_last_member_has_left)
+{
+    struct stage s = stage_make();
+    peer_topic(s.p, "$dead.orders", 1);
+    rig_emit_plain(s.p, s.partition, 42, 1);
+    struct rig_member *m = join(s.f, "orders");
+    struct rig_event event = rig_next(m);
+    Wire__RetryPolicy retry = policy("");
+    retry.deliveries = 1;
+    cr_assert_eq(alter(s.p, "orders", SET_DELIVERIES, retry)->code, 0);
+    rig_nack_send(m, &event, 1, 0);
+    fixture_run(s.f, FIXTURE_COMMIT_US);
+    store_memory_fault_full(s.f->store, true);
+    fixture_run(s.f, SECOND / 2);
+    rig_take(m);
+    cr_assert_eq(m->settled_refused, 0, "it has died");
+    peer_unlisten(m->peer, m->id);
+    fixture_run(s.f, SECOND / 4);
+    store_memory_fault_full(s.f->store, false);
+    fixture_run(s.f, 15 * SECOND);
+    cr_assert_eq(held_by(&s, "$dead.orders"), 1);
+    rig_free(m);
+    stage_end(&s);
+}
