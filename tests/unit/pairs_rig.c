@@ -390,6 +390,29 @@ void pairs_probe(struct pairs_world *w)
     pairs_check(w);
 }
 
+void pairs_leave(struct pairs_world *w)
+{
+    for (struct peer *peer = w->f->peers; peer; peer = peer->next)
+        if (peer->connection)
+            peer_close(peer);
+    fixture_settle(w->f);
+    struct peer *last = hello(w->f, "");
+    Wire__GroupList m = WIRE__GROUP_LIST__INIT;
+    m.limit = 100;
+    peer_send(last, FRAME_GROUP_LIST, &m.base);
+    fixture_settle(w->f);
+    const Wire__Groups *groups = peer_expect(last, FRAME_GROUPS);
+    for (size_t i = 0; i < groups->n_groups; i++)
+        cr_assert_eq(groups->groups[i]->members, 0, "[%s] \"%s\" has a member that nobody is", w->what,
+                     groups->groups[i]->name);
+    peer_close(last);
+    fixture_settle(w->f);
+    struct core_stats stats = fixture_stats(w->f);
+    cr_assert_eq(stats.connections, 0, "[%s] a connection is left", w->what);
+    cr_assert_eq(stats.listeners, 0, "[%s] a listener is left", w->what);
+    cr_assert_eq(stats.ingest_bytes_granted, 0, "[%s] credit is lent to nobody", w->what);
+}
+
 void pairs_restart(struct pairs_world *w)
 {
     snprintf(w->what + strlen(w->what), sizeof(w->what) - strlen(w->what), "; restarted");

@@ -77,6 +77,8 @@ void pairs_check(struct pairs_world *w);
 void pairs_close(struct pairs_world *w, size_t side);
 /* A new connection asks for some of everything; each must be answered. */
 void pairs_probe(struct pairs_world *w);
+/* All connections end; nothing is left of them: no member, listener, or lease. */
+void pairs_leave(struct pairs_world *w);
 /* Power off and on again; from then on the state is flushed at once. */
 void pairs_restart(struct pairs_world *w);
 /* The state's rows, as text: one "key=value" in hex a line, without what restarts alone change. Freed by the caller. */

@@ -95,6 +95,8 @@ static struct pairs_world *attempt(const struct trial *trial, bool eager)
     store_memory_fault_full(w->f->store, false);
     if (course != RESTARTED && course != CUT)
         pairs_probe(w);
+    if (course != CUT)
+        pairs_leave(w);
     pairs_restart(w);
     return w;
 }
@@ -202,4 +204,25 @@ Test(pairs, three_of_any_kind_meet)
         trial.course = (enum course)random_below(&random, COURSES);
         try(&trial);
     }
+}
+
+static size_t kind_named(const char *name)
+{
+    size_t kind = 0;
+    while (strcmp(pairs_kinds[kind].name, name) != 0)
+        kind++;
+    return kind;
+}
+
+/* The name's holder is fenced while its JOIN waits for the seek: both are in the entry. */
+Test(pairs, three_that_once_left_a_member_that_nobody_was)
+{
+    if (wanted())
+        return;
+    for (enum course course = 0; course < COURSES; course++)
+        try(&(struct trial){
+            .kinds = {kind_named("seek h"), kind_named("claim the name"), kind_named("join h")},
+            .count = 3,
+            .who = A_THEN_B,
+            .course = course});
 }
