@@ -108,7 +108,7 @@ static inline bool topic_name_is(const char *name, const char *other, size_t siz
     for (size_t at = 8; at + 8 < size; at += 8)
         if (topic_word(name + at) != topic_word(other + at))
             return false;
-    return size <= 8 || topic_word(name + size - 8) == topic_word(other + size - 8);
+    return size <= 8 || topic_word(name + (size - 8)) == topic_word(other + (size - 8));
 }
 
 /* By its hash. name: of 1 byte at least. NULL: there is none. */

@@ -57,7 +57,7 @@ static bool manifest_names(const struct meta_manifest *manifest, const char *nam
             continue;
         char segment[NAME_MAX + 8];
         (void)snprintf(segment, sizeof(segment), "%.*s.mdb", (int)(suffix - name), name);
-        struct segment_row row;
+        struct segment_row row = {0};
         return folder_parse_segment(segment, &row.number, &row.generation) && manifest->count > 0 &&
                bsearch(&row, manifest->rows, manifest->count, sizeof(row), by_segment);
     }
