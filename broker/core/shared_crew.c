@@ -64,7 +64,7 @@ int shared_join_check(struct shard *shard, struct group *group, const struct top
     *ret_entry = group->kind_entry > shard->entry_done ? group->kind_entry : 0;
     if (kind != GROUP_ORDERED && !dead_letter_name(topic, name))
         return WIRE_CRIER_EINVAL;
-    if (group->kind_prepared == kind)
+    if (group->kind_prepared == kind || *ret_entry) /* what somebody else makes of it is seen first */
         return 0;
     if (kind == GROUP_ORDERED || group->crews)
         return WIRE_CRIER_EINVAL;

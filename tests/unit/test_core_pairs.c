@@ -226,3 +226,21 @@ Test(pairs, three_that_once_left_a_member_that_nobody_was)
             .who = A_THEN_B,
             .course = course});
 }
+
+/* Each had the other's kind when the entry was done, and asked for its own again: one entry followed the other for ever. */
+Test(pairs, two_that_once_changed_a_groups_kind_for_ever)
+{
+    if (wanted())
+        return;
+    for (enum course course = 0; course < COURSES; course++)
+        for (unsigned who = 0; who < WHO; who++) {
+            try(&(struct trial){.kinds = {kind_named("join u by key"), kind_named("join u")},
+                                .count = 2,
+                                .who = who,
+                                .course = course});
+            try(&(struct trial){.kinds = {kind_named("join x, shared"), kind_named("join x by key")},
+                                .count = 2,
+                                .who = who,
+                                .course = course});
+        }
+}
