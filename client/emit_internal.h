@@ -33,6 +33,11 @@ void emit_refuse_unsent(struct engine *engine, struct emit_batch *batch, int cod
 void emit_lane_disconnected(struct engine *engine, struct emit_lane *lane);
 /* Another producer id: what may have been stored under the old one fails with CRIER_EUNKNOWN, the rest counts from 0. */
 void emit_lane_renumber(struct engine *engine, struct emit_lane *lane);
+/* The partitions of a topic that was deleted and made again, before they are its lanes': to a new one the old numbers mean nothing,
+ * and what may be stored in the old one would be new to it. Such an outcome is CRIER_EUNKNOWN, told in emit_callbacks(). With the emit
+ * lock. */
+void emit_topic_moved(struct engine *engine, const struct emit_topic *topic, const uint64_t *ids,
+                      uint32_t count);
 void emit_retry_arm(struct engine *engine); /* something waits for engine.retry_due */
 
 #endif

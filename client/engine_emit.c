@@ -168,6 +168,7 @@ static void topics_apply(struct engine *engine)
         uint64_t *ids = topic->answer_ids;
         topic->answer_ids = NULL;
         topic->state = EMIT_TOPIC_KNOWN;
+        emit_topic_moved(engine, topic, ids, topic->answer_code ? 0 : topic->answer_count);
         if (topic->answer_code == 0 && stage_topic_known(&engine->stage, topic, ids, topic->answer_count,
                                                          topic->answer_memory, &engine->failing) == 0)
             continue;

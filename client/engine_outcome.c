@@ -205,6 +205,45 @@ void emit_lane_renumber(struct engine *engine, struct emit_lane *lane)
     lane_rewind(lane);
 }
 
+/* What is behind what has been sent. */
+static struct emit_batch *lane_first_unsent(struct emit_lane *lane)
+{
+    for (struct list *link = lane->batches.next; link != &lane->batches; link = link->next)
+        if (!LIST_ENTRY(link, struct emit_batch, link)->in_flight)
+            return LIST_ENTRY(link, struct emit_batch, link);
+    return NULL;
+}
+
+static void lane_moved(struct engine *engine, struct emit_lane *lane)
+{
+    struct list *link = lane->batches.next, *next;
+
+    for (; link != &lane->batches; link = next) {
+        struct emit_batch *batch = LIST_ENTRY(link, struct emit_batch, link);
+        next = link->next;
+        if (!batch->maybe_stored || batch->in_flight)
+            continue;
+        batch->failure = CRIER_EUNKNOWN;
+        list_remove(&batch->link);
+        list_append(&engine->failing, &batch->link);
+    }
+    if (lane->in_flight == 0) {
+        lane->stored_sequence = 0;
+        lane_number(engine, lane);
+    }
+    lane->unsent = lane_first_unsent(lane);
+}
+
+void emit_topic_moved(struct engine *engine, const struct emit_topic *topic, const uint64_t *ids,
+                      uint32_t count)
+{
+    for (uint32_t i = 0; topic->known && i < count && i < topic->partition_count; i++) {
+        struct emit_lane *lane = topic->lanes[2 * i]; /* memory batches have no numbers */
+        if (lane && lane->partition_id != ids[i])
+            lane_moved(engine, lane);
+    }
+}
+
 /* ---- outcomes ---- */
 
 /* What a refusal means for the batch. */

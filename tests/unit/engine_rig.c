@@ -379,6 +379,11 @@ int rig_emit(struct rig *rig, const char *topic, const char *value, const char *
 
 void rig_topics(struct rig *rig, const struct sent *describe, uint32_t partitions)
 {
+    rig_topics_from(rig, describe, RIG_PARTITION, partitions);
+}
+
+void rig_topics_from(struct rig *rig, const struct sent *describe, uint64_t first_id, uint32_t partitions)
+{
     const Wire__TopicDescribe *asked = (const Wire__TopicDescribe *)describe->message;
     Wire__Topics topics = WIRE__TOPICS__INIT;
     Wire__TopicInfo info = WIRE__TOPIC_INFO__INIT, *infos = &info;
@@ -387,7 +392,7 @@ void rig_topics(struct rig *rig, const struct sent *describe, uint32_t partition
 
     for (uint32_t i = 0; i < partitions; i++) {
         wire__partition_info__init(&list[i]);
-        list[i].id = RIG_PARTITION + i;
+        list[i].id = first_id + i;
         pointers[i] = &list[i];
     }
     info.name = asked->name;

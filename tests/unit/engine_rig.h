@@ -100,6 +100,8 @@ int rig_emit(struct rig *rig, const char *topic, const char *value, const char *
 int rig_emit_raw(struct rig *rig, const char *topic, const void *value, size_t size,
                  const struct crier_emit_options *options);
 void rig_topics(struct rig *rig, const struct sent *describe, uint32_t partitions);
+void rig_topics_from(struct rig *rig, const struct sent *describe, uint64_t first_id,
+                     uint32_t partitions); /* other ones */
 void rig_know(struct rig *rig, const char *topic,
               uint32_t partitions); /* one event emitted, asked, sent and acked at offset 0 */
 void rig_emitted(struct rig *rig, const struct sent *emit, Wire__Outcome outcome, int code,
