@@ -160,7 +160,8 @@ crier *bus_make(const struct crier_options *options)
     bus->options = *options;
     bus->options.error_text = NULL; /* borrowed for the call of crier_open() */
     bus->own_thread = !options->base && !options->polled;
-    bus->poll_fd = bus->wake_fd = bus->socket.fd = -1;
+    bus->poll_fd = bus->wake_fd = -1;
+    socket_init(bus);
     bus->dispatch_budget = 64;
     bus->changes_end = &bus->changes;
     bus->requests_end = &bus->requests;

@@ -47,6 +47,7 @@ struct bus_socket {
     struct resolve *resolve; /* a look-up under way */
     struct address addresses[RESOLVE_ADDRESSES_MAX];
     size_t address_count, address_next; /* to be tried */
+    struct agenda_timer late;           /* the address that is tried has had its time */
 };
 
 struct crier {
@@ -205,6 +206,7 @@ bool poll_pump(crier *bus, int64_t deadline_us); /* one step. false: it may not 
 
 /* ---- socket.c ---- */
 
+void socket_init(crier *bus);
 void socket_open(crier *bus, unsigned endpoint); /* engine_connected or engine_disconnected follows */
 void socket_close(crier *bus);
 /* A descriptor of ours is ready. watch: WATCH_SOCKET or WATCH_RESOLVE. In a turn */

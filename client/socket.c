@@ -7,7 +7,7 @@
  *
  * Happy path:  socket_open -> (name looked up) -> connect -> writable -> engine_connected -> readable -> engine_received
  *              -> loop_turn -> socket_send
- * Failures:    an address does not answer: the next one; none does, the peer closes, the network fails:
+ * Failures:    an address refuses, or does not answer in its share of the time: the next one; none does, the peer closes, the network fails:
  *              engine_disconnected with the reason, and the engine decides when to try again. */
 #include "client/bus_internal.h"
 
@@ -24,6 +24,8 @@
 #define RECEIVE_BYTES_MAX (4u * 1024 * 1024) /* in one turn, then the rest of the loop has its chance */
 #define SEND_BYTES_MAX    (8u * 1024 * 1024)
 #define SEND_PIECES_MAX   64
+#define ADDRESSES_US                                                                                         \
+    (4 * INT64_C(1000000)) /* for all of a name: less than the engine waits for a connection */
 
 static void address_try_next(crier *bus, const char *reason);
 
@@ -31,6 +33,7 @@ static void descriptor_close(crier *bus)
 {
     struct bus_socket *sock = &bus->socket;
 
+    (void)agenda_timer_remove(bus->agenda, &sock->late);
     if (sock->fd >= 0) {
         poll_unwatch(bus, sock->fd);
         close(sock->fd);
@@ -172,6 +175,7 @@ static void connect_done(crier *bus)
         return;
     }
     sock->connecting = false;
+    (void)agenda_timer_remove(bus->agenda, &sock->late);
     output_watch(bus, false);
     engine_connected(bus->engine, clock_monotonic_us());
 }
@@ -203,6 +207,33 @@ static int address_connect(crier *bus, const struct address *address)
     return 0;
 }
 
+/* Its packets may be dropped, as those of an address that only half of a network knows: others are waiting. */
+static void address_is_late(struct task *task, bool dropped)
+{
+    struct bus_socket *sock =
+        LIST_ENTRY(LIST_ENTRY(task, struct agenda_timer, task), struct bus_socket, late);
+
+    if (!dropped)
+        address_try_next(LIST_ENTRY(sock, crier, socket), "no answer");
+}
+
+void socket_init(crier *bus)
+{
+    bus->socket.fd = -1;
+    bus->socket.late = (struct agenda_timer){.task.run = address_is_late, .node.place = HEAP_NOWHERE};
+    list_init(&bus->socket.late.task.link);
+}
+
+static void late_arm(crier *bus)
+{
+    struct bus_socket *sock = &bus->socket;
+    int64_t share_us = ADDRESSES_US / (int64_t)sock->address_count;
+
+    if (sock->address_next == sock->address_count)
+        return; /* the last one: the engine looks at the clock */
+    (void)agenda_timer_add(bus->agenda, &sock->late, clock_monotonic_us() + share_us);
+}
+
 static void address_try_next(crier *bus, const char *reason)
 {
     struct bus_socket *sock = &bus->socket;
@@ -212,8 +243,10 @@ static void address_try_next(crier *bus, const char *reason)
     snprintf(kept, sizeof(kept), "%s", reason);
     while (sock->address_next < sock->address_count) {
         descriptor_close(bus);
-        if ((error = address_connect(bus, &sock->addresses[sock->address_next++])) == 0)
+        if ((error = address_connect(bus, &sock->addresses[sock->address_next++])) == 0) {
+            late_arm(bus);
             return;
+        }
         snprintf(kept, sizeof(kept), "%s", strerror(error));
     }
     connection_lost(bus, CRIER_ECONNECT, kept);

@@ -5,6 +5,8 @@ if(TARGET crierd) # with it comes broker_fixture
     crier_test(test_client_${subject} ${CMAKE_CURRENT_LIST_DIR}/test_client_${subject}.c ${CLIENT_PROBE}
                LIBS client broker_fixture LABELS integration)
   endforeach()
+  crier_test(test_client_addresses ${CMAKE_CURRENT_LIST_DIR}/test_client_addresses.c LIBS client broker_fixture LABELS integration)
+  target_link_options(test_client_addresses PRIVATE -Wl,--wrap=getaddrinfo,--wrap=freeaddrinfo)
   add_test(NAME reminders_come_unless_paid
            COMMAND ${CMAKE_CURRENT_LIST_DIR}/reminder.sh $<TARGET_FILE:crierd> $<TARGET_FILE:cart_reminder>)
   set_tests_properties(reminders_come_unless_paid PROPERTIES LABELS integration TIMEOUT 120)
