@@ -232,6 +232,9 @@ static void lane_moved(struct engine *engine, struct emit_lane *lane)
         lane_number(engine, lane);
     }
     lane->unsent = lane_first_unsent(lane);
+    if (!lane->unsent)
+        list_remove(&lane->sendable);
+    emit_lane_changed(engine, lane);
 }
 
 void emit_topic_moved(struct engine *engine, const struct emit_topic *topic, const uint64_t *ids,

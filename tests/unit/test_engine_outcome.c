@@ -513,17 +513,23 @@ Test(engine_outcome, a_batch_no_frame_can_carry_fails_and_the_next_one_goes)
     rig_finish(&rig);
 }
 
+/* A topic with a partition for each of two keys. */
+static void two_keys(struct rig *rig, char key[2][2])
+{
+    for (uint32_t i = 0; i < 2; i++)
+        for (key[i][0] = 'a', key[i][1] = '\0'; murmur2_partition(key[i], 1, 2) != i;)
+            key[i][0]++;
+    rig_init(rig, NULL);
+    rig_ready(rig, 1 << 20);
+    rig_know(rig, "t", 2);
+}
+
 /* In a topic that was made again nobody knows the old numbers: what was stored before would be stored twice. */
 Test(engine_outcome, what_may_be_stored_does_not_go_to_the_next_topic_of_the_name)
 {
-    char key[2][2] = {"a", "a"};
+    char key[2][2];
     struct rig rig;
-    for (uint32_t i = 0; i < 2; i++)
-        while (murmur2_partition(key[i], 1, 2) != i)
-            key[i][0]++;
-    rig_init(&rig, NULL);
-    rig_ready(&rig, 1 << 20);
-    rig_know(&rig, "t", 2);
+    two_keys(&rig, key);
     rig_emit(&rig, "t", "old", key[0]);
     rig_expect(&rig, FRAME_EMIT);
     rig_cut(&rig);
@@ -544,6 +550,35 @@ Test(engine_outcome, what_may_be_stored_does_not_go_to_the_next_topic_of_the_nam
     rig_emit(&rig, "t", "new", key[0]);
     sent = rig_expect(&rig, FRAME_EMIT);
     cr_assert_str_eq(rig_value(&sent, 0, 0), "new");
+    cr_assert_eq(rig_sequence(&sent, 0), 0);
+    rig_finish(&rig);
+}
+
+Test(engine_outcome, nor_does_it_when_it_was_waiting_for_credit)
+{
+    char key[2][2];
+    struct rig rig;
+    struct sent sent;
+    two_keys(&rig, key);
+    rig_emit(&rig, "t", "old", key[0]);
+    rig_expect(&rig, FRAME_EMIT);
+    rig_emit(&rig, "t", "other", key[1]);
+    sent = rig_expect(&rig, FRAME_EMIT);
+    rig_emitted(&rig, &sent, WIRE__OUTCOME__REFUSED, CRIER_ENOTOPIC, -1);
+    rig_expect(&rig, FRAME_TOPIC_DESCRIBE);
+    rig_cut(&rig);
+    rig_reconnect(&rig, 0);
+    sent = rig_expect(&rig, FRAME_TOPIC_DESCRIBE);
+    rig_expect(&rig, FRAME_CREDIT_WANT);
+    rig_topics_from(&rig, &sent, RIG_PARTITION + 10, 2);
+    cr_assert_eq(rig.done_count, 2);
+    cr_assert_eq(rig.done_codes[1], CRIER_EUNKNOWN);
+    Wire__Credit credit = WIRE__CREDIT__INIT;
+    credit.total = 1 << 20;
+    rig_receive(&rig, FRAME_CREDIT, &credit, NULL, 0);
+    cr_assert(rig_sent_nothing(&rig));
+    rig_emit(&rig, "t", "new", key[0]);
+    sent = rig_expect(&rig, FRAME_EMIT);
     cr_assert_eq(rig_sequence(&sent, 0), 0);
     rig_finish(&rig);
 }
