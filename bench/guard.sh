@@ -118,8 +118,8 @@ written() { # LIMIT, in hundredths of a byte
     expect "bytes written per 100 bytes of payload, 1 KiB" $(((after - before) * 100 / (300000 * 1024))) "$1"
 }
 
-instructions emit 435 "a client's emit"
-instructions local 97 "an emit on local:, interned"
+instructions emit 386 "a client's emit"
+instructions local 89 "an emit on local:, interned"
 instructions validate 235 "the broker's check"
 instructions iterate 230 "a listener's walk"
 starts 5000
