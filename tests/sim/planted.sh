@@ -6,7 +6,7 @@
 #   planted.sh --check       only whether every patch still applies to this tree
 #
 # A patch begins with what is wrong, then `Seeds: N` and `Breaks: I1 I2 ...`: the promises it may break (CHECK: a check of
-# the program itself may stop it first).
+# the program itself may stop it first); and, if need be, `Off: FAULT,...`: what only keeps it from showing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 patches=tests/sim/planted
@@ -42,11 +42,11 @@ found=0 missed=0
 for patch in "$patches"/*.patch; do
     name=$(basename "$patch" .patch)
     [ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
-    seeds=$(field "$patch" Seeds) breaks=$(field "$patch" Breaks)
+    seeds=$(field "$patch" Seeds) breaks=$(field "$patch" Breaks) off=$(field "$patch" Off)
     apply "$tree" "$PWD/$patch"
     verdict=missed
     if (cd "$tree" && cmake --build build/release --target crier_sim -j "$(nproc)" >build.log 2>&1); then
-        { "$tree/build/release/bin/crier_sim" --seeds "$seeds" --quiet --no-shrink || true; } >"$tree/run.txt" 2>&1
+        { "$tree/build/release/bin/crier_sim" --seeds "$seeds" ${off:+--off "$off"} --quiet --no-shrink || true; } >"$tree/run.txt" 2>&1
         if line=$(grep -E "seed [0-9]+ breaks (${breaks// /|}):" "$tree/run.txt" | head -n 1) && [ -n "$line" ]; then
             verdict=found
         elif [[ " $breaks " == *" CHECK "* ]] && line=$(grep -iE "check failed|check:|CHECK" "$tree/run.txt" | head -n 1) &&
